@@ -1,0 +1,45 @@
+"""Every test must close its descriptors; kernel and oracle tests run in a sandbox and must leave no BPF object."""
+
+import gc
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support import sandbox
+
+
+def _open_fds() -> dict[str, str]:
+    fds = {}
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            fds[fd] = os.readlink(f"/proc/self/fd/{fd}")
+        except FileNotFoundError:
+            continue  # the descriptor of the listing itself
+    return fds
+
+
+@pytest.fixture(autouse=True)
+def _no_fd_leak() -> Iterator[None]:
+    before = _open_fds()
+    yield
+    gc.collect()
+    leaked = {fd: name for fd, name in _open_fds().items() if before.get(fd) != name}
+    assert not leaked, f"descriptors left open: {leaked}"
+
+
+@pytest.fixture(autouse=True)
+def _no_kernel_leak(request: pytest.FixtureRequest) -> Iterator[None]:
+    if not any(request.node.iter_markers("kernel")) and not any(request.node.iter_markers("oracle")):
+        yield
+        return
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    with sandbox.kernel_lock():
+        sandbox.enter_sandbox()
+        before, pins = sandbox.object_ids(), sandbox.pin_tree()
+        yield
+        gc.collect()
+        left = sandbox.wait_until_freed(before)
+        assert not any(left.values()), f"BPF objects left behind: {left}"
+        assert sandbox.pin_tree() == pins, f"pins left behind: {sorted(sandbox.pin_tree() - pins)}"

@@ -1,0 +1,77 @@
+"""Namespaces of the test process's own, and the count of BPF objects that proves nothing was left behind."""
+
+import ctypes
+import fcntl
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+CLONE_NEWNS, CLONE_NEWNET = 0x20000, 0x40000000
+MS_REC, MS_PRIVATE = 0x4000, 0x40000
+BPF_NR = {"x86_64": 321, "aarch64": 280}[os.uname().machine]
+NEXT_ID_COMMANDS = {"prog": 11, "map": 12, "btf": 23, "link": 31}
+BPFFS = Path("/sys/fs/bpf")
+SETTLE_SECONDS = 5.0  # the kernel frees programs and maps after a grace period
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_entered = False
+
+
+def _check(result: int, what: str) -> int:
+    if result < 0:
+        raise OSError(ctypes.get_errno(), what)
+    return result
+
+
+def enter_sandbox() -> None:
+    """Move this process, once, into its own mount and network namespaces with a fresh bpffs on /sys/fs/bpf."""
+    global _entered  # noqa: PLW0603 - namespaces belong to the process, so does the fact
+    if _entered:
+        return
+    _check(_libc.unshare(CLONE_NEWNS | CLONE_NEWNET), "unshare")
+    _check(_libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None), "mount --make-rprivate")
+    _check(_libc.mount(b"bpf", os.fsencode(BPFFS), b"bpf", 0, b"mode=0700"), "mount bpffs")
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    _entered = True
+
+
+def object_ids() -> dict[str, frozenset[int]]:
+    """Return the ids of every program, map, BTF and link of this kernel (machine wide, hence the lock below)."""
+    found: dict[str, frozenset[int]] = {}
+    for kind, command in NEXT_ID_COMMANDS.items():
+        ids: set[int] = set()
+        attr = (ctypes.c_uint32 * 4)()
+        while _libc.syscall(BPF_NR, command, ctypes.byref(attr), ctypes.sizeof(attr)) == 0:
+            ids.add(attr[1])
+            attr[0] = attr[1]
+        found[kind] = frozenset(ids)
+    return found
+
+
+def pin_tree() -> frozenset[str]:
+    """Return every path below the sandbox's bpffs."""
+    return frozenset(str(Path(top) / name) for top, dirs, files in os.walk(BPFFS) for name in [*dirs, *files])
+
+
+def wait_until_freed(before: dict[str, frozenset[int]]) -> dict[str, frozenset[int]]:
+    """Return the objects made since `before` that are still alive after the settling time; empty sets: no leak."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while True:
+        now = object_ids()
+        left = {kind: now[kind] - before[kind] for kind in now}
+        if not any(left.values()) or time.monotonic() > deadline:
+            return left
+        time.sleep(0.02)
+
+
+@contextmanager
+def kernel_lock() -> Iterator[None]:
+    """Keep a second test run on this machine from making BPF objects while this one counts them."""
+    path = Path(tempfile.gettempdir()) / "xdploaderd-kernel-tests.lock"
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,72 @@
+"""The layers of docs/ARCHITECTURE.md, kept by reading every module's imports."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import xdploaderd
+
+ROOT = Path(xdploaderd.__file__).parent
+LAYERS = [
+    {"errors", "log", "uapi", "hooks"},
+    {"insn", "config", "btf"},
+    {"relo_core", "info"},
+    {"obj"},
+    {"gen"},
+    {"kernel"},
+    {"load", "net"},
+    {"daemon"},
+    {"control"},
+    {"cli", "__main__", "install"},
+]
+PURE = {"errors", "uapi", "hooks", "insn", "config", "btf", "relo_core", "info", "obj", "gen"}
+IMPURE_MODULES = {"asyncio", "ctypes", "fcntl", "mmap", "os", "signal", "socket", "subprocess", "threading"}
+SOLE_USERS = {
+    "elftools": {"obj/elf.py"},
+    "yaml": {"config/attachments.py", "config/yaml_text.py"},
+    "pydantic": {"config/attachments.py"},
+    "asyncvarlink": {"control/server.py"},
+    "pyroute2": {"net/rtnl.py"},
+    "ctypes": {"kernel/syscall.py", "kernel/bpf.py", "kernel/attr.py"},
+    "systemd": {"log.py", "__main__.py"},
+    "dbus_fast": {"control/dbus.py"},
+}
+STDLIB = {"__future__"} | set(__import__("sys").stdlib_module_names)
+MODULES = sorted(ROOT.rglob("*.py"))
+
+
+def _imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module or ""
+
+
+def _package_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def _layer(package: str) -> int:
+    return next(number for number, packages in enumerate(LAYERS) if package in packages)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_module_keeps_to_its_layer(path: Path) -> None:
+    package = _package_of(path)
+    if package == "__init__":
+        return
+    for name in _imports(path):
+        top = name.split(".")[0]
+        if top == "xdploaderd" and "." in name:
+            other = name.split(".")[1]
+            assert other == package or _layer(other) < _layer(package), f"{name} lies in the same or a higher layer"
+        elif top not in STDLIB and top != "xdploaderd":
+            assert str(path.relative_to(ROOT)) in SOLE_USERS.get(top, set()), f"{top} has another sole user"
+        if top == "ctypes":
+            assert str(path.relative_to(ROOT)) in SOLE_USERS["ctypes"]
+        if package in PURE:
+            assert top not in IMPURE_MODULES, f"{package} is pure, {top} is not"

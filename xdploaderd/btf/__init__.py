@@ -1,0 +1,1 @@
+"""BTF: types as values, blobs indexed lazily, and .BTF.ext; pure."""

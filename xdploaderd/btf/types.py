@@ -1,0 +1,199 @@
+"""BTF types as values: one frozen class for each shape of record (include/uapi/linux/btf.h)."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class BtfKind(IntEnum):
+    """BTF_KIND_*."""
+
+    VOID = 0
+    INT = 1
+    PTR = 2
+    ARRAY = 3
+    STRUCT = 4
+    UNION = 5
+    ENUM = 6
+    FWD = 7
+    TYPEDEF = 8
+    VOLATILE = 9
+    CONST = 10
+    RESTRICT = 11
+    FUNC = 12
+    FUNC_PROTO = 13
+    VAR = 14
+    DATASEC = 15
+    FLOAT = 16
+    DECL_TAG = 17
+    TYPE_TAG = 18
+    ENUM64 = 19
+
+
+class IntEncoding(IntEnum):
+    """Bits of BTF_INT_ENCODING."""
+
+    SIGNED = 1
+    CHAR = 2
+    BOOL = 4
+
+
+class Linkage(IntEnum):
+    """BTF_FUNC_* and BTF_VAR_* linkage."""
+
+    STATIC = 0
+    GLOBAL = 1
+    EXTERN = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Void:
+    """Type id 0."""
+
+    kind: BtfKind = BtfKind.VOID
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Int:
+    """BTF_KIND_INT; size in bytes, bit_offset and bits in bits."""
+
+    name: str
+    size: int
+    encoding: int
+    bit_offset: int
+    bits: int
+    kind: BtfKind = BtfKind.INT
+
+
+@dataclass(frozen=True, slots=True)
+class Float:
+    """BTF_KIND_FLOAT."""
+
+    name: str
+    size: int
+    kind: BtfKind = BtfKind.FLOAT
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """PTR, TYPEDEF, VOLATILE, CONST, RESTRICT, TYPE_TAG: a name (maybe empty) for another type."""
+
+    kind: BtfKind
+    name: str
+    type_id: int
+    kflag: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """struct btf_array."""
+
+    elem_type_id: int
+    index_type_id: int
+    nelems: int
+    kind: BtfKind = BtfKind.ARRAY
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """struct btf_member with the offset word taken apart; bitfield_size 0: no bit field."""
+
+    name: str
+    type_id: int
+    bit_offset: int
+    bitfield_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Composite:
+    """BTF_KIND_STRUCT or UNION; size in bytes, kflag as in the record."""
+
+    kind: BtfKind
+    name: str
+    size: int
+    members: tuple[Member, ...]
+    kflag: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Enum:
+    """BTF_KIND_ENUM or ENUM64; values are signed when `signed`, and sign-extended from 32 bits as libbpf reads them."""
+
+    kind: BtfKind
+    name: str
+    size: int
+    signed: bool
+    values: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fwd:
+    """BTF_KIND_FWD: a struct, or a union when `union`, that is only declared."""
+
+    name: str
+    union: bool
+    kind: BtfKind = BtfKind.FWD
+
+
+@dataclass(frozen=True, slots=True)
+class Func:
+    """BTF_KIND_FUNC; type_id names its FUNC_PROTO."""
+
+    name: str
+    type_id: int
+    linkage: int
+    kind: BtfKind = BtfKind.FUNC
+
+
+@dataclass(frozen=True, slots=True)
+class FuncProto:
+    """BTF_KIND_FUNC_PROTO; params are (name, type id)."""
+
+    return_type_id: int
+    params: tuple[tuple[str, int], ...]
+    kind: BtfKind = BtfKind.FUNC_PROTO
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Var:
+    """BTF_KIND_VAR."""
+
+    name: str
+    type_id: int
+    linkage: int
+    kind: BtfKind = BtfKind.VAR
+
+
+@dataclass(frozen=True, slots=True)
+class SecVar:
+    """struct btf_var_secinfo; offset and size in bytes."""
+
+    type_id: int
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Datasec:
+    """BTF_KIND_DATASEC."""
+
+    name: str
+    size: int
+    vars: tuple[SecVar, ...]
+    kind: BtfKind = BtfKind.DATASEC
+
+
+@dataclass(frozen=True, slots=True)
+class DeclTag:
+    """BTF_KIND_DECL_TAG; component -1: the type as a whole."""
+
+    name: str
+    type_id: int
+    component: int
+    kflag: bool = False
+    kind: BtfKind = BtfKind.DECL_TAG
+
+
+BtfType = Void | Int | Float | Ref | Array | Composite | Enum | Fwd | Func | FuncProto | Var | Datasec | DeclTag

@@ -1,0 +1,1 @@
+"""Configuration text to checked values: attachments (YAML) and pinning (line based); pure."""

@@ -1,0 +1,79 @@
+"""What the daemon tells about an attachment and about itself: values that every front-end turns into its own wire."""
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from xdploaderd.hooks import Hook, XdpMode
+
+
+class State(StrEnum):
+    """How an attachment stands. Only ATTACHED and DETACHED are as wanted."""
+
+    ATTACHED = "attached"
+    DETACHED = "detached"  # by `detach NAME`, until `attach NAME` or reboot
+    WAITING = "waiting"  # for its interface to appear
+    FOREIGN = "foreign"  # somebody else's program is on the hook
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachmentStatus:
+    """One configured attachment: the wish, what is observed, and why they differ (`reason`, `error_code`)."""
+
+    name: str
+    interface: str
+    hook: Hook
+    object: str
+    program: str
+    mode: XdpMode
+    state: State
+    priority: int = 0
+    handle: int = 0
+    ifindex: int = 0
+    prog_id: int = 0
+    prog_name: str = ""
+    prog_tag: str = ""
+    actual_mode: str = ""
+    dialect: str = ""
+    why: str = ""
+    object_sha1: str = ""
+    pins: tuple[str, ...] = ()
+    reason: str = ""
+    error_code: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return {**asdict(self), "pins": list(self.pins)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonStatus:
+    """The daemon as a whole; degraded when an attachment or the configuration is not as wanted."""
+
+    version: str
+    pid: int
+    degraded: bool
+    config: str
+    pinning: str
+    config_error: str
+    attachments: tuple[AttachmentStatus, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return {**asdict(self), "attachments": [a.to_json() for a in self.attachments]}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedAction:
+    """One thing a reload would do: attach, replace, detach, wait or refuse, and why."""
+
+    action: str
+    name: str
+    interface: str
+    hook: Hook
+    reason: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return asdict(self)

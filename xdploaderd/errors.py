@@ -1,0 +1,237 @@
+"""Error hierarchy: a stable code, an exit status, data fields and the place, outermost first.
+
+    LoaderError                     Failed                exit 70
+    ├─ UsageError                   Usage                 64
+    ├─ ConfigError                  InvalidConfig         78
+    ├─ FileError                    FileUnreadable        66
+    ├─ ObjectError                  InvalidObject         65
+    │  ├─ WrongDialectError         WrongDialect          (leads to the other reader)
+    │  ├─ BtfError                  InvalidBtf
+    │  ├─ NoSuchProgramError        NoSuchProgram
+    │  └─ LimitError                LimitExceeded
+    ├─ RelocationError              RelocationFailed      65
+    │  └─ CoreRelocationError       CoreRelocationFailed
+    ├─ KernelError                  KernelRefused         71
+    │  └─ VerifierError             VerifierRejected
+    ├─ FeatureMissingError          NotSupportedByKernel  69
+    ├─ PinError                     PinFailed             73
+    │  └─ PinMismatchError          PinMismatch
+    ├─ AttachError                  AttachFailed          71
+    │  ├─ NoSuchInterfaceError      NoSuchInterface       66
+    │  └─ HookBusyError             HookBusy              75
+    ├─ NoSuchAttachmentError        NoSuchAttachment      66
+    ├─ NotAuthorizedError           NotAuthorized         77
+    ├─ LockedError                  Locked                75
+    └─ UnreachableError             DaemonUnreachable     69
+
+The code is part of the interface: Varlink `org.xdploaderd.Loader.<code>`, D-Bus `org.xdploaderd1.Error.<code>`,
+journal field ERROR_CODE, `code` in --json output.
+"""
+
+import errno as errno_module
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import ClassVar
+
+JsonField = str | int | bool | None | list[str]
+
+
+class LoaderError(Exception):
+    """What the user is told: what is wrong, then what was wanted; `place` says where, outermost first."""
+
+    code: ClassVar[str] = "Failed"
+    exit_status: ClassVar[int] = 70
+
+    def __init__(self, message: str, *, fields: Mapping[str, JsonField] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.place: tuple[str, ...] = ()
+        self.fields: dict[str, JsonField] = dict(fields or {})
+
+    def __str__(self) -> str:
+        return ": ".join((*self.place, self.message))
+
+    def to_json(self) -> dict[str, JsonField]:
+        """Return the error as one flat object: code, message (with its place) and the data fields."""
+        return {"code": self.code, "message": str(self), **self.fields}
+
+
+class UsageError(LoaderError):
+    """The request itself makes no sense: an argument is missing, doubled or contradicts another."""
+
+    code = "Usage"
+    exit_status = 64
+
+
+class ConfigError(LoaderError):
+    """A configuration text is refused; the place is FILE:LINE:COLUMN."""
+
+    code = "InvalidConfig"
+    exit_status = 78
+
+
+class FileError(LoaderError):
+    """A file named by the user cannot be read."""
+
+    code = "FileUnreadable"
+    exit_status = 66
+
+
+class ObjectError(LoaderError):
+    """An object file is not one that can be loaded."""
+
+    code = "InvalidObject"
+    exit_status = 65
+
+
+class WrongDialectError(ObjectError):
+    """This reader does not take objects of that dialect; the other reader may."""
+
+    code = "WrongDialect"
+
+
+class BtfError(ObjectError):
+    """BTF or .BTF.ext bytes are malformed."""
+
+    code = "InvalidBtf"
+
+
+class NoSuchProgramError(ObjectError):
+    """The object has no program of that name or section."""
+
+    code = "NoSuchProgram"
+
+
+class LimitError(ObjectError):
+    """An object asks for more than the configured limits allow."""
+
+    code = "LimitExceeded"
+
+
+class RelocationError(LoaderError):
+    """An ELF relocation cannot be applied."""
+
+    code = "RelocationFailed"
+    exit_status = 65
+
+
+class CoreRelocationError(RelocationError):
+    """A CO-RE relocation is malformed, ambiguous or cannot be written into its instruction."""
+
+    code = "CoreRelocationFailed"
+
+
+class KernelError(LoaderError):
+    """A system call was refused: `operation` (such as BPF_MAP_CREATE) and `errno`."""
+
+    code = "KernelRefused"
+    exit_status = 71
+
+    def __init__(self, message: str, *, operation: str, errno: int) -> None:
+        name = errno_module.errorcode.get(errno, str(errno))
+        super().__init__(f"{message} ({operation}: {name})", fields={"operation": operation, "errno": name})
+        self.operation = operation
+        self.errno = errno
+
+
+class VerifierError(KernelError):
+    """The verifier refused a program; `log` is its whole text, one string a line."""
+
+    code = "VerifierRejected"
+
+    def __init__(self, message: str, *, errno: int, log: Sequence[str]) -> None:
+        super().__init__(message, operation="BPF_PROG_LOAD", errno=errno)
+        self.log = tuple(log)
+        self.fields["log"] = list(log)
+
+
+class FeatureMissingError(LoaderError):
+    """The running kernel is too old, or built without what is asked for; `feature`, and `since`: its first release."""
+
+    code = "NotSupportedByKernel"
+    exit_status = 69
+
+    def __init__(self, message: str, *, feature: str, since: str = "") -> None:
+        super().__init__(message, fields={"feature": feature, "since": since})
+        self.feature = feature
+
+
+class PinError(LoaderError):
+    """A pin path cannot be used: not on a BPF file system, of a foreign kind, not permitted."""
+
+    code = "PinFailed"
+    exit_status = 73
+
+
+class PinMismatchError(PinError):
+    """A pinned map differs from the object's; `differences` has one line for each field: wanted, found."""
+
+    code = "PinMismatch"
+
+    def __init__(self, message: str, *, path: str, differences: Sequence[str]) -> None:
+        super().__init__(message, fields={"path": path, "differences": list(differences)})
+        self.differences = tuple(differences)
+
+
+class AttachError(LoaderError):
+    """The kernel refused to attach or detach; the message carries its extack text."""
+
+    code = "AttachFailed"
+    exit_status = 71
+
+
+class NoSuchInterfaceError(AttachError):
+    """No interface of that name in this network namespace."""
+
+    code = "NoSuchInterface"
+    exit_status = 66
+
+
+class HookBusyError(AttachError):
+    """Somebody else's program is on the hook; `prog_id` and `prog_name` say whose."""
+
+    code = "HookBusy"
+    exit_status = 75
+
+    def __init__(self, message: str, *, prog_id: int, prog_name: str) -> None:
+        super().__init__(message, fields={"prog_id": prog_id, "prog_name": prog_name})
+        self.prog_id = prog_id
+        self.prog_name = prog_name
+
+
+class NoSuchAttachmentError(LoaderError):
+    """No attachment of that name is configured."""
+
+    code = "NoSuchAttachment"
+    exit_status = 66
+
+
+class NotAuthorizedError(LoaderError):
+    """The caller may not do that."""
+
+    code = "NotAuthorized"
+    exit_status = 77
+
+
+class LockedError(LoaderError):
+    """Another daemon or a direct attach holds the lock."""
+
+    code = "Locked"
+    exit_status = 75
+
+
+class UnreachableError(LoaderError):
+    """No daemon answers on the control socket."""
+
+    code = "DaemonUnreachable"
+    exit_status = 69
+
+
+@contextmanager
+def error_context(place: str) -> Iterator[None]:
+    """Put `place` in front of every LoaderError that leaves the block, so that inner code need not know where it is."""
+    try:
+        yield
+    except LoaderError as error:
+        error.place = (place, *error.place)
+        raise

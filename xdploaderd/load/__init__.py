@@ -1,0 +1,1 @@
+"""Load: a PreparedObject into the kernel, all or nothing."""

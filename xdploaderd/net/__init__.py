@@ -1,0 +1,1 @@
+"""Interfaces and hooks over rtnetlink."""

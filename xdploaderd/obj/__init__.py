@@ -1,0 +1,1 @@
+"""Object files: open (ELF to ObjectSpec) and prepare (relocate for a kernel); pure."""

@@ -1,0 +1,247 @@
+"""The values that pass between open, prepare and load.
+
+`ObjectSpec` is what the file says, the same on every machine; `PreparedObject` is relocated for one `TargetKernel`,
+which may be any BTF file; both are made without privilege and without a bpf(2) call. Names follow libbpf's
+struct bpf_object, bpf_map and bpf_program before load.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from xdploaderd.btf.codec import Btf
+from xdploaderd.btf.ext import BtfExt
+from xdploaderd.insn import Insns
+from xdploaderd.relo_core.resolve import CoreDecision
+from xdploaderd.uapi.bpf import AttachType, FeatureSet, ProgType
+
+KCONFIG_MAP = ".kconfig"  # the data map that holds the values of CONFIG_* and LINUX_* externs
+
+
+class Dialect(StrEnum):
+    """How maps, sections and tail calls are written: libbpf's way or iproute2's own."""
+
+    STANDARD = "standard"
+    LEGACY = "legacy"
+
+
+# `pinning` of a map: standard objects know 0 and 1, legacy ones 0, 1, 2 and whatever numbers are configured.
+PIN_NONE = 0
+LIBBPF_PIN_BY_NAME = 1
+PIN_OBJECT_NS = 1
+PIN_GLOBAL_NS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapSpec:
+    """One map as its object defines it; sizes in bytes.
+
+    `name` is what users see and pin (`.data.custom`), `kernel_name` the up to 15 characters sent to the kernel.
+    `type` and `flags` are plain numbers, since an object may be newer than MapType and MapFlags.
+    `slots` fill a map-in-map (key -> name of the inner map) or a program array (key -> name of the program).
+    `rule` says by which reading of the file the definition was found (shown to users).
+    """
+
+    name: str
+    kernel_name: str
+    type: int
+    key_size: int
+    value_size: int
+    max_entries: int
+    flags: int = 0
+    pinning: int = 0
+    key_type_id: int = 0
+    value_type_id: int = 0
+    numa_node: int = 0
+    map_extra: int = 0
+    inner: "MapSpec | None" = None
+    contents: bytes | None = None
+    freeze: bool = False
+    slots: Mapping[int, str] = field(default_factory=dict)
+    legacy_id: int = 0
+    rule: str = "btf"
+
+
+@dataclass(frozen=True, slots=True)
+class MapRef:
+    """RELO_LD64: the two-slot load at `insn_idx` takes the fd of a map."""
+
+    insn_idx: int
+    map_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class DataRef:
+    """RELO_DATA: the two-slot load at `insn_idx` takes the address of a byte of a data map's value."""
+
+    insn_idx: int
+    map_name: str
+    value_off: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallRef:
+    """RELO_CALL: a call of the subprogram that starts at instruction `callee` of section `.text`."""
+
+    insn_idx: int
+    callee: int
+
+
+@dataclass(frozen=True, slots=True)
+class FuncRef:
+    """RELO_SUBPROG_ADDR: the two-slot load at `insn_idx` takes the address of the subprogram at `callee` of `.text`."""
+
+    insn_idx: int
+    callee: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExternRef:
+    """RELO_EXTERN_LD64 or RELO_EXTERN_CALL: the instruction at `insn_idx` takes the value of an extern symbol."""
+
+    insn_idx: int
+    symbol: str
+    call: bool
+
+
+Reloc = MapRef | DataRef | CallRef | FuncRef | ExternRef
+
+
+class ExternKind(StrEnum):
+    """What an extern symbol stands for."""
+
+    KCONFIG = "kconfig"
+    KSYM_TYPED = "typed ksym"
+    KSYM_TYPELESS = "typeless ksym"
+    KFUNC = "kfunc"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExternSpec:
+    """One extern symbol; for KCONFIG `offset` and `size` say where its value lies in the .kconfig map."""
+
+    name: str
+    kind: ExternKind
+    type_id: int  # of the VAR's type, or of the FUNC
+    weak: bool
+    offset: int = 0
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionSpec:
+    """Instructions of one section from `insn_off` on; its relocations count from its own start."""
+
+    name: str
+    section: str
+    insn_off: int
+    insns: Insns
+    relocs: tuple[Reloc, ...]
+    static_linkage: bool = False  # local or hidden: its BTF FUNC is given to the kernel as static
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramSpec:
+    """An entry program. `type` None: its section says nothing; the hook or the user must.
+
+    `name` is the function's name, or the section's where a legacy object has no function symbol (`has_symbol` False).
+    `type_source` tells where the type came from: `section table`, `section prefix`, `hook`, `--type`.
+    `attach_target` is the text after `/` of sections such as fentry/NAME.
+    """
+
+    name: str
+    function: FunctionSpec
+    has_symbol: bool = True
+    type: ProgType | None = None
+    attach_type: AttachType | None = None
+    prog_flags: int = 0
+    autoload: bool = True
+    type_source: str = ""
+    attach_target: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectSpec:
+    """What one object file says.
+
+    `programs` are in load order (section, offset), keyed by name; `subprograms` are those of `.text`, keyed by the
+    instruction index at which they start. `maps` are in creation order. `why` says why this dialect was chosen.
+    """
+
+    name: str
+    sha1: str
+    dialect: Dialect
+    why: str
+    byteorder: str
+    license: str
+    kern_version: int
+    maps: Mapping[str, MapSpec]
+    programs: Mapping[str, ProgramSpec]
+    subprograms: Mapping[int, FunctionSpec]
+    externs: Mapping[str, ExternSpec]
+    btf: Btf | None
+    btf_ext: BtfExt | None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetKernel:
+    """Facts of the kernel an object is prepared for; None means not known (or not needed).
+
+    `btfs` is vmlinux first, then modules (split BTF), in the order candidates are searched. `kconfig` is the text of
+    the kernel's configuration, `kallsyms` maps symbol names to addresses, `version_code` is KERNEL_VERSION(a, b, c).
+    """
+
+    release: str
+    version_code: int
+    btfs: tuple[Btf, ...]
+    features: FeatureSet
+    custom_btf: bool = False
+    kconfig: str | None = None
+    kallsyms: Mapping[str, int] | None = None
+    nr_cpus: int = 1
+    page_size: int = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class KsymRef:
+    """A typed ksym or kfunc of a module: load must put the module's BTF fd in place (vmlinux needs none)."""
+
+    insn_idx: int
+    module: str
+    call: bool
+
+
+FdRef = MapRef | DataRef | KsymRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedProgram:
+    """A program with everything settled but file descriptors, which `fd_refs` name.
+
+    `insns` have src_reg and offsets of map references set and imm 0 in place of the fd. func_info and line_info are in
+    the kernel's record layout (8 and 16 bytes a record), instruction offsets counted in the linked program.
+    """
+
+    spec: ProgramSpec
+    insns: Insns
+    fd_refs: tuple[FdRef, ...]
+    func_info: bytes = b""
+    line_info: bytes = b""
+    attach_btf_id: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedObject:
+    """An object relocated for `target`; `btf` is what BTF_LOAD gets, None when there is none to give.
+
+    `maps` are the object's with what depends on the target settled (.kconfig contents, CPU counts, page rounding).
+    """
+
+    spec: ObjectSpec
+    target: TargetKernel
+    maps: Mapping[str, MapSpec]
+    programs: Mapping[str, PreparedProgram]
+    btf: bytes | None
+    core_log: tuple[CoreDecision, ...] = ()
+    warnings: tuple[str, ...] = ()

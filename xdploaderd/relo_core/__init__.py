@@ -1,0 +1,1 @@
+"""CO-RE: access specs, candidates, matching, values and patching (libbpf relo_core.c); pure."""

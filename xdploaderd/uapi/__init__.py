@@ -1,0 +1,1 @@
+"""Names and numbers of the kernel's user interface; no I/O."""
