@@ -43,7 +43,7 @@ class FuncInfo:
 
 @dataclass(frozen=True, slots=True)
 class LineInfo:
-    """struct bpf_line_info, as it is; insn_off in bytes from the start of its section, line_col is line << 10 | column."""
+    """struct bpf_line_info; insn_off in bytes from the start of its section, line_col = line << 10 | column."""
 
     insn_off: int
     file_name_off: int
