@@ -1,0 +1,39 @@
+#!/bin/sh
+# Build every BPF object of this folder. usage: build.sh OUTDIR [CLANG]
+# The committed .o files were built with clang-19; `dev bpf` builds them again and compares by meaning.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+out=$(mkdir -p "$1" && cd "$1" && pwd)
+clang=${2:-clang-19}
+multiarch=/usr/include/$(uname -m)-linux-gnu
+cd "$here"
+
+# compile SOURCE OBJECT [FLAGS...]
+compile() {
+	source=$1 object=$2
+	shift 2
+	mkdir -p "$(dirname "$out/$object")"
+	"$clang" -O2 -Wall -Wno-unused-variable -target bpf -mcpu=v2 -fdebug-prefix-map="$here"=. \
+		-idirafter "$multiarch" "$@" -c "$source" -o "$out/$object"
+}
+
+for source in demo_xdp xdp_pass xdp_drop xdp_count tc_count std_maps std_globals std_calls std_externs std_sections \
+	std_untyped reject maps_only invalid_map_pinning; do
+	compile $source.bpf.c $source.bpf.o -g
+done
+compile xdp_count.bpf.c xdp_count_v2.bpf.o -g -DSTEP=1000
+for source in demo_tc_legacy legacy_pin0 legacy_pin1 legacy_pin2 legacy_pin9 legacy_tail legacy_badkey legacy_mim \
+	legacy_globals invalid_legacy_static; do
+	compile $source.bpf.c $source.bpf.o
+done
+compile legacy_tail.bpf.c legacy_tail_pinned.bpf.o -DTAIL_PINNING=PIN_GLOBAL_NS
+compile legacy_pin2.bpf.c legacy_pin2_btf.bpf.o -g
+compile legacy_and_btf.bpf.c legacy_and_btf.bpf.o -g
+for size in 12 16 20 24 28 32 36 40; do
+	compile legacy_small.bpf.c legacy_small_$size.bpf.o -DSIZE=$size
+done
+compile xdp_pass.bpf.c big_endian.bpf.o -g -target bpfeb
+for source in core/*.c; do
+	[ -e "$source" ] || continue
+	compile "$source" "${source%.c}.o" -g
+done
