@@ -15,7 +15,7 @@ from xdploaderd.insn import Insns
 from xdploaderd.relo_core.resolve import CoreDecision
 from xdploaderd.uapi.bpf import AttachType, FeatureSet, ProgType
 
-KCONFIG_MAP = ".kconfig"  # the data map that holds the values of CONFIG_* and LINUX_* externs
+KCONFIG_MAP = ".kconfig"  # `section` of the data map that holds the values of CONFIG_* and LINUX_* externs
 
 
 class Dialect(StrEnum):
@@ -39,6 +39,7 @@ class MapSpec:
     `name` is what users see and pin (`.data.custom`), `kernel_name` the up to 15 characters sent to the kernel.
     `type` and `flags` are plain numbers, since an object may be newer than MapType and MapFlags.
     `slots` fill a map-in-map (key -> name of the inner map) or a program array (key -> name of the program).
+    `section` is the ELF section (or KCONFIG_MAP) behind a data map, empty for other maps. `contents` None: all zero.
     `rule` says by which reading of the file the definition was found (shown to users).
     """
 
@@ -59,6 +60,7 @@ class MapSpec:
     freeze: bool = False
     slots: Mapping[int, str] = field(default_factory=dict)
     legacy_id: int = 0
+    section: str = ""
     rule: str = "btf"
 
 
@@ -161,11 +163,27 @@ class ProgramSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DatasecLayout:
+    """What the ELF file knows of a section that BTF describes by a DATASEC, for completing that DATASEC.
+
+    clang leaves DATASEC sizes and offsets of global variables to the linker. `size` is the section's in bytes;
+    `offsets` are those of its global variables by name, `hidden` names the ones of hidden or internal visibility,
+    whose linkage becomes static. Sections .kconfig and .ksyms have none: externs say where their variables lie.
+    """
+
+    name: str
+    size: int
+    offsets: Mapping[str, int]
+    hidden: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectSpec:
     """What one object file says.
 
     `programs` are in load order (section, offset), keyed by name; `subprograms` are those of `.text`, keyed by the
     instruction index at which they start. `maps` are in creation order. `why` says why this dialect was chosen.
+    Instructions and BTF are in the order of the machine that opened the file, `byteorder` is the file's own.
     """
 
     name: str
@@ -181,6 +199,7 @@ class ObjectSpec:
     externs: Mapping[str, ExternSpec]
     btf: Btf | None
     btf_ext: BtfExt | None
+    datasecs: Mapping[str, DatasecLayout] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
 
