@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.ext import BtfExt
+from xdploaderd.errors import LoaderError
 from xdploaderd.insn import Insns
 from xdploaderd.relo_core.resolve import CoreDecision
 from xdploaderd.uapi.bpf import AttachType, FeatureSet, ProgType
@@ -132,7 +133,10 @@ class ExternSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionSpec:
-    """Instructions of one section from `insn_off` on; its relocations count from its own start."""
+    """Instructions of one section from slot `insn_off` on; its relocations count from its own start.
+
+    `section` is the ELF section's name as written (a leading `?` included): .BTF.ext finds the function by it.
+    """
 
     name: str
     section: str
@@ -177,6 +181,22 @@ class DatasecLayout:
     hidden: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True, slots=True)
+class VarSymbol:
+    """ELF symbol of a global or weak data object: byte offset in its section, and whether it is hidden or internal."""
+
+    offset: int
+    hidden: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataLayout:
+    """Where data lies in the ELF file, which the compiler leaves out of DATASECs: section sizes in bytes, variables."""
+
+    section_sizes: Mapping[str, int] = field(default_factory=dict)
+    variables: Mapping[str, VarSymbol] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectSpec:
     """What one object file says.
@@ -208,7 +228,7 @@ class TargetKernel:
     """Facts of the kernel an object is prepared for; None means not known (or not needed).
 
     `btfs` is vmlinux first, then modules (split BTF), in the order candidates are searched. `kconfig` is the text of
-    the kernel's configuration, `kallsyms` maps symbol names to addresses, `version_code` is KERNEL_VERSION(a, b, c).
+    the kernel's configuration, `kallsyms` that of /proc/kallsyms, `version_code` is KERNEL_VERSION(a, b, c).
     """
 
     release: str
@@ -217,7 +237,7 @@ class TargetKernel:
     features: FeatureSet
     custom_btf: bool = False
     kconfig: str | None = None
-    kallsyms: Mapping[str, int] | None = None
+    kallsyms: str | None = None
     nr_cpus: int = 1
     page_size: int = 4096
 
@@ -240,6 +260,7 @@ class PreparedProgram:
 
     `insns` have src_reg and offsets of map references set and imm 0 in place of the fd. func_info and line_info are in
     the kernel's record layout (8 and 16 bytes a record), instruction offsets counted in the linked program.
+    `attach_btf_id` is an id of the BTF of `attach_module`, or of vmlinux when that is empty.
     """
 
     spec: ProgramSpec
@@ -248,6 +269,7 @@ class PreparedProgram:
     func_info: bytes = b""
     line_info: bytes = b""
     attach_btf_id: int = 0
+    attach_module: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,6 +277,7 @@ class PreparedObject:
     """An object relocated for `target`; `btf` is what BTF_LOAD gets, None when there is none to give.
 
     `maps` are the object's with what depends on the target settled (.kconfig contents, CPU counts, page rounding).
+    `failed` names the programs that could not be prepared, when a part was allowed to fail.
     """
 
     spec: ObjectSpec
@@ -263,4 +286,5 @@ class PreparedObject:
     programs: Mapping[str, PreparedProgram]
     btf: bytes | None
     core_log: tuple[CoreDecision, ...] = ()
+    failed: Mapping[str, LoaderError] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
