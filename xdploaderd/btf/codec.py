@@ -1,5 +1,263 @@
-"""BTF blobs: index once, decode types on demand, build new blobs (Documentation/bpf/btf.rst)."""
+"""BTF blobs: index once, decode types on demand (Documentation/bpf/btf.rst, libbpf btf.c)."""
+
+import sys
+from array import array
+from collections.abc import Collection, Iterator
+from typing import Self
+
+from xdploaderd.btf.header import BtfHeader
+from xdploaderd.btf.records import (
+    KIND_MASK,
+    KIND_SHIFT,
+    KINDS,
+    decode_record,
+    index_records,
+    names_and_references,
+)
+from xdploaderd.btf.strings import BtfStrings
+from xdploaderd.btf.types import (
+    Array,
+    BtfKind,
+    BtfType,
+    Composite,
+    Datasec,
+    DeclTag,
+    Enum,
+    Float,
+    Int,
+    Ref,
+    Var,
+    Void,
+)
+from xdploaderd.errors import BtfError, error_context
+
+MAX_RESOLVE_STEPS = 32  # the kernel's MAX_RESOLVE_DEPTH, and libbpf's limit
+MAX_CHAIN = 256  # typedefs and modifiers in a row; every longer chain is taken for a cycle
+MAX_CACHED_TYPES = 4096
+MODIFIERS = frozenset({BtfKind.VOLATILE, BtfKind.CONST, BtfKind.RESTRICT, BtfKind.TYPE_TAG})
+MODS_AND_TYPEDEFS = MODIFIERS | {BtfKind.TYPEDEF}
+LONG_NAMES = ("long unsigned int", "unsigned long", "unsigned long int", "long", "long int")
+_VOID = Void()
 
 
 class Btf:
-    """One BTF blob, or a split one on top of its base."""
+    """One BTF blob, or a split one on top of its base; ids and string offsets of a split blob continue its base's.
+
+    Types are decoded when asked for. With `trusted` (the running kernel's own BTF) the blob is indexed at first use
+    and references are checked where they are followed; otherwise all is checked by parse.
+    """
+
+    __slots__ = (
+        "_base",
+        "_first",
+        "_names",
+        "_offsets",
+        "_pointer_size",
+        "_strings",
+        "_types",
+        "_words",
+        "byteorder",
+        "name",
+        "raw",
+    )
+
+    def __init__(self, raw: bytes | memoryview, header: BtfHeader, *, name: str, base: "Btf | None") -> None:
+        view = memoryview(raw)
+        types = view[header.type_off : header.type_off + header.type_len]
+        self.raw = raw
+        self.name = name
+        self.byteorder = header.byteorder
+        self._base = base
+        self._words = types.cast("I") if header.byteorder == sys.byteorder else _swapped(types)
+        self._strings: BtfStrings = BtfStrings(view, header.str_off, header.str_len, base._strings if base else None)
+        self._first = len(base) if base else 1  # id of the first own type
+        self._offsets: array[int] | None = None
+        self._names: bytes | None = None
+        self._types: dict[int, BtfType] = {0: _VOID}
+        self._pointer_size = 0
+
+    @classmethod
+    def parse(cls, raw: bytes | memoryview, *, name: str, base: "Btf | None" = None, trusted: bool = False) -> Self:
+        """Return the blob's types; `name` is for messages. BtfError for malformed bytes (libbpf's btf_parse rules)."""
+        with error_context(f"BTF '{name}'"):
+            header = BtfHeader.decode(memoryview(raw), split=base is not None)
+        btf = cls(raw, header, name=name, base=base)
+        if base and base.byteorder != btf.byteorder:
+            raise btf._error(f"byte order is {btf.byteorder}-endian, its base '{base.name}' is {base.byteorder}-endian")
+        if not trusted:
+            btf._check_all()
+        return btf
+
+    @property
+    def base(self) -> "Btf | None":
+        """The blob this one continues; None unless it is split."""
+        return self._base
+
+    @property
+    def first_id(self) -> int:
+        """The id of the first type of the blob's own: 1, or the base's number of types."""
+        return self._first
+
+    @property
+    def strings(self) -> bytes:
+        """The blob's own string section: what a rewritten blob must keep in front, since .BTF.ext points into it."""
+        header = BtfHeader.decode(memoryview(self.raw), split=self._base is not None)
+        return bytes(self.raw[header.str_off : header.str_off + header.str_len])
+
+    @property
+    def pointer_size(self) -> int:
+        """Bytes of a pointer, told by the size of `long`; 8 where there is no such type."""
+        if not self._pointer_size:
+            self._pointer_size = self._base.pointer_size if self._base else self._guess_pointer_size()
+        return self._pointer_size
+
+    def __len__(self) -> int:
+        """Return the number of types, void and the base's included: valid ids are 0 to this minus 1."""
+        return self._first + len(self._index())
+
+    def type_by_id(self, type_id: int) -> BtfType:
+        """Return the type; BtfError for an id that is not there."""
+        found = self._types.get(type_id)
+        if found is not None:
+            return found
+        if type_id < self._first and self._base:
+            return self._base.type_by_id(type_id)
+        decoded = decode_record(self._words, self._place_of(type_id), self._name_at)
+        if len(self._types) >= MAX_CACHED_TYPES:
+            self._types = {0: _VOID}
+        self._types[type_id] = decoded
+        return decoded
+
+    def kind_of(self, type_id: int) -> BtfKind:
+        """Return the kind without decoding the type."""
+        if type_id == 0:
+            return BtfKind.VOID
+        if type_id < self._first and self._base:
+            return self._base.kind_of(type_id)
+        return KINDS[self._words[self._place_of(type_id) + 1] >> KIND_SHIFT & KIND_MASK]
+
+    def name_of(self, type_id: int) -> str:
+        """Return the name, empty for an anonymous type, without decoding the type."""
+        if type_id == 0:
+            return ""
+        if type_id < self._first and self._base:
+            return self._base.name_of(type_id)
+        return self._name_at(self._words[self._place_of(type_id)])
+
+    def string(self, offset: int) -> str:
+        """Return the string at `offset`; BtfError when it is outside the strings or not UTF-8."""
+        return self._strings[offset]
+
+    def ids_by_name(self, name: str, kinds: Collection[BtfKind]) -> tuple[int, ...]:
+        """Return the ids, ascending, of the blob's own types (not its base's) of that name and one of `kinds`."""
+        return self._ids_by_offsets(self._strings.offsets_of(name), kinds) if name else ()
+
+    def ids_by_essential_name(self, name: str, kinds: Collection[BtfKind]) -> tuple[int, ...]:
+        """Return the ids, ascending, of the own types of `kinds` whose name without flavor is `name`."""
+        if not name:
+            return ()
+        offsets = (*self._strings.offsets_of(name), *self._strings.flavors_of(name))
+        return self._ids_by_offsets(iter(offsets), kinds)
+
+    def types(self) -> Iterator[tuple[int, BtfType]]:
+        """Yield (id, type) of every own type in order, void left out."""
+        for type_id, place in enumerate(self._index(), self._first):
+            yield type_id, decode_record(self._words, place, self._name_at)
+
+    def skip_mods_and_typedefs(self, type_id: int) -> int:
+        """Return the id of the type behind const, volatile, restrict, type tags and typedefs."""
+        for _ in range(MAX_CHAIN):
+            match self.type_by_id(type_id):
+                case Ref(kind=kind, type_id=next_id) if kind in MODS_AND_TYPEDEFS:
+                    type_id = next_id
+                case _:
+                    return type_id
+        raise self._error(f"type [{type_id}] is in a chain of over {MAX_CHAIN} typedefs and modifiers")
+
+    def size_of(self, type_id: int) -> int:
+        """Return the size in bytes; BtfError for types without one, over 2^32-1, or 32 steps away."""
+        elements = 1
+        at = type_id
+        for _ in range(MAX_RESOLVE_STEPS):
+            match self.type_by_id(at):
+                case Int(size=size) | Float(size=size) | Composite(size=size) | Enum(size=size) | Datasec(size=size):
+                    return self._checked_size(type_id, elements * size)
+                case Ref(kind=BtfKind.PTR):
+                    return self._checked_size(type_id, elements * self.pointer_size)
+                case Array(elem_type_id=at, nelems=nelems):
+                    elements = self._checked_size(type_id, elements * nelems)
+                case Ref(type_id=at) | Var(type_id=at) | DeclTag(type_id=at):
+                    pass
+                case other:
+                    kind = other.kind.name.lower()
+                    raise self._error(f"type [{type_id}] has no size: it leads to a {kind}")
+        raise self._error(f"size of type [{type_id}] is over {MAX_RESOLVE_STEPS} steps away")
+
+    def _error(self, message: str) -> BtfError:
+        error = BtfError(message)
+        error.place = (f"BTF '{self.name}'",)
+        return error
+
+    def _checked_size(self, type_id: int, size: int) -> int:
+        if size >> 32:
+            raise self._error(f"size of type [{type_id}] is {size} bytes, want below 4 GiB")
+        return size
+
+    def _index(self) -> "array[int]":
+        if self._offsets is None:
+            with error_context(f"BTF '{self.name}'"):
+                self._offsets = index_records(self._words, self._first)
+        return self._offsets
+
+    def _place_of(self, type_id: int) -> int:
+        offsets = self._index()
+        if not self._first <= type_id < self._first + len(offsets):
+            raise self._error(f"no type id {type_id}, want below {self._first + len(offsets)}")
+        return offsets[type_id - self._first]
+
+    def _name_at(self, offset: int) -> str:
+        if not offset:
+            return ""
+        name = self._strings[offset]
+        if not name.isprintable():
+            raise self._error(f"name at string offset {offset} has unprintable characters")
+        return name
+
+    def _ids_by_offsets(self, name_offsets: Iterator[int], kinds: Collection[BtfKind]) -> tuple[int, ...]:
+        if self._names is None:
+            self._names = array("I", map(self._words.__getitem__, self._index())).tobytes()
+        found: list[int] = []
+        for offset in name_offsets:
+            needle = offset.to_bytes(4, sys.byteorder)
+            at = -1
+            while (at := self._names.find(needle, at + 1)) >= 0:
+                if at % 4 == 0 and self.kind_of(self._first + at // 4) in kinds:
+                    found.append(self._first + at // 4)
+        return tuple(sorted(found))
+
+    def _guess_pointer_size(self) -> int:
+        for name in LONG_NAMES:
+            for type_id in self.ids_by_name(name, {BtfKind.INT}):
+                size = self.size_of(type_id)
+                if size in {4, 8}:
+                    return size
+        return 8
+
+    def _check_all(self) -> None:
+        words, end_of_ids, end_of_strings = self._words, len(self), self._strings.end
+        for type_id, place in enumerate(self._index(), self._first):
+            names, ids = names_and_references(words, place)
+            if max(names) >= end_of_strings:
+                raise self._error(f"type [{type_id}]: string offset {max(names)} is outside {end_of_strings} bytes")
+            if ids and max(ids) >= end_of_ids:
+                raise self._error(f"type [{type_id}] refers to type id {max(ids)}, want below {end_of_ids}")
+            kind = words[place + 1] >> KIND_SHIFT & KIND_MASK
+            if kind == BtfKind.FUNC and self.kind_of(ids[0]) is not BtfKind.FUNC_PROTO:
+                raise self._error(f"type [{type_id}] is a func of type [{ids[0]}], want a func_proto")
+
+
+def _swapped(types: memoryview) -> memoryview:
+    """Return the words of a blob of the other byte order; every field of every record is one 32-bit word."""
+    words = array("I", bytes(types))
+    words.byteswap()
+    return memoryview(words)
