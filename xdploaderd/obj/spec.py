@@ -181,22 +181,6 @@ class DatasecLayout:
     hidden: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class VarSymbol:
-    """ELF symbol of a global or weak data object: byte offset in its section, and whether it is hidden or internal."""
-
-    offset: int
-    hidden: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataLayout:
-    """Where data lies in the ELF file, which the compiler leaves out of DATASECs: section sizes in bytes, variables."""
-
-    section_sizes: Mapping[str, int] = field(default_factory=dict)
-    variables: Mapping[str, VarSymbol] = field(default_factory=dict)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectSpec:
     """What one object file says.
@@ -221,6 +205,15 @@ class ObjectSpec:
     btf_ext: BtfExt | None
     datasecs: Mapping[str, DatasecLayout] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+
+class Need(StrEnum):
+    """A fact of the running kernel that the preparation of an object asks for."""
+
+    VMLINUX_BTF = "vmlinux BTF"
+    MODULE_BTF = "module BTF"
+    KCONFIG = "kconfig"
+    KALLSYMS = "kallsyms"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
