@@ -1,0 +1,54 @@
+"""Where the tools and objects are that tests compare with. A missing one skips the test; in CI it fails it."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+CACHE = Path(__file__).parents[2] / ".cache"
+
+
+def _missing(what: str, remedy: str) -> None:
+    text = f"{what} is missing: {remedy}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(text)
+    pytest.skip(text)
+
+
+def _legacy(name: str) -> Path:
+    tool = Path(os.environ.get("XDPLOADERD_ORACLE", CACHE / "oracle")) / name
+    if not os.access(tool, os.X_OK):
+        _missing(f"the legacy '{name}'", "'./dev oracle' builds it")
+    return tool
+
+
+def legacy_ip() -> Path:
+    """Return an `ip` that still loads `struct bpf_elf_map` objects (iproute2 without libbpf)."""
+    return _legacy("ip")
+
+
+def legacy_tc() -> Path:
+    """Return a `tc` that still loads `struct bpf_elf_map` objects (iproute2 without libbpf)."""
+    return _legacy("tc")
+
+
+def corpus() -> Path:
+    """Return the folder of objects that this project did not write."""
+    objects = Path(os.environ.get("XDPLOADERD_CORPUS", CACHE / "corpus")) / "obj"
+    if not objects.is_dir():
+        _missing("the corpus", "'./dev corpus DIR' builds it")
+    return objects
+
+
+def tool(name: str) -> Path:
+    """Return the program `name` of PATH; its Debian package is in `dev`'s lists."""
+    found = shutil.which(name)
+    if found is None:
+        _missing(f"'{name}'", "'./dev setup' installs it")
+    return Path(str(found))
+
+
+def bpftool() -> Path:
+    """Return Debian's bpftool: libbpf's own loading."""
+    return tool("bpftool")
