@@ -10,7 +10,7 @@ import xdploaderd
 
 ROOT = Path(xdploaderd.__file__).parent
 LAYERS = [
-    {"errors", "log", "uapi", "hooks"},
+    {"errors", "log", "printable", "uapi", "hooks"},
     {"insn", "config", "btf"},
     {"relo_core", "info"},
     {"obj"},
@@ -21,7 +21,7 @@ LAYERS = [
     {"control"},
     {"cli", "__main__", "install"},
 ]
-PURE = {"errors", "uapi", "hooks", "insn", "config", "btf", "relo_core", "info", "obj", "gen"}
+PURE = {"errors", "printable", "uapi", "hooks", "insn", "config", "btf", "relo_core", "info", "obj", "gen"}
 IMPURE_MODULES = {"asyncio", "ctypes", "fcntl", "mmap", "os", "signal", "socket", "subprocess", "threading"}
 SOLE_USERS = {
     "elftools": {"obj/elf.py"},
