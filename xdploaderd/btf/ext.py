@@ -1,8 +1,21 @@
 """.BTF.ext: function info, line info and CO-RE relocation records (libbpf btf.c, struct btf_ext_header)."""
 
-from collections.abc import Mapping
+import struct
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple, TypeVar
+
+from xdploaderd.btf.codec import Btf
+from xdploaderd.btf.header import byteorder_of
+from xdploaderd.errors import BtfError, error_context
+
+VERSION = 1
+MIN_HEADER = 24  # without CO-RE records
+CORE_HEADER = 32
+WORD = 4
+_PREFIX = {"little": "<", "big": ">"}
+_T = TypeVar("_T")
 
 
 class CoreReloKind(IntEnum):
@@ -58,3 +71,86 @@ class BtfExt:
     func_infos: Mapping[str, tuple[FuncInfo, ...]]
     line_infos: Mapping[str, tuple[LineInfo, ...]]
     core_relos: Mapping[str, tuple[CoreRelo, ...]]
+
+
+class _Table(NamedTuple):
+    """Where one table lies (bytes from the section's start) and the known part of its records."""
+
+    name: str
+    offset: int
+    length: int
+    record: struct.Struct
+
+
+def parse_btf_ext(raw: bytes, btf: Btf) -> BtfExt:
+    """Return the tables of a .BTF.ext section; names and access strings come from `btf`.
+
+    Records longer than those known here are cut to the known part. BtfError for malformed bytes (the rules of libbpf's
+    btf_ext_parse); type ids and instruction offsets are checked where they are used.
+    """
+    with error_context(".BTF.ext"):
+        func, line, core = _tables(raw, btf.byteorder)
+        return BtfExt(
+            _grouped((section, FuncInfo(*row)) for section, row in _records(raw, func, btf)),
+            _grouped((section, LineInfo(*row)) for section, row in _records(raw, line, btf)),
+            _grouped(
+                (section, CoreRelo(at, type_id, btf.string(access), kind))
+                for section, (at, type_id, access, kind) in _records(raw, core, btf)
+            ),
+        )
+
+
+def _grouped(rows: Iterable[tuple[str, _T]]) -> Mapping[str, tuple[_T, ...]]:
+    groups: dict[str, list[_T]] = {}
+    for section, row in rows:
+        groups.setdefault(section, []).append(row)
+    return {section: tuple(group) for section, group in groups.items()}
+
+
+def _tables(raw: bytes, byteorder: str) -> tuple[_Table, _Table, _Table]:
+    """Return function info, line info and CO-RE records as the header has them."""
+    if len(raw) < MIN_HEADER:
+        raise BtfError(f"section is {len(raw)} bytes, want at least the {MIN_HEADER} of its header")
+    if byteorder_of(memoryview(raw)) != byteorder:
+        raise BtfError(f"byte order is not that of .BTF, which is {byteorder}-endian")
+    prefix = _PREFIX[byteorder]
+    _, version, flags, hdr_len, *areas = struct.unpack_from(prefix + "HBBIIIII", raw)
+    if version != VERSION or flags:
+        raise BtfError(f"version {version} with flags {flags:#x}, want version {VERSION} without flags")
+    if not MIN_HEADER <= hdr_len < len(raw):
+        raise BtfError(f"header length is {hdr_len} bytes, want {MIN_HEADER} to {len(raw) - 1}")
+    areas += struct.unpack_from(prefix + "II", raw, MIN_HEADER) if hdr_len >= CORE_HEADER else (0, 0)
+    return (
+        _Table("func_info", hdr_len + areas[0], areas[1], struct.Struct(prefix + "II")),
+        _Table("line_info", hdr_len + areas[2], areas[3], struct.Struct(prefix + "IIII")),
+        _Table("core_relo", hdr_len + areas[4], areas[5], struct.Struct(prefix + "IIII")),
+    )
+
+
+def _records(raw: bytes, table: _Table, btf: Btf) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Yield (section name, known fields) of every record of a table."""
+    if not table.length:
+        return
+    at, end = table.offset, table.offset + table.length
+    if at % WORD or end > len(raw) or table.length < WORD:
+        raise BtfError(
+            f"{table.name} is {table.length} bytes at byte {at}, which do not lie in the section's {len(raw)}"
+        )
+    words = struct.Struct(_PREFIX[btf.byteorder] + "II")
+    (record_size,) = struct.unpack_from(_PREFIX[btf.byteorder] + "I", raw, at)
+    if record_size < table.record.size or record_size % WORD:
+        raise BtfError(f"{table.name} has records of {record_size} bytes, want {table.record.size} or 4, 8, ... more")
+    at += WORD
+    if at == end:
+        raise BtfError(f"{table.name} has no records")
+    while at < end:
+        if end - at < words.size:
+            raise BtfError(f"{table.name} ends within the header of a section's records")
+        name_off, count = words.unpack_from(raw, at)
+        at += words.size
+        if not 0 < count <= (end - at) // record_size:
+            raise BtfError(f"{table.name} has {count} records for a section, want 1 to {(end - at) // record_size}")
+        section = btf.string(name_off)
+        for place in range(at, at + count * record_size, record_size):
+            yield section, table.record.unpack_from(raw, place)
+        at += count * record_size
