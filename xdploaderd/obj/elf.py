@@ -1,0 +1,329 @@
+"""ELF bytes to sections, symbols and relocations (gABI chapters 4 and 5; libbpf.c, bpf_object__elf_collect).
+
+Container headers are decoded by elftools, tables by struct; nothing is read that the file does not hold, and section
+contents are views of the file, so a header that lies about sizes costs nothing.
+"""
+
+import struct
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from io import BytesIO
+from typing import NamedTuple, TypeVar
+
+from elftools.common.exceptions import ELFError
+from elftools.common.utils import struct_parse
+from elftools.construct import ConstructError
+from elftools.elf.elffile import ELFFile
+from elftools.elf.enums import ENUM_SH_TYPE_BASE
+
+from xdploaderd.errors import LimitError, ObjectError, error_context
+from xdploaderd.obj.limits import DEFAULT_LIMITS, Limits
+
+SHF_EXECINSTR = 0x4
+SHF_COMPRESSED = 0x800
+SHN_UNDEF = 0
+SHN_LORESERVE = 0xFF00
+
+_ELF_CLASS = 64  # bits of a word
+_SHDR_SIZE = 64
+_REL_SIZE = 16
+_FOREIGN = (ELFError, ConstructError, OverflowError, MemoryError, struct.error, UnicodeError, RecursionError)
+_T = TypeVar("_T")
+
+
+class SectionType(IntEnum):
+    """SHT_*, as far as they matter here."""
+
+    NULL = 0
+    PROGBITS = 1
+    SYMTAB = 2
+    STRTAB = 3
+    RELA = 4
+    NOBITS = 8
+    REL = 9
+
+
+class SymBind(IntEnum):
+    """STB_*."""
+
+    LOCAL = 0
+    GLOBAL = 1
+    WEAK = 2
+
+
+class SymType(IntEnum):
+    """STT_*."""
+
+    NOTYPE = 0
+    OBJECT = 1
+    FUNC = 2
+    SECTION = 3
+    FILE = 4
+
+
+class SymVisibility(IntEnum):
+    """STV_*."""
+
+    DEFAULT = 0
+    INTERNAL = 1
+    HIDDEN = 2
+    PROTECTED = 3
+
+
+class Symbol(NamedTuple):
+    """Elf64_Sym; bind, type and visibility are plain numbers, since a file may hold any."""
+
+    number: int
+    name: str
+    section: int
+    value: int
+    size: int
+    bind: int
+    type: int
+    visibility: int
+
+    def is_local(self) -> bool:
+        """Tell whether only this file sees the symbol."""
+        return self.bind == SymBind.LOCAL
+
+    def is_hidden(self) -> bool:
+        """Tell whether other files see the symbol while linking, and the kernel does not."""
+        return self.visibility in (SymVisibility.HIDDEN, SymVisibility.INTERNAL)
+
+
+class ElfReloc(NamedTuple):
+    """Elf64_Rel: `offset` in bytes from the start of the section, `symbol` an index."""
+
+    offset: int
+    type: int
+    symbol: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """Elf64_Shdr with a view of the section's bytes (empty for NOBITS); sizes in bytes."""
+
+    index: int
+    name: str
+    type: int
+    flags: int
+    size: int
+    link: int
+    info: int
+    entsize: int
+    view: memoryview
+
+    def is_program(self) -> bool:
+        """Tell whether the section holds instructions."""
+        return self.type == SectionType.PROGBITS and bool(self.flags & SHF_EXECINSTR) and self.size > 0
+
+    def data(self) -> memoryview:
+        """Return the bytes; ObjectError when they are compressed, which only debug sections may be."""
+        if self.flags & SHF_COMPRESSED:
+            raise ObjectError(f"section '{self.name}' is compressed; only debug sections may be")
+        return self.view
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ElfImage:
+    """One relocatable BPF object, checked: every section lies in the file, every name is bounded."""
+
+    byteorder: str
+    raw: bytes
+    sections: tuple[Section, ...]
+    symbols: tuple[Symbol, ...]
+    limits: Limits
+    _symbols_by_section: Mapping[int, tuple[Symbol, ...]]
+    _reloc_tables: Mapping[int, tuple[Section, ...]]
+
+    @classmethod
+    def parse(cls, raw: bytes, *, name: str, limits: Limits = DEFAULT_LIMITS) -> "ElfImage":
+        """Decode headers, section names and symbols; ObjectError says what is wrong with the file `name`."""
+        with error_context(f"object '{name}'"):
+            if len(raw) > limits.file_size:
+                raise LimitError(f"file of {len(raw)} bytes, at most {limits.file_size} are read")
+            byteorder, sections = _guarded(lambda: _parse_container(raw, limits))
+            symbols = tuple(_parse_symbols(sections, byteorder, limits))
+            tables = [section for section in sections if section.type == SectionType.REL]
+            _check_reloc_tables(tables, len(sections), limits)
+            return cls(
+                byteorder=byteorder,
+                raw=raw,
+                sections=sections,
+                symbols=symbols,
+                limits=limits,
+                _symbols_by_section=_grouped(symbols, lambda symbol: symbol.section),
+                _reloc_tables=_grouped(tables, lambda table: table.info),
+            )
+
+    def section(self, name: str) -> Section | None:
+        """Return the first section of that name."""
+        return next((section for section in self.sections if section.name == name), None)
+
+    def program_sections(self) -> tuple[Section, ...]:
+        """Return the sections that hold instructions, in index order."""
+        return tuple(section for section in self.sections if section.is_program())
+
+    def symbols_in(self, section: Section) -> tuple[Symbol, ...]:
+        """Return the symbols defined in a section, in symbol table order."""
+        return self._symbols_by_section.get(section.index, ())
+
+    def name_of(self, symbol: Symbol) -> str:
+        """Return the symbol's name; a section symbol has that of its section."""
+        if symbol.name or symbol.type != SymType.SECTION or symbol.section >= len(self.sections):
+            return symbol.name
+        return self.sections[symbol.section].name
+
+    def relocs(self, target: Section) -> Iterator[ElfReloc]:
+        """Yield the SHT_REL relocations of a section, in file order; ObjectError for an unknown symbol."""
+        for table in self._reloc_tables.get(target.index, ()):
+            yield from self._relocs_of(table)
+
+    def _relocs_of(self, table: Section) -> Iterator[ElfReloc]:
+        layout = struct.Struct(_order(self.byteorder) + "QQ")
+        for number, (offset, info) in enumerate(layout.iter_unpack(table.data())):
+            symbol = info >> 32
+            if symbol >= len(self.symbols):
+                raise ObjectError(f"relo #{number} of '{table.name}' names symbol {symbol} of {len(self.symbols)}")
+            yield ElfReloc(offset, info & 0xFFFFFFFF, symbol)
+
+
+def _grouped(items: Iterable[_T], key: Callable[[_T], int]) -> Mapping[int, tuple[_T, ...]]:
+    groups: defaultdict[int, list[_T]] = defaultdict(list)
+    for item in items:
+        groups[key(item)].append(item)
+    return {number: tuple(group) for number, group in groups.items()}
+
+
+def _check_reloc_tables(tables: list[Section], section_count: int, limits: Limits) -> None:
+    for table in tables:
+        if table.entsize != _REL_SIZE or table.size % _REL_SIZE:
+            raise ObjectError(
+                f"section '{table.name}' of {table.size} bytes has entries of {table.entsize} bytes, want {_REL_SIZE}"
+            )
+        if table.info >= section_count:
+            raise ObjectError(f"section '{table.name}' relocates section {table.info} of {section_count}")
+    if sum(table.size for table in tables) // _REL_SIZE > limits.relocations:
+        raise LimitError(f"more than {limits.relocations} relocations")
+
+
+def _order(byteorder: str) -> str:
+    return "<" if byteorder == "little" else ">"
+
+
+def _guarded(parse: Callable[[], _T]) -> _T:
+    """Turn whatever the foreign parser raises on malformed bytes into an ObjectError."""
+    try:
+        return parse()
+    except _FOREIGN as error:
+        raise ObjectError(f"not a well-formed ELF file: {_reason(error)}") from error
+
+
+def _reason(error: BaseException) -> str:
+    text = str(error).replace("\n", " ")[:120].strip()
+    return f"{type(error).__name__}, {text}" if text else type(error).__name__
+
+
+def _parse_container(raw: bytes, limits: Limits) -> tuple[str, tuple[Section, ...]]:
+    if raw[:4] != b"\x7fELF":
+        raise ObjectError("not an ELF file")
+    elf = ELFFile(BytesIO(raw))
+    if elf.elfclass != _ELF_CLASS:
+        raise ObjectError(f"{elf.elfclass}-bit ELF file, want a 64-bit one")
+    _check_header(elf)
+    count, offset = elf.header["e_shnum"], elf.header["e_shoff"]
+    if count > limits.sections:
+        raise LimitError(f"file of {count} sections, at most {limits.sections} are read")
+    if not count or offset + count * _SHDR_SIZE > len(raw):
+        raise ObjectError(f"section headers reach to byte {offset + count * _SHDR_SIZE} of a file of {len(raw)} bytes")
+    shdrs = [_parse_shdr(elf, raw, offset + index * _SHDR_SIZE, index) for index in range(count)]
+    return ("little" if elf.little_endian else "big"), _name_sections(shdrs, elf.header["e_shstrndx"], limits)
+
+
+def _check_header(elf: ELFFile) -> None:
+    encoding = elf.header["e_ident"]["EI_DATA"]
+    if encoding not in ("ELFDATA2LSB", "ELFDATA2MSB"):
+        raise ObjectError(f"unknown byte order {encoding}, want little or big endian")
+    if elf.header["e_type"] != "ET_REL":
+        raise ObjectError(f"ELF type {elf.header['e_type']}, want a relocatable object (ET_REL)")
+    if elf.header["e_machine"] not in ("EM_NONE", "EM_BPF"):
+        raise ObjectError(f"machine {elf.header['e_machine']}, want EM_BPF (or EM_NONE)")
+    if elf.header["e_shentsize"] != _SHDR_SIZE:
+        raise ObjectError(f"section headers of {elf.header['e_shentsize']} bytes, want {_SHDR_SIZE}")
+
+
+class _Shdr(NamedTuple):
+    name_offset: int
+    section: Section
+
+
+def _parse_shdr(elf: ELFFile, raw: bytes, position: int, index: int) -> _Shdr:
+    header = struct_parse(elf.structs.Elf_Shdr, elf.stream, stream_pos=position)
+    kind = header["sh_type"]
+    number = kind if isinstance(kind, int) else int(ENUM_SH_TYPE_BASE.get(kind, -1))
+    offset, size = header["sh_offset"], header["sh_size"]
+    has_bytes = number not in (SectionType.NULL, SectionType.NOBITS)
+    if has_bytes and offset + size > len(raw):
+        raise ObjectError(f"section {index} reaches to byte {offset + size} of a file of {len(raw)} bytes")
+    section = Section(
+        index=index,
+        name="",
+        type=number,
+        flags=header["sh_flags"],
+        size=size,
+        link=header["sh_link"],
+        info=header["sh_info"],
+        entsize=header["sh_entsize"],
+        view=memoryview(raw)[offset : offset + size] if has_bytes else memoryview(b""),
+    )
+    return _Shdr(header["sh_name"], section)
+
+
+def _name_sections(shdrs: list[_Shdr], strings_index: int, limits: Limits) -> tuple[Section, ...]:
+    if strings_index >= len(shdrs) or shdrs[strings_index].section.type != SectionType.STRTAB:
+        raise ObjectError(f"section names are said to be in section {strings_index}, which holds no strings")
+    strings = _Strings(shdrs[strings_index].section, limits)
+    return tuple(replace(section, name=strings.at(name_offset)) for name_offset, section in shdrs)
+
+
+class _Strings:
+    """A string table; remembers how much was taken out of it, since names may overlap without end."""
+
+    def __init__(self, section: Section, limits: Limits) -> None:
+        self._data = bytes(section.data())
+        self._limits = limits
+        self._taken = 0
+
+    def at(self, offset: int) -> str:
+        """Return the NUL-terminated string at `offset`."""
+        if offset == 0:
+            return ""
+        end = self._data.find(b"\0", offset, offset + self._limits.name_length + 1)
+        if end < 0:
+            raise ObjectError(
+                f"name at offset {offset} of a string table of {len(self._data)} bytes"
+                f" does not end within {self._limits.name_length} bytes"
+            )
+        self._taken += end - offset
+        if self._taken > self._limits.name_bytes:
+            raise LimitError(f"names of more than {self._limits.name_bytes} bytes together")
+        return self._data[offset:end].decode("utf-8", "backslashreplace")
+
+
+def _parse_symbols(sections: tuple[Section, ...], byteorder: str, limits: Limits) -> Iterator[Symbol]:
+    tables = [section for section in sections if section.type == SectionType.SYMTAB]
+    if len(tables) != 1:
+        raise ObjectError("no symbol table; was the file stripped?" if not tables else f"{len(tables)} symbol tables")
+    table, layout = tables[0], struct.Struct(_order(byteorder) + "IBBHQQ")
+    data = table.data()
+    if table.entsize != layout.size or len(data) % layout.size:
+        raise ObjectError(f"symbol table of {len(data)} bytes has entries of {table.entsize} bytes, want {layout.size}")
+    if len(data) // layout.size > limits.symbols:
+        raise LimitError(f"file of {len(data) // layout.size} symbols, at most {limits.symbols} are read")
+    if table.link >= len(sections) or sections[table.link].type != SectionType.STRTAB:
+        raise ObjectError(f"symbol names are said to be in section {table.link}, which holds no strings")
+    strings = _Strings(sections[table.link], limits)
+    for index, (name, info, other, section, value, size) in enumerate(layout.iter_unpack(data)):
+        yield Symbol(index, strings.at(name), section, value, size, info >> 4, info & 0xF, other & 0x3)

@@ -1,0 +1,25 @@
+"""Bounds on what one object file may ask for, checked before anything is created."""
+
+from dataclasses import dataclass
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Counts, and sizes in bytes. The kernel's own bounds: BTF 16 MiB (BTF_MAX_SIZE), 1,000,000 instructions."""
+
+    file_size: int = 16 * MIB
+    sections: int = 4096
+    symbols: int = 65_536
+    relocations: int = 262_144
+    name_length: int = 1024
+    name_bytes: int = 8 * MIB
+    btf_size: int = 16 * MIB
+    instructions: int = 1_000_000
+    programs: int = 512
+    maps: int = 256
+    data_bytes: int = 256 * MIB  # of all data maps of an object together
+
+
+DEFAULT_LIMITS = Limits()

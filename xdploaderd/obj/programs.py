@@ -1,0 +1,76 @@
+"""Entry programs and subprograms: functions with their section's meaning and their relocations."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+
+from xdploaderd.errors import ObjectError
+from xdploaderd.obj.elf import ElfImage
+from xdploaderd.obj.functions import Function
+from xdploaderd.obj.places import MapPlaces
+from xdploaderd.obj.relocs import Referents, collect_relocs, section_relocs
+from xdploaderd.obj.sections import find_sec_def
+from xdploaderd.obj.spec import ExternSpec, FunctionSpec, ProgramSpec
+
+
+def read_functions(
+    image: ElfImage, functions: Sequence[Function], places: MapPlaces, externs: Mapping[str, ExternSpec]
+) -> Iterator[tuple[Function, FunctionSpec]]:
+    """Yield every function with what its instructions refer to."""
+    starts = frozenset(function.insn_off for function in functions if function.is_subprogram())
+    referents = Referents(places, externs, starts)
+    by_section = {f.section.index: section_relocs(image, f.section) for f in functions}
+    for function in functions:
+        relocs = collect_relocs(image, function, by_section[function.section.index], referents)
+        symbol = function.symbol
+        static = function.is_subprogram() and symbol is not None and (symbol.is_local() or symbol.is_hidden())
+        yield (
+            function,
+            FunctionSpec(
+                name=function.name,
+                section=function.section.name,
+                insn_off=function.insn_off,
+                insns=function.insns,
+                relocs=relocs,
+                static_linkage=static,
+            ),
+        )
+
+
+def entry_programs(
+    functions: Sequence[tuple[Function, FunctionSpec]], unwanted: AbstractSet[str]
+) -> Mapping[str, ProgramSpec]:
+    """Return the programs in load order by name; those in `unwanted`, or in a section `?NAME`, have autoload off."""
+    found: dict[str, ProgramSpec] = {}
+    for function, spec in functions:
+        if function.is_subprogram():
+            continue
+        if spec.name in found:
+            raise ObjectError(f"two programs are named '{spec.name}'")
+        found[spec.name] = _program(function, spec, autoload=spec.name not in unwanted)
+    return found
+
+
+def subprograms(functions: Sequence[tuple[Function, FunctionSpec]]) -> Mapping[int, FunctionSpec]:
+    """Return the functions of .text by their first instruction; of two at one place the first is kept."""
+    found: dict[int, FunctionSpec] = {}
+    for function, spec in functions:
+        if function.is_subprogram():
+            found.setdefault(function.insn_off, spec)
+    return found
+
+
+def _program(function: Function, spec: FunctionSpec, *, autoload: bool) -> ProgramSpec:
+    section = function.section.name
+    match = find_sec_def(section.removeprefix("?"))
+    sec_def = match.sec_def if match else None
+    return ProgramSpec(
+        name=spec.name,
+        function=spec,
+        has_symbol=function.symbol is not None,
+        type=sec_def.prog_type if sec_def else None,
+        attach_type=sec_def.attach_type if sec_def else None,
+        prog_flags=sec_def.prog_flags if sec_def else 0,
+        autoload=autoload and not section.startswith("?"),
+        type_source=match.source if match else "",
+        attach_target=match.target if match else "",
+    )

@@ -1,0 +1,163 @@
+"""ELF relocations of code to Reloc values (libbpf.c, bpf_program__record_reloc and bpf_object__reloc_code).
+
+Calls are settled to the first instruction of the callee in .text, whether a relocation says so or, inside .text, only
+the instruction does; who links programs needs no ELF.
+"""
+
+import re
+import sys
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+from xdploaderd.errors import RelocationError, error_context
+from xdploaderd.insn import CALL, INSN_SIZE, LD_IMM64, Insn, decode_insn, to_s32
+from xdploaderd.obj.elf import SHN_LORESERVE, ElfImage, ElfReloc, Section, SymBind, Symbol, SymType
+from xdploaderd.obj.externs import is_extern
+from xdploaderd.obj.functions import TEXT_SECTION, Function
+from xdploaderd.obj.places import MapPlaces
+from xdploaderd.obj.spec import CallRef, DataRef, ExternRef, ExternSpec, FuncRef, MapRef, Reloc
+from xdploaderd.uapi.bpf import PSEUDO_CALL, PseudoSrc
+
+_MAY_REFER = re.compile(rb"[\x18\x85]")  # opcodes LD_IMM64 and CALL
+
+
+@dataclass(frozen=True, slots=True)
+class Referents:
+    """What relocations may refer to: maps by place, externs by name, and where subprograms start in .text."""
+
+    places: MapPlaces
+    externs: Mapping[str, ExternSpec]
+    starts: AbstractSet[int]
+
+
+@dataclass(frozen=True, slots=True)
+class SectionRelocs:
+    """The relocations of one section, one at most for an instruction: slots ascending, and what each says."""
+
+    slots: tuple[int, ...]
+    relocs: tuple[ElfReloc, ...]
+
+    def between(self, start: int, end: int) -> Mapping[int, ElfReloc]:
+        """Return those of slots `start` to `end` (not included), by slot counted from `start`."""
+        first, last = bisect_left(self.slots, start), bisect_left(self.slots, end)
+        return {self.slots[at] - start: self.relocs[at] for at in range(first, last)}
+
+
+def section_relocs(image: ElfImage, section: Section) -> SectionRelocs:
+    """Read and check the relocations of a program section."""
+    found: dict[int, ElfReloc] = {}
+    for number, reloc in enumerate(image.relocs(section)):
+        with error_context(f"relo #{number} of section '{section.name}'"):
+            slot, rest = divmod(reloc.offset, INSN_SIZE)
+            if rest or reloc.offset >= section.size:
+                raise RelocationError(f"offset {reloc.offset:#x} is no instruction of {section.size} bytes of code")
+            if slot in found:
+                raise RelocationError(f"instruction {slot} has two relocations")
+            found[slot] = reloc
+    slots = tuple(sorted(found))
+    return SectionRelocs(slots, tuple(found[slot] for slot in slots))
+
+
+def collect_relocs(
+    image: ElfImage, function: Function, in_section: SectionRelocs, referents: Referents
+) -> tuple[Reloc, ...]:
+    """Return what a function's instructions refer to, ascending; RelocationError names instruction and symbol."""
+    count = len(function.insns) // INSN_SIZE
+    named = in_section.between(function.insn_off, function.insn_off + count)
+    found: dict[int, Reloc] = {}
+    for slot in sorted({*named, *_pseudo_refs(function)}):
+        with error_context(f"function '{function.name}'"), error_context(f"insn #{slot}"):
+            insn = decode_insn(function.insns, slot, sys.byteorder)
+            if slot in named:
+                symbol = image.symbols[named[slot].symbol]
+                with error_context(f"symbol '{image.name_of(symbol)}'"):
+                    found[slot] = _classify(image, slot, insn, symbol, function, referents)
+            else:
+                found[slot] = _local_call(slot, insn, function, referents)
+    return tuple(found.values())
+
+
+def _pseudo_refs(function: Function) -> Iterator[int]:
+    """Yield the instructions that refer to another function by distance."""
+    for match in _MAY_REFER.finditer(function.insns):
+        slot, rest = divmod(match.start(), INSN_SIZE)
+        if not rest:
+            insn = decode_insn(function.insns, slot, sys.byteorder)
+            if (insn.code, insn.src_reg) in ((CALL, PSEUDO_CALL), (LD_IMM64, PseudoSrc.FUNC)):
+                yield slot
+
+
+def _local_call(slot: int, insn: Insn, function: Function, referents: Referents) -> Reloc:
+    """Settle a call of a static function of the same section, for which no relocation is written."""
+    if insn.code != CALL:
+        raise RelocationError("loads a function's address without a relocation")
+    if not function.is_subprogram():
+        raise RelocationError(f"calls into its own section '{function.section.name}', want a callee in .text")
+    return CallRef(slot, _callee(function.insn_off + slot + insn.imm + 1, referents))
+
+
+def _callee(target: int, referents: Referents) -> int:
+    if target not in referents.starts:
+        raise RelocationError(f"refers to instruction {target} of .text, where no function starts")
+    return target
+
+
+def _classify(
+    image: ElfImage, slot: int, insn: Insn, symbol: Symbol, function: Function, referents: Referents
+) -> Reloc:
+    is_call = insn.code == CALL
+    if not (is_call or insn.is_ld64()):
+        raise RelocationError(f"opcode {insn.code:#04x} cannot be relocated, want a call or a 64-bit load")
+    if not is_call and slot + 1 >= len(function.insns) // INSN_SIZE:
+        raise RelocationError("64-bit load is cut off after its first half")
+    if is_extern(symbol):
+        if symbol.name not in referents.externs:
+            raise RelocationError("extern is unknown")
+        return ExternRef(slot, symbol.name, is_call)
+    if not 0 < symbol.section < min(len(image.sections), SHN_LORESERVE):
+        raise RelocationError(f"is in special section {symbol.section:#x} (a variable that was never defined?)")
+    section = image.sections[symbol.section]
+    if is_call:
+        return CallRef(slot, _call_target(insn, symbol, section, referents))
+    if section.name == TEXT_SECTION and _is_function_address(symbol):
+        return FuncRef(slot, _address_target(insn, symbol, referents))
+    return _map_reloc(slot, insn, symbol, section, referents.places)
+
+
+def _call_target(insn: Insn, symbol: Symbol, section: Section, referents: Referents) -> int:
+    if insn.src_reg != PSEUDO_CALL:
+        raise RelocationError(f"call of a function of this object has src_reg {insn.src_reg}, want {PSEUDO_CALL}")
+    if section.name != TEXT_SECTION:
+        raise RelocationError(f"callee lies in section '{section.name}', want .text")
+    if symbol.value % INSN_SIZE:
+        raise RelocationError(f"callee starts at byte {symbol.value}, want a multiple of {INSN_SIZE}")
+    return _callee(symbol.value // INSN_SIZE + insn.imm + 1, referents)
+
+
+def _is_function_address(symbol: Symbol) -> bool:
+    if symbol.bind == SymBind.LOCAL:
+        return symbol.type == SymType.SECTION
+    return symbol.type == SymType.FUNC
+
+
+def _address_target(insn: Insn, symbol: Symbol, referents: Referents) -> int:
+    if symbol.value % INSN_SIZE or insn.imm % INSN_SIZE:
+        raise RelocationError(f"function address {symbol.value}+{insn.imm} is no multiple of {INSN_SIZE}")
+    return _callee((symbol.value + insn.imm) // INSN_SIZE, referents)
+
+
+def _map_reloc(slot: int, insn: Insn, symbol: Symbol, section: Section, places: MapPlaces) -> Reloc:
+    data_map = places.data.get(section.index)
+    if data_map is not None:
+        value_off = symbol.value + insn.imm
+        if value_off != to_s32(value_off):
+            raise RelocationError(f"refers to byte {value_off} of section '{section.name}' of {section.size} bytes")
+        return DataRef(slot, data_map, value_off)
+    if section.index not in places.definitions:
+        raise RelocationError(f"refers to section '{section.name}', which holds neither maps nor data")
+    name = places.at.get((section.index, symbol.value))
+    if name is None:
+        raise RelocationError(f"refers to byte {symbol.value} of section '{section.name}', where no map starts")
+    return MapRef(slot, name)
