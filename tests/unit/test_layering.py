@@ -10,7 +10,7 @@ import xdploaderd
 
 ROOT = Path(xdploaderd.__file__).parent
 LAYERS = [
-    {"errors", "log", "printable", "uapi", "hooks"},
+    {"errors", "log", "manpage", "printable", "uapi", "hooks"},
     {"insn", "config", "btf"},
     {"relo_core", "info"},
     {"obj"},
@@ -18,10 +18,10 @@ LAYERS = [
     {"kernel"},
     {"load", "net"},
     {"daemon"},
-    {"control"},
-    {"cli", "__main__", "install"},
+    {"control", "install"},
+    {"cli", "__main__"},
 ]
-PURE = {"errors", "printable", "uapi", "hooks", "insn", "config", "btf", "relo_core", "info", "obj", "gen"}
+PURE = {"errors", "manpage", "printable", "uapi", "hooks", "insn", "config", "btf", "relo_core", "info", "obj", "gen"}
 IMPURE_MODULES = {"asyncio", "ctypes", "fcntl", "mmap", "os", "signal", "socket", "subprocess", "threading"}
 SOLE_USERS = {
     "elftools": {"obj/elf.py"},
