@@ -1,0 +1,146 @@
+"""A world in memory: interfaces, hooks and own pins that the daemon's actions change as the kernel would."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import Any
+
+from xdploaderd.config.attachments import AttachmentConfig, AttachmentName
+from xdploaderd.daemon.actions import Attach, Change, Detach, Repair, Replace
+from xdploaderd.daemon.seams import Outcome
+from xdploaderd.daemon.world import Observed, Occupant, Owned, Place, Record, Wanted
+from xdploaderd.errors import AttachError, LoaderError
+from xdploaderd.hooks import Hook, XdpMode
+from xdploaderd.info import Interface, ProgInfo
+from xdploaderd.uapi.bpf import Ifindex, ProgId, ProgType
+
+
+def entry(name: str = "edge", interface: str = "eth0", hook: Hook = Hook.XDP, **fields: Any) -> AttachmentConfig:
+    """Return a configured attachment; a tc hook gets priority and handle 1."""
+    place = {} if hook is Hook.XDP else {"priority": 1, "handle": 1}
+    values = {"object": PurePosixPath("/lib/fw.o"), "program": "main", **place, **fields}
+    return AttachmentConfig(name=AttachmentName(name), interface=interface, hook=hook, **values)
+
+
+def want(config: AttachmentConfig | None = None, *, sha1: str = "a" * 40, held: bool = False) -> Wanted:
+    """Return a wish for `config`."""
+    return Wanted(config=config or entry(), sha1=sha1, held=held)
+
+
+def prog(number: int, kind: ProgType = ProgType.XDP) -> ProgInfo:
+    """Return a program of that id."""
+    return ProgInfo(id=ProgId(number), type=kind, name="main", tag="0" * 16)
+
+
+class FakeWorld:
+    """Snapshots and executor in one; `failures` are raised, one for each action, before anything is changed."""
+
+    def __init__(self, *interfaces: str) -> None:
+        self.indexes = {name: Ifindex(number) for number, name in enumerate(interfaces, 1)}
+        self.hooks: dict[Place, int] = {}
+        self.owned: dict[str, Owned] = {}
+        self.failures: list[Exception] = []
+        self.unreadable: list[LoaderError] = []
+        self.done: list[Change] = []
+        self.acted = asyncio.Event()
+        self.snapshots = 0
+        self._next_id = 100
+
+    def place(self, interface: str, hook: Hook = Hook.XDP, mode: XdpMode = XdpMode.NATIVE) -> Place:
+        """Return a place on an interface: an XDP slot, or the tc filter 1:1."""
+        place = Place(ifindex=self.indexes[interface], ifname=interface, hook=hook)
+        return replace(place, mode=mode) if hook is Hook.XDP else replace(place, priority=1, handle=1)
+
+    def add_owned(self, config: AttachmentConfig, number: int, *, sha1: str = "a" * 40) -> Owned:
+        """Pin a program as that of the entry."""
+        record = Record(
+            attachment=config.name, object=str(config.object), sha1=sha1, program=config.program, hook=config.hook
+        )
+        self.owned[config.name] = Owned(name=config.name, prog=prog(number), record=record)
+        return self.owned[config.name]
+
+    def observed(self) -> Observed:
+        """Return the world as it is."""
+        slots = {
+            name: [(p.mode, ProgId(i)) for p, i in self.hooks.items() if p.ifname == name] for name in self.indexes
+        }
+        return Observed(
+            interfaces=tuple(Interface(index=i, name=n, xdp=tuple(slots[n])) for n, i in self.indexes.items()),
+            occupants=tuple(Occupant(place, ProgId(number)) for place, number in self.hooks.items()),
+            owned=dict(self.owned),
+        )
+
+    async def snapshot(self, wanted: Sequence[Wanted]) -> Observed:
+        """Return the world as it is."""
+        self.snapshots += 1
+        if self.unreadable:
+            raise self.unreadable.pop(0)
+        return self.observed()
+
+    async def execute(self, action: Change) -> Outcome:
+        """Change the world, or raise the next failure."""
+        if self.failures:
+            raise self.failures.pop(0)
+        self.done.append(action)
+        self.acted.set()
+        match action:
+            case Attach() | Replace():
+                return self._put(action)
+            case Detach():
+                self._take_off(action.name, action.places)
+                if action.forget:
+                    del self.owned[action.name]
+            case Repair():
+                owned = self.owned[action.name]
+                self._take_off(action.name, action.strays)
+                self.owned[action.name] = replace(
+                    owned, prog=owned.staged if action.promote else owned.prog, staged=None
+                )
+        return Outcome()
+
+    def _put(self, action: Attach | Replace) -> Outcome:
+        place = action.place
+        if isinstance(action, Replace):
+            if self.hooks.pop(action.current.place, None) != action.current.prog_id:
+                raise AttachError("active program does not match expected")
+            if not action.gap:
+                place = action.current.place
+        if place.hook is Hook.XDP and place.mode is XdpMode.UNSPECIFIED:
+            place = replace(place, mode=XdpMode.NATIVE)
+        if action.from_pin:
+            info = self.owned[action.name].prog
+            assert info is not None
+        else:
+            self._next_id += 1
+            info = prog(self._next_id)
+        self.hooks[place] = info.id
+        self._take_off(action.name, action.strays)
+        if not action.from_pin and action.promote:
+            self.add_owned(action.wanted.config, info.id, sha1=action.wanted.sha1)
+        elif not action.from_pin:
+            self.owned[action.name] = replace(self.owned[action.name], staged=info)
+        return Outcome(info, action.wanted.sha1)
+
+    def _take_off(self, name: str, places: tuple[Place, ...]) -> None:
+        for place in places:
+            info = self.owned[name].prog
+            assert info is not None
+            assert self.hooks.pop(place) == info.id
+
+
+class FakeWishes:
+    """Wishes that a test sets."""
+
+    def __init__(self, *wanted: Wanted) -> None:
+        self.list = wanted
+        self.read_again = 0
+
+    def wanted(self) -> tuple[Wanted, ...]:
+        return self.list
+
+    def loaded(self, name: str, sha1: str) -> None:
+        self.list = tuple(replace(w, sha1=sha1) if w.config.name == name else w for w in self.list)
+
+    def read_failed_again(self) -> None:
+        self.read_again += 1

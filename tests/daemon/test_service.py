@@ -1,0 +1,226 @@
+"""What front-ends get from the Service, over a world in memory."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+
+from tests.daemon.fake_world import FakeWorld, entry
+from xdploaderd.config.pinning import PinningConf
+from xdploaderd.daemon.reconcile import Reconciler
+from xdploaderd.daemon.records import Held
+from xdploaderd.daemon.service import Service
+from xdploaderd.daemon.status import State
+from xdploaderd.daemon.wishes import Settings, Wishes, read_digests
+from xdploaderd.errors import AttachError, ConfigError, FileError, HookBusyError, NoSuchAttachmentError
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(main, 5))
+
+
+class Daemon:
+    """A Service over a FakeWorld with a configuration that the test changes."""
+
+    def __init__(self, tmp_path: Path, world: FakeWorld, *names: str) -> None:
+        self.object = tmp_path / "fw.o"
+        self.object.write_bytes(b"one")
+        self.world = world
+        self.settings: Settings | ConfigError = self.make_settings(*names)
+        self.held = Held(tmp_path / "held", boot_id="boot")
+        self.wishes = Wishes(self.read(), read_digests(self.read().attachments), self.held)
+        self.reconciler = Reconciler(self.wishes, world, world)
+        paths = {"config": Path("/etc/x.yaml"), "pinning": Path("/etc/pinning.conf")}
+        self.service = Service(self.reconciler, world, self.wishes, self.read, **paths)
+
+    def make_settings(self, *names: str) -> Settings:
+        """Return settings with one XDP entry for each name, on the interface eth0, eth1, ..."""
+        entries = [
+            entry(name, f"eth{number}", object=PurePosixPath(self.object), force=name.startswith("force"))
+            for number, name in enumerate(names)
+        ]
+        return Settings(tuple(entries), PinningConf())
+
+    def read(self) -> Settings:
+        """Stand for the reader of the configuration files."""
+        if isinstance(self.settings, ConfigError):
+            raise self.settings
+        return self.settings
+
+
+@asynccontextmanager
+async def running(daemon: Daemon) -> AsyncIterator[Service]:
+    task = asyncio.create_task(daemon.reconciler.run())
+    try:
+        await daemon.reconciler.settled()
+        yield daemon.service
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+def test_status_names_each_entry_and_is_degraded_by_one_that_waits(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with running(Daemon(tmp_path, FakeWorld("eth0"), "edge", "later")) as service:
+            status = await service.status()
+        assert [(a.name, a.state) for a in status.attachments] == [("edge", State.ATTACHED), ("later", State.WAITING)]
+        assert status.degraded
+        assert status.attachments[0].prog_id == 101
+        assert len(status.attachments[0].object_sha1) == 40
+        assert "eth1" in status.attachments[1].reason
+
+    run(main())
+
+
+def test_all_as_wanted_is_not_degraded(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with running(Daemon(tmp_path, FakeWorld("eth0"), "edge")) as service:
+            assert not (await service.status()).degraded
+
+    run(main())
+
+
+def test_detach_holds_over_reload_until_attach(tmp_path: Path) -> None:
+    async def main() -> None:
+        daemon = Daemon(tmp_path, FakeWorld("eth0"), "edge")
+        async with running(daemon) as service:
+            assert (await service.detach("edge")).state is State.DETACHED
+            assert not (await service.reload()).degraded
+            assert daemon.world.hooks == {}
+            assert "edge" in Held(tmp_path / "held", boot_id="boot")
+            assert (await service.attach("edge")).state is State.ATTACHED
+            assert len(daemon.world.hooks) == 1
+
+    run(main())
+
+
+def test_unknown_name_is_refused_and_the_known_ones_are_told(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with running(Daemon(tmp_path, FakeWorld("eth0"), "edge")) as service:
+            with pytest.raises(NoSuchAttachmentError, match="'edge'"):
+                await service.attach("nope")
+            with pytest.raises(NoSuchAttachmentError):
+                await service.detach("nope")
+
+    run(main())
+
+
+def test_attach_raises_what_keeps_the_entry_from_it(tmp_path: Path) -> None:
+    async def main() -> None:
+        daemon = Daemon(tmp_path, FakeWorld("eth0"), "edge")
+        daemon.world.hooks[daemon.world.place("eth0")] = 55
+        async with running(daemon) as service:
+            assert (await service.list())[0].state is State.FOREIGN
+            with pytest.raises(HookBusyError) as busy:
+                await service.attach("edge")
+            assert busy.value.prog_id == 55
+            daemon.world.hooks.clear()
+            daemon.world.failures = [AttachError("no memory")]
+            with pytest.raises(AttachError, match="attachment 'edge': no memory"):
+                await service.attach("edge")
+            assert (await service.attach("edge")).state is State.ATTACHED
+
+    run(main())
+
+
+def test_reload_replaces_what_changed_and_only_that(tmp_path: Path) -> None:
+    async def main() -> None:
+        daemon = Daemon(tmp_path, FakeWorld("eth0", "eth1"), "edge", "core")
+        async with running(daemon) as service:
+            await service.reload()
+            assert len(daemon.world.done) == 2
+            daemon.object.write_bytes(b"two")
+            assert len(await service.plan()) == 2
+            assert len(daemon.world.done) == 2
+            await service.reload()
+            assert [type(a).__name__ for a in daemon.world.done[2:]] == ["Replace", "Replace"]
+
+    run(main())
+
+
+def test_changed_object_is_not_read_on_a_poke(tmp_path: Path) -> None:
+    async def main() -> None:
+        daemon = Daemon(tmp_path, FakeWorld("eth0"), "edge")
+        async with running(daemon):
+            daemon.object.write_bytes(b"two")
+            await daemon.reconciler.settled()
+            assert len(daemon.world.done) == 1
+
+    run(main())
+
+
+def test_bad_configuration_keeps_the_last_good_one_and_is_told(tmp_path: Path) -> None:
+    async def main() -> None:
+        daemon = Daemon(tmp_path, FakeWorld("eth0"), "edge")
+        async with running(daemon) as service:
+            good, daemon.settings = daemon.settings, ConfigError("x.yaml:3:1: unknown key")
+            with pytest.raises(ConfigError):
+                await service.reload()
+            with pytest.raises(ConfigError):
+                await service.plan()
+            status = await service.status()
+            assert (status.degraded, status.config_error) == (True, "x.yaml:3:1: unknown key")
+            assert status.attachments[0].state is State.ATTACHED
+            daemon.settings = good
+            assert not (await service.reload()).degraded
+
+    run(main())
+
+
+def test_changed_pinning_root_is_refused(tmp_path: Path) -> None:
+    async def main() -> None:
+        daemon = Daemon(tmp_path, FakeWorld("eth0"), "edge")
+        async with running(daemon) as service:
+            moved = replace(PinningConf(), root=PurePosixPath("/run/bpf"))
+            daemon.settings = Settings(daemon.read().attachments, moved)
+            with pytest.raises(ConfigError, match="/run/bpf"):
+                await service.reload()
+
+    run(main())
+
+
+def test_entry_without_object_file_fails_alone_and_comes_when_the_file_does(tmp_path: Path) -> None:
+    async def main() -> None:
+        daemon = Daemon(tmp_path, FakeWorld("eth0"), "edge")
+        daemon.object.unlink()
+        async with running(daemon) as service:
+            await service.reload()
+            found = (await service.list())[0]
+            assert (found.state, found.error_code) == (State.FAILED, FileError.code)
+            daemon.object.write_bytes(b"three")
+            assert (await service.attach("edge")).state is State.ATTACHED
+
+    run(main())
+
+
+def test_removed_entry_is_planned_and_detached(tmp_path: Path) -> None:
+    async def main() -> None:
+        daemon = Daemon(tmp_path, FakeWorld("eth0"), "edge")
+        async with running(daemon) as service:
+            daemon.settings = daemon.make_settings()
+            (planned,) = await service.plan()
+            assert (planned.action, planned.name, planned.interface) == ("detach", "edge", "eth0")
+            assert (await service.reload()).attachments == ()
+            assert daemon.world.hooks == {}
+
+    run(main())
+
+
+def test_each_change_is_told_once_to_each_subscriber(tmp_path: Path) -> None:
+    async def main() -> None:
+        daemon = Daemon(tmp_path, FakeWorld("eth0"), "edge")
+        async with running(daemon) as service, aclosing(service.changes()) as changes:
+            first = asyncio.ensure_future(anext(changes))
+            await asyncio.sleep(0)
+            await service.reload()  # changes nothing
+            await service.detach("edge")
+            assert (await first).state is State.DETACHED
+            await service.attach("edge")
+            assert (await anext(changes)).state is State.ATTACHED
+
+    run(main())

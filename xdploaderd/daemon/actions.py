@@ -1,0 +1,109 @@
+"""The actions a plan consists of, as data; and the words for them."""
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from xdploaderd.daemon.status import PlannedAction, State
+from xdploaderd.daemon.world import Occupant, Place, Wanted
+from xdploaderd.errors import LoaderError
+from xdploaderd.hooks import Hook
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attach:
+    """Put the program on a free place; `from_pin`: the pinned program is the one.
+
+    Then our program is taken off `strays`, and, with `promote`, the new one takes the old one's pin.
+    """
+
+    name: str
+    wanted: Wanted
+    place: Place
+    from_pin: bool
+    strays: tuple[Place, ...] = ()
+    promote: bool = True
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replace:
+    """Put the program where `current` is; `owner` names our entry it belongs to, None: somebody else's.
+
+    `gap`: the kernel cannot do it in place; `current` is taken off first.
+    """
+
+    name: str
+    wanted: Wanted
+    place: Place
+    current: Occupant
+    owner: str | None
+    from_pin: bool
+    gap: bool = False
+    strays: tuple[Place, ...] = ()
+    promote: bool = True
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detach:
+    """Take our program off `places`; `forget`: remove its pins as well."""
+
+    name: str
+    places: tuple[Place, ...]
+    forget: bool
+    hook: Hook
+    interface: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repair:
+    """End a change that was cut short.
+
+    `promote`: the staged program is put in force, after the old one was taken off `strays`; else it is dropped.
+    """
+
+    name: str
+    promote: bool
+    strays: tuple[Place, ...] = ()
+    hook: Hook
+    interface: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """Nothing can be done before the interface appears."""
+
+    name: str
+    wanted: Wanted
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refuse:
+    """The entry is not carried out; `error` says why."""
+
+    name: str
+    wanted: Wanted
+    state: State
+    error: LoaderError
+
+
+Action = Attach | Replace | Detach | Repair | Wait | Refuse
+Change = Attach | Replace | Detach | Repair
+
+
+def describe(action: Action) -> PlannedAction:
+    """Return the action in the words that users see."""
+    match action:
+        case Attach() | Replace() | Wait() | Refuse():
+            config = action.wanted.config
+            interface, hook = config.interface, config.hook
+        case Detach() | Repair():
+            interface, hook = action.interface, action.hook
+        case _:
+            assert_never(action)
+    reason = str(action.error) if isinstance(action, Refuse) else action.reason
+    verb = type(action).__name__.lower()
+    return PlannedAction(action=verb, name=action.name, interface=interface, hook=hook, reason=reason)

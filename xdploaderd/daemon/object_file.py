@@ -1,0 +1,45 @@
+"""An entry's object file: its bytes, read with care, and their digest."""
+
+import hashlib
+import os
+import stat
+from pathlib import PurePosixPath
+
+from xdploaderd.errors import FileError, LimitError, LoaderError
+from xdploaderd.printable import quoted
+
+OBJECT_LIMIT = 16 * 1024 * 1024  # bytes of an object file
+
+
+def read_object(path: PurePosixPath) -> bytes:
+    """Return the bytes of an object file; raises FileError, and LimitError for one over 16 MiB.
+
+    Only a regular file is read: opening a fifo or a device must not block or act.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError as error:
+        raise FileError(
+            f"object {quoted(str(path))} cannot be opened: {error.strerror}", fields={"path": str(path)}
+        ) from error
+    with os.fdopen(fd, "rb") as file:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise FileError(f"object {quoted(str(path))} is not a regular file", fields={"path": str(path)})
+        raw = file.read(OBJECT_LIMIT + 1)
+    if len(raw) > OBJECT_LIMIT:
+        raise LimitError(f"object {quoted(str(path))} is larger than {OBJECT_LIMIT} bytes")
+    return raw
+
+
+def digest(raw: bytes) -> str:
+    """Return the SHA-1 by which an object is known (iproute2 names PIN_OBJECT_NS directories by it)."""
+    return hashlib.sha1(raw, usedforsecurity=False).hexdigest()
+
+
+def read_digest(path: PurePosixPath) -> str | LoaderError:
+    """Return the digest of an object file, or why there is none."""
+    try:
+        return digest(read_object(path))
+    except LoaderError as error:
+        return error

@@ -1,0 +1,182 @@
+"""Wanted against observed gives actions: pure.
+
+Rules, in the order they are tried for an entry:
+
+* a change that was cut short is repaired first: the staged program takes over where it runs, else it goes;
+* `detach NAME`, or an entry that is gone: off the hooks, and only where the program is the one pinned as ours;
+* no such interface: wait;
+* our program is there and is what is wanted: nothing;
+* the place is free: attach, from the pin where the pinned program is what is wanted, else from the file;
+* a program of ours is there (this entry's old one, or another entry's): replace, with that one expected;
+* our own program runs in another XDP mode: the kernel cannot change modes in place, so this is refused, or with
+  `force` taken off and put on, with a moment without a program;
+* somebody else's program is there: refused, or with `force` replaced.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from xdploaderd.daemon.actions import Action, Attach, Detach, Refuse, Repair, Replace, Wait
+from xdploaderd.daemon.reasons import hook_busy, mode_change, replace_reason
+from xdploaderd.daemon.status import State
+from xdploaderd.daemon.world import Observed, Occupant, Owned, Place, Wanted, wanted_place
+from xdploaderd.hooks import Hook
+from xdploaderd.info import Interface
+from xdploaderd.uapi.bpf import ProgType
+
+GONE = "no entry of that name any more"
+
+
+def make_plan(wanted: Sequence[Wanted], observed: Observed) -> tuple[Action, ...]:
+    """Return what has to be done; the order is that of execution. No action: all is as wanted.
+
+    An entry under repair is planned again from the snapshot after its repair.
+    """
+    repairs = tuple(_repairs(observed))
+    later = {repair.name for repair in repairs}
+    entries = (want for want in wanted if want.config.name not in later)
+    actions = [action for want in entries for action in _plan_entry(want, observed)]
+    known = {want.config.name for want in wanted} | later
+    gone = [_detach(owned, observed, GONE) for owned in observed.owned.values() if owned.name not in known]
+    claimed = frozenset(action.current.place for action in actions if isinstance(action, Replace))
+    kept = (_without_claimed(action, claimed) for action in (*actions, *gone))
+    return (*repairs, *(action for action in kept if action is not None))
+
+
+def _repairs(observed: Observed) -> Iterator[Repair]:
+    for owned in observed.owned.values():
+        if owned.staged is None:
+            continue
+        taken = observed.places_of(owned.staged)
+        where = taken or observed.places_of(owned.prog)
+        yield Repair(
+            name=owned.name,
+            promote=bool(taken),
+            strays=observed.places_of(owned.prog) if taken else (),
+            hook=where[0].hook if where else _hook_of(owned),
+            interface=where[0].ifname if where else _interface_of(owned),
+            reason="a change was cut short after the new program was attached" if taken
+            else "a change was cut short before the new program was attached",
+        )  # fmt: skip
+
+
+def _plan_entry(want: Wanted, observed: Observed) -> Iterator[Action]:
+    config = want.config
+    owned = observed.owned.get(config.name)
+    if want.held:
+        if owned is not None:
+            yield _detach(owned, observed, f"detached by request until `attach {config.name}` or reboot")
+        return
+    if want.problem is not None:
+        yield Refuse(name=config.name, wanted=want, state=State.FAILED, error=want.problem)
+        return
+    interface = observed.interface(config.interface)
+    ours = observed.places_of(owned.prog) if owned is not None else ()
+    if interface is None:
+        if ours and owned is not None:
+            yield _off_strays(owned, ours)
+        yield Wait(name=config.name, wanted=want, reason=f"no interface named '{config.interface}' yet")
+        return
+    yield from _plan_place(want, observed, interface, owned, ours)
+
+
+def _plan_place(
+    want: Wanted, observed: Observed, interface: Interface, owned: Owned | None, ours: tuple[Place, ...]
+) -> Iterator[Action]:
+    place = wanted_place(want.config, interface)
+    fits = owned is not None and _fits(want, owned)
+    met = observed.in_the_way(place)
+    if met is None:
+        reason = "nothing is attached there"
+        yield Attach(name=want.config.name, wanted=want, place=place, from_pin=fits, strays=ours, reason=reason)
+        return
+    strays = tuple(p for p in ours if p != met.place)
+    if met.place in ours and fits and _same_place(place, met.place):
+        if strays and owned is not None:
+            yield _off_strays(owned, strays)
+        return
+    yield _take_over(want, observed, place, met, from_pin=fits)
+
+
+def _take_over(want: Wanted, observed: Observed, place: Place, met: Occupant, *, from_pin: bool) -> Replace | Refuse:
+    config = want.config
+    owner = observed.owner_of(met.prog_id)
+    in_place = _same_place(place, met.place)
+    if owner is None and not config.force:
+        return Refuse(name=config.name, wanted=want, state=State.FOREIGN, error=hook_busy(met))
+    if not in_place and not config.force:
+        return Refuse(name=config.name, wanted=want, state=State.FAILED, error=mode_change(place, met))
+    own = observed.owned.get(config.name)
+    return Replace(
+        name=config.name,
+        wanted=want,
+        place=place,
+        current=met,
+        owner=owner.name if owner is not None else None,
+        from_pin=from_pin,
+        gap=not in_place,
+        strays=tuple(p for p in observed.places_of(own.prog if own else None) if p != met.place),
+        reason=replace_reason(want, owner, in_place=in_place, from_pin=from_pin),
+    )
+
+
+def _fits(want: Wanted, owned: Owned) -> bool:
+    """Whether the pinned program is the one wanted: same bytes of the object, same program, same kind of hook."""
+    record = owned.record
+    return (
+        owned.prog is not None
+        and record is not None
+        and (record.sha1, record.program) == (want.sha1, want.config.program)
+        and record.hook is want.config.hook
+    )
+
+
+def _same_place(wanted: Place, found: Place) -> bool:
+    """Whether a program at `found` can be changed in place for `wanted`; any XDP mode does where none is asked for."""
+    if wanted.hook is not Hook.XDP:
+        return wanted == found
+    return wanted.mode in (found.mode, wanted.mode.UNSPECIFIED)
+
+
+def _detach(owned: Owned, observed: Observed, reason: str) -> Detach:
+    places = observed.places_of(owned.prog)
+    hook = places[0].hook if places else _hook_of(owned)
+    interface = places[0].ifname if places else _interface_of(owned)
+    return Detach(name=owned.name, places=places, forget=True, hook=hook, interface=interface, reason=reason)
+
+
+def _off_strays(owned: Owned, places: tuple[Place, ...]) -> Detach:
+    return Detach(
+        name=owned.name,
+        places=places,
+        forget=False,
+        hook=places[0].hook,
+        interface=places[0].ifname,
+        reason="the entry wants the program elsewhere",
+    )
+
+
+def _without_claimed(action: Action, claimed: frozenset[Place]) -> Action | None:
+    """Leave alone, for this pass, the places that a Replace is about to take over: no moment without a program.
+
+    What is left over, pins and staged programs, is cleared by the pass that follows every change.
+    """
+    match action:
+        case Detach() if claimed.intersection(action.places):
+            places = tuple(p for p in action.places if p not in claimed)
+            return replace(action, places=places, forget=False) if places else None
+        case Attach() | Replace() if claimed.intersection(action.strays):
+            return replace(action, strays=tuple(p for p in action.strays if p not in claimed), promote=False)
+        case _:
+            return action
+
+
+def _hook_of(owned: Owned) -> Hook:
+    if owned.record is not None:
+        return owned.record.hook
+    prog = owned.prog or owned.staged
+    return Hook.TC_INGRESS if prog is not None and prog.type == ProgType.SCHED_CLS else Hook.XDP
+
+
+def _interface_of(owned: Owned) -> str:
+    return owned.record.interface if owned.record is not None else ""

@@ -1,0 +1,48 @@
+"""Why a program is replaced, and why an entry is refused: the words and errors that users see."""
+
+from xdploaderd.daemon.world import Occupant, Owned, Place, Wanted
+from xdploaderd.errors import AttachError, HookBusyError
+from xdploaderd.printable import quoted
+
+
+def replace_reason(want: Wanted, owner: Owned | None, *, in_place: bool, from_pin: bool) -> str:
+    """Return why the program of `owner` (None: somebody else) has to go."""
+    if owner is None:
+        return "somebody else's program is there, and the entry says force"
+    if not in_place:
+        return "the XDP mode changes, and the entry says force: a moment without a program"
+    if owner.name != want.config.name:
+        return f"the place was that of attachment '{owner.name}'"
+    if from_pin:
+        return "the wanted program is the pinned one"
+    return _difference(want, owner)
+
+
+def _difference(want: Wanted, owner: Owned) -> str:
+    record = owner.record
+    if record is None:
+        return "it is not known which object the running program came from"
+    if record.sha1 != want.sha1:
+        return "the object file changed"
+    return "the entry names another program"
+
+
+def hook_busy(met: Occupant) -> HookBusyError:
+    """Return the refusal to touch somebody else's program."""
+    name = f" {quoted(met.name)}" if met.name else ""
+    which = f"program {met.prog_id}{name}" if met.prog_id is not None else f"a classic BPF filter{name}"
+    return HookBusyError(
+        f"{met.place} is taken by {which}, which is not ours; `force: true` would replace it",
+        prog_id=met.prog_id or 0,
+        prog_name=met.name,
+    )
+
+
+def mode_change(place: Place, met: Occupant) -> AttachError:
+    """Return the refusal to change the XDP mode, which cannot be done without a gap."""
+    return AttachError(
+        f"a program runs in mode {met.place.mode} on {place.hook} of '{place.ifname}', and the kernel cannot change to"
+        f" {place.mode} in place; `force: true` takes it off first, which lets packets pass without a program for some"
+        " 10 to 20 ms",
+        fields={"hook": place.hook.value, "interface": place.ifname},
+    )

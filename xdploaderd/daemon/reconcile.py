@@ -1,0 +1,206 @@
+"""The loop: observe, plan, carry out, wait; level-triggered.
+
+Requests and netlink events only poke it. Reality is read anew on each pass, so a lost event costs a delay and never
+correctness; a change is followed by another look, until nothing is left to do or only what failed and has to wait.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from xdploaderd.daemon import events
+from xdploaderd.daemon.actions import Action, Change, Refuse, Repair, Wait
+from xdploaderd.daemon.plan import make_plan
+from xdploaderd.daemon.seams import Executes, Snapshots, Wish
+from xdploaderd.daemon.world import Observed, Wanted
+from xdploaderd.errors import LoaderError, error_context
+
+log = logging.getLogger(__name__)
+
+ROUNDS = 5  # of one pass: what needs more is in a fight with somebody else and has to wait
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """Seconds: the first wait after a failure, which doubles up to `max_retry`, and the periodic look at the world."""
+
+    first_retry: float = 1.0
+    max_retry: float = 300.0
+    resync: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An action that failed, and when (time.monotonic) it may be tried again; a different action is not bound by it."""
+
+    action: Change
+    error: LoaderError
+    attempts: int
+    not_before: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """How all stood at the end of a pass."""
+
+    wanted: tuple[Wanted, ...] = ()
+    observed: Observed = field(default_factory=Observed)
+    actions: tuple[Action, ...] = ()
+    failures: Mapping[str, Failure] = field(default_factory=dict)
+    error: LoaderError | None = None  # the world could not be read
+    settled: bool = True
+
+
+class Reconciler:
+    """The one writer of hooks and pins."""
+
+    def __init__(
+        self,
+        wishes: Wish,
+        snapshots: Snapshots,
+        executor: Executes,
+        *,
+        pace: Pace = Pace(),
+    ) -> None:
+        self._wishes = wishes
+        self._snapshots = snapshots
+        self._executor = executor
+        self._pace = pace
+        self._wake = asyncio.Event()
+        self._failures: dict[str, Failure] = {}
+        self._waiters: list[asyncio.Future[Picture]] = []
+        self.picture = Picture()
+        self.on_pass: Callable[[Picture], None] = lambda _: None
+
+    def poke(self) -> None:
+        """Ask for a pass; any number of pokes before it begins ask for the same one."""
+        self._wake.set()
+
+    def forgive(self, name: str | None = None) -> None:
+        """Let a failed action of `name` (of all, where none is given) be tried again at once."""
+        if name is None:
+            self._failures.clear()
+        else:
+            self._failures.pop(name, None)
+
+    async def settled(self) -> Picture:
+        """Return how all stands after a pass that begins from now on; to stop waiting does not stop the pass."""
+        waiter: asyncio.Future[Picture] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        self.poke()
+        return await waiter
+
+    async def run(self) -> None:
+        """Reconcile for ever; when cancelled, end after the action that is being carried out."""
+        try:
+            while True:
+                self._wake.clear()  # before reading: a poke during the pass makes another pass
+                await self.reconcile_once()
+                try:
+                    async with asyncio.timeout(self._pause()):
+                        await self._wake.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            for waiter in self._waiters:
+                waiter.cancel()
+
+    async def reconcile_once(self) -> Picture:
+        """Make one pass and tell those who wait for it."""
+        waiters, self._waiters = self._waiters, []
+        try:
+            self.picture = await self._pass()
+        except LoaderError as error:
+            if str(error) != str(self.picture.error):
+                log.error("interfaces and pins cannot be read: %s", error, extra={"ERROR_CODE": error.code})
+            self.picture = Picture(
+                wanted=self._wishes.wanted(), observed=self.picture.observed, error=error, settled=False
+            )
+        except BaseException:
+            self._waiters = [*waiters, *self._waiters]
+            raise
+        self.on_pass(self.picture)
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(self.picture)
+        return self.picture
+
+    async def _pass(self) -> Picture:
+        op_id = secrets.token_hex(4)
+        if any(want.problem for want in self._wishes.wanted()):
+            await asyncio.to_thread(self._wishes.read_failed_again)
+        for _ in range(ROUNDS):
+            wanted = self._wishes.wanted()
+            observed = await self._snapshots.snapshot(wanted)
+            actions = make_plan(wanted, observed)
+            due = tuple(action for action in _changes(actions) if self._is_due(action))
+            if not due:
+                break
+            for action in due:
+                await _finish(self._carry_out(action, op_id))
+        else:
+            return await self._unsettled()
+        planned = {action.name for action in _changes(actions)}
+        self._failures = {name: failure for name, failure in self._failures.items() if name in planned}
+        return Picture(wanted=wanted, observed=observed, actions=actions, failures=dict(self._failures))
+
+    async def _unsettled(self) -> Picture:
+        wanted = self._wishes.wanted()
+        observed = await self._snapshots.snapshot(wanted)
+        actions = make_plan(wanted, observed)
+        log.warning("what was changed does not stay so; the next look is in %g s", self._pace.first_retry)
+        return Picture(wanted=wanted, observed=observed, actions=actions, failures=dict(self._failures), settled=False)
+
+    def _is_due(self, action: Change) -> bool:
+        failure = self._failures.get(action.name)
+        return failure is None or failure.action != action or time.monotonic() >= failure.not_before
+
+    async def _carry_out(self, action: Change, op_id: str) -> None:
+        try:
+            with error_context(f"attachment '{action.name}'"):
+                outcome = await self._executor.execute(action)
+        except LoaderError as error:
+            self._fail(action, error, op_id)
+        except Exception as error:
+            log.exception("attachment '%s': fault of the daemon", action.name)
+            self._fail(action, LoaderError(f"attachment '{action.name}': fault of the daemon: {error!r}"), op_id)
+        else:
+            if outcome.sha1:
+                self._wishes.loaded(action.name, outcome.sha1)
+            if not isinstance(action, Repair):  # a failed change is cleared by a repair, and stays failed
+                self.forgive(action.name)
+            events.log_change(action, outcome, op_id)
+
+    def _fail(self, action: Change, error: LoaderError, op_id: str) -> None:
+        before = self._failures.get(action.name)
+        attempts = before.attempts + 1 if before is not None and before.action == action else 1
+        delay = min(self._pace.first_retry * 2 ** min(attempts - 1, 32), self._pace.max_retry)
+        self._failures[action.name] = Failure(action, error, attempts, time.monotonic() + delay)
+        if before is None or str(before.error) != str(error):
+            events.log_failure(action, error, op_id)
+
+    def _pause(self) -> float:
+        if not self.picture.settled:
+            return self._pace.first_retry
+        now = time.monotonic()
+        retries = (failure.not_before - now for failure in self._failures.values())
+        return max(0.0, min(self._pace.resync, *retries, self._pace.resync))
+
+
+def _changes(actions: Sequence[Action]) -> Iterator[Change]:
+    for action in actions:
+        if not isinstance(action, Wait | Refuse):
+            yield action
+
+
+async def _finish(work: Coroutine[None, None, None]) -> None:
+    """Wait for `work`; when cancelled meanwhile, let it come to its end first: no change is left half done."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait((task,))
+        raise

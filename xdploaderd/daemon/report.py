@@ -1,0 +1,97 @@
+"""From how all stood at the end of a pass to what users are told: pure."""
+
+from dataclasses import replace
+
+from xdploaderd.daemon.actions import Refuse, Wait
+from xdploaderd.daemon.reconcile import Picture
+from xdploaderd.daemon.status import AttachmentStatus, State
+from xdploaderd.daemon.world import Observed, Owned, Place, Wanted
+from xdploaderd.errors import LoaderError
+from xdploaderd.hooks import Hook
+
+AS_WANTED = frozenset({State.ATTACHED, State.DETACHED})
+
+
+def attachment_statuses(picture: Picture) -> tuple[AttachmentStatus, ...]:
+    """Return the status of every entry, in the order of the configuration."""
+    return tuple(_status(want, picture) for want in picture.wanted)
+
+
+def find_error(picture: Picture, name: str) -> LoaderError | None:
+    """Return why the entry is not as wanted, where an error is the reason."""
+    if picture.error is not None:
+        return picture.error
+    failure = picture.failures.get(name)
+    if failure is not None:
+        return failure.error
+    return next((a.error for a in picture.actions if isinstance(a, Refuse) and a.name == name), None)
+
+
+def _status(want: Wanted, picture: Picture) -> AttachmentStatus:
+    state, reason = _state(want, picture)
+    error = find_error(picture, want.config.name)
+    config = want.config
+    base = AttachmentStatus(
+        name=config.name,
+        interface=config.interface,
+        hook=config.hook,
+        object=str(config.object),
+        program=config.program,
+        mode=config.mode,
+        state=state,
+        priority=config.priority if config.hook is not Hook.XDP else 0,
+        handle=config.handle if config.hook is not Hook.XDP else 0,
+        reason=reason,
+        error_code=error.code if error is not None and state not in AS_WANTED else "",
+    )
+    return _with_running(base, picture.observed)
+
+
+def _state(want: Wanted, picture: Picture) -> tuple[State, str]:
+    name = want.config.name
+    planned = next((a for a in picture.actions if a.name == name), None)
+    error = find_error(picture, name)
+    if isinstance(planned, Refuse):
+        return planned.state, str(planned.error)
+    if error is not None:
+        return State.FAILED, str(error)
+    if isinstance(planned, Wait):
+        return State.WAITING, planned.reason
+    if planned is not None:
+        return State.FAILED, f"not done yet: {planned.reason}"
+    if want.held:
+        return State.DETACHED, f"detached by request until `attach {name}` or reboot"
+    return State.ATTACHED, ""
+
+
+def _with_running(status: AttachmentStatus, observed: Observed) -> AttachmentStatus:
+    """Add what runs: our program where there is one, wherever the entry's state comes from."""
+    owned = observed.owned.get(status.name)
+    if owned is None or owned.prog is None:
+        return status
+    place = _place(status, observed, owned)
+    record = owned.record
+    status = replace(
+        status,
+        pins=owned.pins,
+        dialect=record.dialect if record else "",
+        why=record.why if record else "",
+        object_sha1=record.sha1 if record else "",
+    )
+    if place is None:
+        return status
+    return replace(
+        status,
+        ifindex=place.ifindex,
+        prog_id=owned.prog.id,
+        prog_name=owned.prog.name,
+        prog_tag=owned.prog.tag,
+        actual_mode=place.mode.value if place.hook is Hook.XDP else "",
+    )
+
+
+def _place(status: AttachmentStatus, observed: Observed, owned: Owned) -> Place | None:
+    places = observed.places_of(owned.prog)
+    interface = observed.interface(status.interface)
+    here = [place for place in places if interface is not None and place.ifindex == interface.index]
+    return next(iter((*here, *places)), None)

@@ -1,0 +1,37 @@
+"""What the reconciler asks of its parts: the seams that tests replace."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from xdploaderd.daemon.actions import Change
+from xdploaderd.daemon.world import Observed, Wanted
+from xdploaderd.info import ProgInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a change came to: the program put in place or taken off, and the digest of the object that was loaded."""
+
+    prog: ProgInfo | None = None
+    sha1: str = ""
+
+
+class Snapshots(Protocol):
+    """What reads the world; daemon.observe.Observer is one."""
+
+    async def snapshot(self, wanted: Sequence[Wanted]) -> Observed: ...
+
+
+class Executes(Protocol):
+    """What changes it; daemon.executor.Executor is one."""
+
+    async def execute(self, action: Change) -> Outcome: ...
+
+
+class Wish(Protocol):
+    """What is wanted; daemon.wishes.Wishes is one."""
+
+    def wanted(self) -> tuple[Wanted, ...]: ...
+    def loaded(self, name: str, sha1: str) -> None: ...
+    def read_failed_again(self) -> None: ...

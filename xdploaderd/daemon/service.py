@@ -1,0 +1,168 @@
+"""What every front-end may ask of the daemon; none of them has logic of its own."""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
+from pathlib import Path
+
+from xdploaderd import __version__
+from xdploaderd.daemon import events
+from xdploaderd.daemon.actions import Refuse, describe
+from xdploaderd.daemon.plan import make_plan
+from xdploaderd.daemon.reconcile import Picture, Reconciler
+from xdploaderd.daemon.report import AS_WANTED, attachment_statuses, find_error
+from xdploaderd.daemon.seams import Snapshots
+from xdploaderd.daemon.status import AttachmentStatus, DaemonStatus, PlannedAction, State
+from xdploaderd.daemon.wishes import Digests, Settings, Wishes, read_digests
+from xdploaderd.errors import AttachError, ConfigError, LoaderError, NoSuchAttachmentError
+from xdploaderd.printable import quoted
+
+log = logging.getLogger(__name__)
+
+QUEUE_LIMIT = 1024  # changes a subscriber may lag behind before it loses the oldest
+
+
+class Service:
+    """The daemon's interface. `read_settings` blocks and raises ConfigError or FileError."""
+
+    def __init__(
+        self,
+        reconciler: Reconciler,
+        snapshots: Snapshots,
+        wishes: Wishes,
+        read_settings: Callable[[], Settings],
+        *,
+        config: Path,
+        pinning: Path,
+    ) -> None:
+        self._reconciler = reconciler
+        self._snapshots = snapshots
+        self._wishes = wishes
+        self._read_settings = read_settings
+        self._config = config
+        self._pinning = pinning
+        self._config_error = ""
+        self._reloading = asyncio.Lock()
+        self._subscribers: set[asyncio.Queue[AttachmentStatus]] = set()
+        self._known: dict[str, AttachmentStatus] = {}
+        self._refused: dict[str, str] = {}
+        reconciler.on_pass = self._publish
+
+    async def list(self) -> tuple[AttachmentStatus, ...]:
+        """Return the status of every configured attachment, as of the last pass."""
+        return attachment_statuses(self._reconciler.picture)
+
+    async def status(self) -> DaemonStatus:
+        """Return the daemon's status, as of the last pass; never waits for a load."""
+        attachments = await self.list()
+        unlike = any(a.state not in AS_WANTED for a in attachments)
+        return DaemonStatus(
+            version=__version__,
+            pid=os.getpid(),
+            degraded=unlike or bool(self._config_error) or self._reconciler.picture.error is not None,
+            config=str(self._config),
+            pinning=str(self._pinning),
+            config_error=self._config_error,
+            attachments=attachments,
+        )
+
+    async def attach(self, name: str) -> AttachmentStatus:
+        """End a hold and attach now what has to wait for a retry; raises the error that keeps the entry from it.
+
+        An interface that is not there (yet) is no error. Raises NoSuchAttachmentError.
+        """
+        self._check_name(name)
+        self._wishes.release(name)
+        return await self._settle(name, failed=(State.FAILED, State.FOREIGN))
+
+    async def detach(self, name: str) -> AttachmentStatus:
+        """Take the program off, if it is ours, until attach() or reboot. Raises NoSuchAttachmentError, AttachError."""
+        self._check_name(name)
+        self._wishes.hold(name)
+        return await self._settle(name, failed=(State.FAILED,))
+
+    async def reload(self) -> DaemonStatus:
+        """Read configuration and objects anew, carry them out, return how all stands then.
+
+        Raises ConfigError or FileError for a bad configuration, and the last good one stays in force.
+        """
+        async with self._reloading:
+            try:
+                settings, digests = await asyncio.to_thread(self._read)
+            except LoaderError as error:
+                self._config_error = str(error)
+                log.error("configuration not reloaded, the last good one stays: %s", error, extra=_code(error))
+                raise
+            self._config_error = ""
+            self._wishes.adopt(settings, digests)
+            self._reconciler.forgive()
+            await self._reconciler.settled()
+        return await self.status()
+
+    async def plan(self) -> tuple[PlannedAction, ...]:
+        """Return what reload() would do now, without doing it; raises as reload() does."""
+        settings, digests = await asyncio.to_thread(self._read)
+        wanted = self._wishes.preview(settings, digests)
+        observed = await self._snapshots.snapshot(wanted)
+        return tuple(describe(action) for action in make_plan(wanted, observed))
+
+    async def changes(self) -> AsyncGenerator[AttachmentStatus, None]:
+        """Yield the status of an attachment each time it becomes another, from now on."""
+        queue: asyncio.Queue[AttachmentStatus] = asyncio.Queue(QUEUE_LIMIT)
+        self._subscribers.add(queue)
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self._subscribers.discard(queue)
+
+    def _read(self) -> tuple[Settings, Digests]:
+        settings = self._read_settings()
+        root = self._wishes.settings.pinning.root
+        if settings.pinning.root != root:
+            raise ConfigError(
+                f"the pinning root changed from {quoted(str(root))} to {quoted(str(settings.pinning.root))}, where the"
+                " daemon would not find its programs: detach them and start the daemon anew"
+            )
+        return settings, read_digests(settings.attachments)
+
+    def _check_name(self, name: str) -> None:
+        names = [config.name for config in self._wishes.settings.attachments]
+        if name not in names:
+            known = ", ".join(quoted(n) for n in names) or "none"
+            raise NoSuchAttachmentError(f"no attachment named {quoted(name)} is configured (there is: {known})")
+
+    async def _settle(self, name: str, *, failed: tuple[State, ...]) -> AttachmentStatus:
+        self._reconciler.forgive(name)
+        picture = await self._reconciler.settled()
+        found = next((s for s in attachment_statuses(picture) if s.name == name), None)
+        if found is None:
+            raise NoSuchAttachmentError(f"attachment {quoted(name)} went from the configuration meanwhile")
+        if found.state in failed:
+            raise find_error(picture, name) or AttachError(found.reason)
+        return found
+
+    def _publish(self, picture: Picture) -> None:
+        for refusal in (a for a in picture.actions if isinstance(a, Refuse)):
+            if self._refused.get(refusal.name) != str(refusal.error):
+                events.log_refusal(refusal)
+        self._refused = {a.name: str(a.error) for a in picture.actions if isinstance(a, Refuse)}
+        statuses = {status.name: status for status in attachment_statuses(picture)}
+        changed = [status for name, status in statuses.items() if self._known.get(name) != status]
+        self._known = statuses
+        for queue in self._subscribers:
+            for status in changed:
+                _put_newest(queue, status)
+
+
+def _put_newest(queue: asyncio.Queue[AttachmentStatus], status: AttachmentStatus) -> None:
+    if queue.full():
+        with suppress(asyncio.QueueEmpty):
+            queue.get_nowait()
+    queue.put_nowait(status)
+
+
+def _code(error: LoaderError) -> dict[str, str]:
+    return {"ERROR_CODE": error.code}

@@ -1,0 +1,60 @@
+"""A small file of the state directory: JSON behind its checksum, replaced as a whole, void after a reboot.
+
+The first line is the SHA-256 of the rest. A file that is torn, changed, of another version or of another boot counts
+as absent: all that is kept so can be found out again or costs one replace.
+"""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+SIZE_LIMIT = 16 * 1024 * 1024  # bytes
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def read_state(path: Path, *, boot_id: str) -> Mapping[str, Any]:
+    """Return the values of `write_state`; nothing where there is no file, or none that holds for this boot."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(SIZE_LIMIT)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        log.warning("state file '%s' cannot be read: %s", path, error.strerror)
+        return {}
+    checksum, _, body = raw.partition(b"\n")
+    if checksum != _checksum(body):
+        log.warning("state file '%s' is damaged and not used", path)
+        return {}
+    content = json.loads(body)
+    if (content["version"], content["boot_id"]) != (VERSION, boot_id):
+        return {}
+    values: Mapping[str, Any] = content["values"]
+    return values
+
+
+def write_state(path: Path, values: Mapping[str, Any], *, boot_id: str) -> None:
+    """Replace the file by one that holds `values`; raise OSError and leave the old one where that fails."""
+    body = json.dumps({"version": VERSION, "boot_id": boot_id, "values": values}, sort_keys=True).encode()
+    new = path.with_name(path.name + ".new")
+    with new.open("wb") as file:
+        file.write(_checksum(body) + b"\n" + body)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
+
+
+def read_boot_id() -> str:
+    """Return the id of this boot (random(4))."""
+    return BOOT_ID.read_text().strip()
+
+
+def _checksum(body: bytes) -> bytes:
+    return hashlib.sha256(body).hexdigest().encode()

@@ -1,0 +1,165 @@
+"""What the planner compares: the wish with the object's digest, the hooks as observed, and what is pinned as ours.
+
+All of it is read anew on each pass; the kernel and the pins are the truth, a `Record` only remembers what they cannot
+tell (which file a program came from).
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+from xdploaderd.config.attachments import AttachmentConfig
+from xdploaderd.errors import LoaderError
+from xdploaderd.hooks import Hook, XdpMode
+from xdploaderd.info import Interface, ProgInfo, TcFilter
+from xdploaderd.uapi.bpf import Ifindex, ProgId
+
+XDP_CONFLICTS = frozenset({XdpMode.NATIVE, XdpMode.SKB})  # the kernel lets one of these two be active at a time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """One configured attachment; `sha1` is its object file's, '' where `problem` says why it could not be read."""
+
+    config: AttachmentConfig
+    sha1: str = ""
+    held: bool = False
+    problem: LoaderError | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A spot that takes one program: an interface's XDP slot of one mode, or a tc filter's priority and handle."""
+
+    ifindex: Ifindex
+    ifname: str
+    hook: Hook
+    mode: XdpMode = XdpMode.UNSPECIFIED
+    priority: int = 0
+    handle: int = 0
+
+    def conflicts_with(self, other: "Place") -> bool:
+        """Return whether the kernel would refuse a program here because there is one at `other`."""
+        if (self.ifindex, self.hook) != (other.ifindex, other.hook):
+            return False
+        if self.hook is not Hook.XDP:
+            return (self.priority, self.handle) == (other.priority, other.handle)
+        modes = {self.mode, other.mode}
+        return self.mode is other.mode or XdpMode.UNSPECIFIED in modes or modes == XDP_CONFLICTS
+
+    def __str__(self) -> str:
+        if self.hook is Hook.XDP:
+            mode = "" if self.mode is XdpMode.UNSPECIFIED else f" ({self.mode})"
+            return f"{self.hook} of '{self.ifname}'{mode}"
+        return f"{self.hook} of '{self.ifname}' (priority {self.priority}, handle {self.handle:#x})"
+
+
+@dataclass(frozen=True, slots=True)
+class Occupant:
+    """A program at a place; `prog_id` None for a tc filter of classic BPF."""
+
+    place: Place
+    prog_id: ProgId | None
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What the daemon remembers of a program it loaded, keyed by the program's id."""
+
+    attachment: str
+    object: str
+    sha1: str
+    program: str
+    hook: Hook
+    dialect: str = ""
+    why: str = ""
+    interface: str = ""
+    ifindex: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Return the record of `to_json`; raise ValueError, TypeError or KeyError for anything else."""
+        values = {name: value[name] for name in cls.__slots__}
+        if not all(isinstance(v, int if name == "ifindex" else str) for name, v in values.items()):
+            raise TypeError("a record holds texts and an ifindex")
+        return cls(**{**values, "hook": Hook(values["hook"])})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owned:
+    """What is pinned below ROOT/xdploaderd/NAME: the program in force, and one left staged by a change cut short."""
+
+    name: str
+    prog: ProgInfo | None
+    staged: ProgInfo | None = None
+    pins: tuple[str, ...] = ()
+    record: Record | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """One snapshot of the interfaces, of the programs on their hooks, and of what is ours."""
+
+    interfaces: tuple[Interface, ...] = ()
+    occupants: tuple[Occupant, ...] = ()
+    owned: Mapping[str, Owned] = field(default_factory=dict)
+
+    def interface(self, name: str) -> Interface | None:
+        """Return the interface of that name, else the one of that alternative name."""
+        by_name = (i for i in self.interfaces if i.name == name)
+        by_altname = (i for i in self.interfaces if name in i.altnames)
+        return next(by_name, None) or next(by_altname, None)
+
+    def places_of(self, prog: ProgInfo | None) -> tuple[Place, ...]:
+        """Return every place the program is attached at."""
+        if prog is None:
+            return ()
+        return tuple(o.place for o in self.occupants if o.prog_id == prog.id)
+
+    def owner_of(self, prog_id: ProgId | None) -> Owned | None:
+        """Return the attachment of ours whose pinned program has that id."""
+        if prog_id is None:
+            return None
+        return next((o for o in self.owned.values() if o.prog is not None and o.prog.id == prog_id), None)
+
+    def in_the_way(self, place: Place) -> Occupant | None:
+        """Return the program that a new one at `place` would meet, that of the very same place first."""
+        meets = sorted((o for o in self.occupants if place.conflicts_with(o.place)), key=lambda o: o.place != place)
+        return next(iter(meets), None)
+
+
+def xdp_occupants(interfaces: tuple[Interface, ...]) -> Iterator[Occupant]:
+    """Yield the programs on the XDP slots of the interfaces."""
+    for interface in interfaces:
+        for mode, prog_id in interface.xdp:
+            yield Occupant(Place(ifindex=interface.index, ifname=interface.name, hook=Hook.XDP, mode=mode), prog_id)
+
+
+def tc_occupant(interface: Interface, item: TcFilter) -> Occupant:
+    """Return a bpf filter of the interface as an occupant."""
+    place = Place(
+        ifindex=interface.index,
+        ifname=interface.name,
+        hook=item.hook,
+        priority=item.priority,
+        handle=item.handle,
+    )
+    return Occupant(place, item.prog_id, item.name)
+
+
+def wanted_place(config: AttachmentConfig, interface: Interface) -> Place:
+    """Return where on the interface the entry wants its program."""
+    xdp = config.hook is Hook.XDP
+    return Place(
+        ifindex=interface.index,
+        ifname=interface.name,
+        hook=config.hook,
+        mode=config.mode if xdp else XdpMode.UNSPECIFIED,
+        priority=0 if xdp else config.priority,
+        handle=0 if xdp else config.handle,
+    )
