@@ -174,10 +174,21 @@ class PinMismatchError(PinError):
 
 
 class AttachError(LoaderError):
-    """The kernel refused to attach or detach; the message carries its extack text."""
+    """The kernel refused to attach or detach; the message carries its extack text.
+
+    `errno` is 0 and `extack` empty where the refusal is our own.
+    """
 
     code = "AttachFailed"
     exit_status = 71
+
+    def __init__(
+        self, message: str, *, errno: int = 0, extack: str = "", fields: Mapping[str, JsonField] | None = None
+    ) -> None:
+        kernel = {"errno": errno_module.errorcode.get(errno, str(errno)), "extack": extack} if errno else {}
+        super().__init__(message, fields={**kernel, **(fields or {})})
+        self.errno = errno
+        self.extack = extack
 
 
 class NoSuchInterfaceError(AttachError):
@@ -193,8 +204,9 @@ class HookBusyError(AttachError):
     code = "HookBusy"
     exit_status = 75
 
-    def __init__(self, message: str, *, prog_id: int, prog_name: str) -> None:
-        super().__init__(message, fields={"prog_id": prog_id, "prog_name": prog_name})
+    def __init__(self, message: str, *, prog_id: int, prog_name: str, errno: int = 0, extack: str = "") -> None:
+        busy: dict[str, JsonField] = {"prog_id": prog_id, "prog_name": prog_name}
+        super().__init__(message, errno=errno, extack=extack, fields=busy)
         self.prog_id = prog_id
         self.prog_name = prog_name
 

@@ -25,8 +25,9 @@ PURE = {"errors", "manpage", "printable", "uapi", "hooks", "insn", "config", "bt
 IMPURE_MODULES = {"asyncio", "ctypes", "fcntl", "mmap", "os", "signal", "socket", "subprocess", "threading"}
 SOLE_USERS = {
     "elftools": {"obj/elf.py"},
-    "yaml": {"config/attachments.py", "config/yaml_text.py"},
-    "pydantic": {"config/attachments.py"},
+    "yaml": {"config/yaml_text.py"},
+    "pydantic": {"config/attachment_model.py"},
+    "pydantic_core": {"config/attachment_model.py"},
     "asyncvarlink": {"control/server.py"},
     "pyroute2": {"net/rtnl.py"},
     "ctypes": {"kernel/syscall.py", "kernel/bpf.py", "kernel/attr.py"},

@@ -1,10 +1,19 @@
-"""The YAML file of attachments: text in, checked frozen values out."""
+"""The attachments of the configuration: YAML texts in, checked frozen values out.
 
+Every fault of a file is told at once, with its place and key; faults between files are told when they are merged.
+"""
+
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import NewType
 
+from xdploaderd.config.attachment_model import AttachmentModel, validate
+from xdploaderd.config.problems import Place, Problem, config_error
+from xdploaderd.config.yaml_text import parse_yaml
+from xdploaderd.errors import ConfigError
 from xdploaderd.hooks import Hook, XdpMode
+from xdploaderd.printable import quoted
 
 AttachmentName = NewType("AttachmentName", str)
 
@@ -25,3 +34,78 @@ class AttachmentConfig:
     priority: int = 0
     handle: int = 0
     force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AttachmentFile:
+    """What one file says: its attachments that are well-formed, each with its place, and what is wrong."""
+
+    attachments: tuple[tuple[AttachmentConfig, Place], ...] = ()
+    problems: tuple[Problem | ConfigError, ...] = ()
+
+
+def parse_attachments(raw: bytes, *, source: str) -> tuple[AttachmentConfig, ...]:
+    """Return the attachments of one file; raise ConfigError that tells everything wrong with it."""
+    return merge_attachments([read_attachment_file(raw, source=source)])
+
+
+def read_attachment_file(raw: bytes, *, source: str) -> AttachmentFile:
+    """Return what one file says, faults included, so that several files can be judged together."""
+    try:
+        root = parse_yaml(raw, source=source)
+    except ConfigError as error:
+        return AttachmentFile(problems=(error,))
+    if root is None:
+        return AttachmentFile()
+    validated = validate(root)
+    attachments = tuple((_config(model), place) for model, place in validated.entries)
+    return AttachmentFile(attachments, validated.problems)
+
+
+def merge_attachments(files: Iterable[AttachmentFile]) -> tuple[AttachmentConfig, ...]:
+    """Return the attachments of all files, in order.
+
+    Raises ConfigError with the faults of every file and with those between entries: two of one name, two XDP entries
+    on one interface, two tc entries on one interface and hook with equal priority and handle.
+    """
+    problems: list[Problem | ConfigError] = []
+    seen: dict[tuple[str, ...], Place] = {}
+    merged: list[AttachmentConfig] = []
+    for file in files:
+        problems.extend(file.problems)
+        for attachment, place in file.attachments:
+            for key, message in _claims(attachment):
+                first = seen.setdefault(key, place)
+                if first is not place:
+                    problems.append(Problem(place, f"{message} {first}"))
+            merged.append(attachment)
+    if problems:
+        raise config_error(problems)
+    return tuple(merged)
+
+
+def _claims(attachment: AttachmentConfig) -> Sequence[tuple[tuple[str, ...], str]]:
+    """Return what an attachment claims for itself, with the message for whoever claims it again."""
+    name, interface = quoted(attachment.name), quoted(attachment.interface)
+    by_name = (("name", attachment.name), f"attachment {name} is already configured at")
+    if attachment.hook is Hook.XDP:
+        slot = (("xdp", attachment.interface), f"{name}: XDP on interface {interface} is already taken at")
+        return by_name, slot
+    numbers = f"priority {attachment.priority} and handle {attachment.handle}"
+    key = (attachment.hook.value, attachment.interface, numbers)
+    return by_name, (key, f"{name}: {attachment.hook} on interface {interface} with {numbers} is already taken at")
+
+
+def _config(model: AttachmentModel) -> AttachmentConfig:
+    is_xdp = model.hook is Hook.XDP
+    return AttachmentConfig(
+        name=AttachmentName(model.name),
+        interface=model.interface,
+        hook=model.hook,
+        object=PurePosixPath(model.object),
+        program=model.program,
+        mode=model.mode,
+        priority=0 if is_xdp else model.priority,
+        handle=0 if is_xdp else model.handle,
+        force=model.force,
+    )

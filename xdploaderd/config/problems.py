@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from xdploaderd.errors import ConfigError
 from xdploaderd.printable import printable
 
-SHOWN_LIMIT = 20  # problems named in one error; the rest is counted
+MESSAGE_LIMIT = 20  # problems named in the message of one error; the rest is counted
+FIELD_LIMIT = 200  # problems listed in its field `errors`
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +39,9 @@ def config_error(problems: Sequence[Problem | ConfigError]) -> ConfigError:
     texts = [line for problem in problems for line in error_lines(problem)]
     if len(texts) == 1:
         return ConfigError(texts[0])
-    shown = "; ".join(texts[:SHOWN_LIMIT])
-    more = f"; and {len(texts) - SHOWN_LIMIT} more" if len(texts) > SHOWN_LIMIT else ""
-    return ConfigError(f"{len(texts)} errors: {shown}{more}", fields={"errors": texts})
+    shown = "; ".join(texts[:MESSAGE_LIMIT])
+    more = f"; and {len(texts) - MESSAGE_LIMIT} more" if len(texts) > MESSAGE_LIMIT else ""
+    return ConfigError(f"{len(texts)} errors: {shown}{more}", fields={"errors": texts[:FIELD_LIMIT]})
 
 
 def error_lines(problem: Problem | ConfigError) -> list[str]:

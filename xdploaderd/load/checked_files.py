@@ -20,10 +20,13 @@ def read_config_file(path: Path) -> bytes:
     try:
         # O_NONBLOCK: a FIFO in place of the file must not hold us up
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(fd, "rb") as file:
+        try:
             _check_parents(path)
             _check_file(path, os.fstat(fd))
-            return file.read(MAX_CONFIG_SIZE)
+            with os.fdopen(fd, "rb", closefd=False) as file:
+                return file.read(MAX_CONFIG_SIZE)
+        finally:
+            os.close(fd)
     except OSError as error:
         raise FileError(f"cannot read {quoted(str(path))}: {(error.strerror or str(error)).lower()}") from None
     except ValueError:

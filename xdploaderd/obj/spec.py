@@ -13,7 +13,7 @@ from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.ext import BtfExt
 from xdploaderd.errors import LoaderError
 from xdploaderd.insn import Insns
-from xdploaderd.relo_core.resolve import CoreDecision
+from xdploaderd.relo_core.decision import CoreDecision
 from xdploaderd.uapi.bpf import AttachType, FeatureSet, ProgType
 
 KCONFIG_MAP = ".kconfig"  # `section` of the data map that holds the values of CONFIG_* and LINUX_* externs

@@ -1,0 +1,111 @@
+"""Programs and maps by raw bpf(2), so that tests of the hooks depend on no loader."""
+
+import ctypes
+import os
+import struct
+from dataclasses import dataclass
+from typing import Self
+
+from tests.support.sandbox import BPF_NR
+from xdploaderd.errors import KernelError
+from xdploaderd.info import ProgInfo
+from xdploaderd.uapi.bpf import BpfCmd, ProgId, ProgType
+
+XDP_DROP, XDP_PASS, TC_ACT_OK, TC_ACT_SHOT = 1, 2, 0, 2
+ATTACH_XDP = 37
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _bpf(command: BpfCmd, attr: bytes) -> int:
+    buffer = ctypes.create_string_buffer(attr.ljust(144, b"\0"), 144)
+    result = int(_libc.syscall(BPF_NR, int(command), buffer, 144))
+    if result < 0:
+        raise KernelError("refused", operation=command.name, errno=ctypes.get_errno())
+    return result
+
+
+@dataclass(slots=True)
+class RawFd:
+    """A descriptor that closes once."""
+
+    number: int
+
+    def fileno(self) -> int:
+        return self.number
+
+    def close(self) -> None:
+        if self.number >= 0:
+            os.close(self.number)
+            self.number = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+
+class RawPrograms:
+    """The queries that the hooks make."""
+
+    def prog_by_id(self, prog_id: ProgId, /) -> RawFd:
+        return RawFd(_bpf(BpfCmd.PROG_GET_FD_BY_ID, struct.pack("=I", prog_id)))
+
+    def prog_info(self, fd: RawFd, /) -> ProgInfo:
+        info = ctypes.create_string_buffer(256)
+        _bpf(BpfCmd.OBJ_GET_INFO_BY_FD, struct.pack("=IIQ", fd.fileno(), 256, ctypes.addressof(info)))
+        kind, prog_id, tag = struct.unpack_from("=II8s", info)
+        name = info.raw[64:80].split(b"\0")[0].decode()
+        return ProgInfo(id=ProgId(prog_id), type=kind, name=name, tag=tag.hex())
+
+
+def _insn(code: int, dst: int = 0, src: int = 0, off: int = 0, imm: int = 0) -> bytes:
+    return struct.pack("=BBhi", code, src << 4 | dst, off, imm)
+
+
+def load_program(kind: ProgType, name: str, insns: bytes, *, attach_type: int = 0) -> RawFd:
+    """Load instructions under the licence GPL."""
+    code, licence = ctypes.create_string_buffer(insns), ctypes.create_string_buffer(b"GPL")
+    head = struct.pack("=IIQQ", kind, len(insns) // 8, ctypes.addressof(code), ctypes.addressof(licence))
+    attr = head + bytes(24) + name.encode().ljust(16, b"\0") + struct.pack("=II", 0, attach_type)
+    return RawFd(_bpf(BpfCmd.PROG_LOAD, attr))
+
+
+def returning(kind: ProgType, verdict: int, name: str = "ret") -> RawFd:
+    """Load a program that only returns `verdict`."""
+    return load_program(kind, name, _insn(0xB7, 0, imm=verdict) + _insn(0x95))
+
+
+def counting(kind: ProgType, verdict: int, counter: RawFd, name: str = "count") -> RawFd:
+    """Load a program that adds one to `counter` for each packet and returns `verdict`."""
+    insns = [
+        _insn(0x62, 10, off=-4, imm=0),  # *(u32 *)(r10 - 4) = 0
+        _insn(0xBF, 2, 10),
+        _insn(0x07, 2, imm=-4),
+        _insn(0x18, 1, 1, imm=counter.fileno()) + _insn(0),
+        _insn(0x85, imm=1),  # bpf_map_lookup_elem
+        _insn(0x15, 0, off=2),
+        _insn(0xB7, 1, imm=1),
+        _insn(0xDB, 0, 1),  # lock *(u64 *)(r0 + 0) += r1
+        _insn(0xB7, 0, imm=verdict),
+        _insn(0x95),
+    ]
+    return load_program(kind, name, b"".join(insns))
+
+
+def new_counter() -> RawFd:
+    """Make an array of one u64."""
+    return RawFd(_bpf(BpfCmd.MAP_CREATE, struct.pack("=IIII", 2, 4, 8, 1)))
+
+
+def read_counter(counter: RawFd) -> int:
+    """Return the value."""
+    key, value = ctypes.create_string_buffer(4), ctypes.create_string_buffer(8)
+    attr = struct.pack("=IxxxxQQ", counter.fileno(), ctypes.addressof(key), ctypes.addressof(value))
+    _bpf(BpfCmd.MAP_LOOKUP_ELEM, attr)
+    return int(struct.unpack("=Q", value.raw[:8])[0])
+
+
+def xdp_link(prog: RawFd, ifindex: int) -> RawFd:
+    """Attach by a bpf_link in native mode, which lives as long as its descriptor."""
+    return RawFd(_bpf(BpfCmd.LINK_CREATE, struct.pack("=IIII", prog.fileno(), ifindex, ATTACH_XDP, 4)))

@@ -1,0 +1,255 @@
+"""xdploaderd.yaml: what an entry means, and that every fault is told with its place."""
+
+import re
+import time
+from contextlib import suppress
+from pathlib import PurePosixPath
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xdploaderd.config.attachment_model import attachments_schema
+from xdploaderd.config.attachments import (
+    AttachmentConfig,
+    AttachmentName,
+    merge_attachments,
+    parse_attachments,
+    read_attachment_file,
+)
+from xdploaderd.errors import ConfigError
+from xdploaderd.hooks import Hook, XdpMode
+
+XDP = "{name: edge, interface: eth0, hook: xdp, object: /o/fw.o, program: xdp_pass%s}"
+TC = "{name: in, interface: eth0, hook: tc-ingress, object: /o/fw.o, program: cls/in%s}"
+
+
+def _parse(text: str) -> tuple[AttachmentConfig, ...]:
+    return parse_attachments(text.encode(), source="f")
+
+
+def _entry(text: str) -> AttachmentConfig:
+    (entry,) = _parse(f"attachments:\n- {text}\n")
+    return entry
+
+
+def _faults(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        _parse(text)
+    errors = caught.value.fields.get("errors", [str(caught.value)])
+    assert isinstance(errors, list)
+    assert all(re.match(r"f:\d+:\d+: ", error) and error.isprintable() for error in errors)
+    return errors
+
+
+def test_xdp_entry_with_defaults() -> None:
+    assert _entry(XDP % "") == AttachmentConfig(
+        name=AttachmentName("edge"),
+        interface="eth0",
+        hook=Hook.XDP,
+        object=PurePosixPath("/o/fw.o"),
+        program="xdp_pass",
+        mode=XdpMode.UNSPECIFIED,
+        priority=0,
+        handle=0,
+        force=False,
+    )
+
+
+def test_tc_entry_has_explicit_priority_and_handle_by_default() -> None:
+    entry = _entry(TC % "")
+    assert (entry.priority, entry.handle, entry.mode) == (1, 1, XdpMode.UNSPECIFIED)
+    entry = _entry(TC % ", priority: 65535, handle: 0xffffffff, force: true")
+    assert (entry.priority, entry.handle, entry.force) == (65535, 0xFFFFFFFF, True)
+
+
+@pytest.mark.parametrize("word", ["no", "12:30:45", "null", "0x10", "1e3", "2026-01-01", "true"])
+def test_words_are_what_was_written(word: str) -> None:
+    entry = _entry(
+        f"{{name: no, interface: {word if ':' not in word else 'v0'}, hook: xdp, object: /o, program: {word}}}"
+    )
+    assert (entry.name, entry.program) == ("no", word)
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "attachments:\n", "attachments: []\n", "---\n"])
+def test_no_attachments_are_no_error(text: str) -> None:
+    assert _parse(text) == ()
+
+
+@pytest.mark.parametrize(
+    ("keys", "place", "message"),
+    [
+        (", modes: skb", "2:80", "attachments[0].modes: unknown key 'modes', did you mean 'mode'?"),
+        (", mode: sbk", "2:86", "attachments[0].mode: 'sbk' is not one of native, skb, offload, unspecified, did you"),
+        (", force: yes", "2:87", "attachments[0].force: want true or false, not 'yes'"),
+        (", priority: 5", "2:80", "attachments[0].priority: has no meaning on hook 'xdp'"),
+        (", handle: 5", "2:80", "attachments[0].handle: has no meaning"),
+        (", force: [true]", "2:87", "want true or false, not a list"),
+    ],
+)
+def test_fault_is_told_with_place_and_key(keys: str, place: str, message: str) -> None:
+    (fault,) = _faults(f"attachments:\n- {XDP % keys}\n")
+    assert fault.startswith(f"f:{place}: ")
+    assert message in fault
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        (", mode: skb", "has no meaning on hook 'tc-ingress'"),
+        (", priority: 0", "want a number from 1 to 65535"),
+        (", priority: 65536", "want a number from 1 to 65535"),
+        (", handle: 0x100000000", "want a number from 1 to 4294967295"),
+        (", priority: " + "9" * 100_000, "want a whole decimal or 0x number"),
+        (", priority: 1_0", "want a whole decimal"),
+        (", priority: 010", "want a whole decimal"),
+        (", priority: -1", "want a whole decimal"),
+        (", priority: ٣", "want a whole decimal"),
+        (', priority: "5"', "not a word in quotes"),
+        (", priority: ", "want a whole decimal"),
+    ],
+)
+def test_fault_of_a_tc_entry_is_told(keys: str, message: str) -> None:
+    (fault,) = _faults(f"attachments:\n- {TC % keys}\n")
+    assert message in fault
+    assert len(fault) < 400
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("name", "Edge", "is not a name"),
+        ("name", "a" * 64, "is not a name"),
+        ("name", '"a\\n"', "is not a name"),
+        ("name", "''", "is empty"),
+        ("name", "", "is empty"),
+        ("interface", "a" * 16, "16 bytes"),
+        ("interface", "a/b", "cannot be the name"),
+        ("interface", "..", "cannot be the name"),
+        ("interface", '"a b"', "cannot be the name"),
+        ("interface", '"a\\e"', "cannot be the name"),
+        ("hook", "xdpp", "did you mean 'xdp'?"),
+        ("object", "fw.o", "not an absolute path"),
+        ("object", '"/a\\0b"', "control characters"),
+        ("object", "/" + "a" * 4095, "4096 bytes"),
+        ("program", '"a\\nb"', "control characters"),
+        ("program", "{a: b}", "not a mapping"),
+    ],
+)
+def test_value_out_of_range_is_refused(key: str, value: str, message: str) -> None:
+    values = {"name": "e", "interface": "v0", "hook": "xdp", "object": "/o", "program": "p"} | {key: value}
+    (fault,) = _faults("attachments:\n- " + "\n  ".join(f"{k}: {v}" for k, v in values.items()))
+    assert f"attachments[0].{key}: " in fault
+    assert message in fault
+
+
+def test_all_faults_of_a_file_are_told_at_once_in_order() -> None:
+    faults = _faults(
+        "attachment: x\nattachments:\n- name: a\n  hook: tc-egress\n  mode: skb\n  prio: 1\n- text\n- []\n"
+    )
+    assert [fault.split(": ", 1) for fault in faults] == [
+        ["f:1:1", "attachment: unknown key 'attachment', did you mean 'attachments'?"],
+        ["f:3:3", "attachments[0]: key 'interface' is missing"],
+        ["f:3:3", "attachments[0]: key 'object' is missing"],
+        ["f:3:3", "attachments[0]: key 'program' is missing"],
+        ["f:5:3", "attachments[0].mode: has no meaning on hook 'tc-egress'"],
+        ["f:6:3", "attachments[0].prio: unknown key 'prio', did you mean 'priority'?"],
+        ["f:7:3", "attachments[1]: want a mapping, not a word"],
+        ["f:8:3", "attachments[2]: want a mapping, not a list"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ([XDP % "", XDP % ""], "attachment 'edge' is already configured at f:2:3"),
+        ([XDP % "", XDP.replace("edge", "two") % ""], "XDP on interface 'eth0' is already taken at f:2:3"),
+        ([TC % "", TC.replace("in,", "two,", 1) % ", handle: 1"], "with priority 1 and handle 1 is already taken"),
+    ],
+)
+def test_entries_that_exclude_each_other_are_refused(entries: list[str], message: str) -> None:
+    faults = _faults("attachments:\n" + "".join(f"- {entry}\n" for entry in entries))
+    assert any(message in fault and fault.startswith("f:3:3: ") for fault in faults)
+
+
+def test_two_filters_of_one_hook_may_differ_in_handle_or_priority() -> None:
+    two, three = (TC.replace("in,", f"{name},", 1) for name in ("two", "three"))
+    assert len(_parse(f"attachments:\n- {TC % ''}\n- {two % ', handle: 2'}\n- {three % ', priority: 2'}\n")) == 3
+
+
+def test_entries_of_two_files_exclude_each_other_too() -> None:
+    files = [read_attachment_file(f"attachments: [{XDP % ''}]".encode(), source=name) for name in ("a", "b")]
+    with pytest.raises(ConfigError) as caught:
+        merge_attachments(files)
+    assert "b:1:15: attachment 'edge' is already configured at a:1:15" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "message"),
+    [
+        ("[" * 100_000, "1:17", "nested more than 16 levels"),
+        ("{a: " * 100_000, "1:65", "nested more than 16 levels"),
+        ("- " * 100_000, "1:33", "nested more than 16 levels"),
+        ("a: &x 1\n", "1:4", "anchor '&x'"),
+        ("a: *x\n", "1:4", "alias '*x'"),
+        ("a: !!python/object:os.system x", "1:4", "tag"),
+        ("a: ! x", "1:4", "tag"),
+        ("%YAML 1.1\n---\na: b\n", "1:1", "directives"),
+        ("a: b\n---\nc: d\n", "2:1", "second document"),
+        ("a: b\na: c\n", "2:1", "key 'a' stands already in line 1, column 1"),
+        ("attachments:\n- {name: a, name: b}\n", "2:13", "key 'name' stands already"),
+        ("<<: {a: b}\n", "1:1", "merge keys"),
+        ("? [a]\n: b\n", "1:3", "a key must be a word"),
+        ("a: [b\n", "2:1", "no valid YAML"),
+        ("a: \t- b\n", "1:5", "no valid YAML"),
+        ("a: \x00\n", "1:4", "U+0000"),
+        ("a:\n  \x1b[2J\n", "2:3", "U+001B"),
+        ("text", "1:1", "want a mapping with the key 'attachments', not a word"),
+        ("attachments: 5", "1:14", "want a list, not a word"),
+        ("attachments: {}", "1:14", "want a list, not a mapping"),
+    ],
+)
+def test_hostile_yaml_is_refused_with_its_place(text: str, place: str, message: str) -> None:
+    start = time.monotonic()
+    (fault,) = _faults(text)
+    assert time.monotonic() - start < 1.0
+    assert fault.startswith(f"f:{place}: ")
+    assert message in fault
+
+
+def test_bytes_that_are_no_utf_8_are_refused() -> None:
+    with pytest.raises(ConfigError, match="f:2:2: byte 0x80"):
+        parse_attachments(b"#\n \x80", source="f")
+
+
+def test_text_over_one_mebibyte_is_refused() -> None:
+    with pytest.raises(ConfigError, match="1048577 bytes"):
+        parse_attachments(b"#" * (2**20 + 1), source="f")
+
+
+def test_thousand_faults_stay_readable() -> None:
+    with pytest.raises(ConfigError) as caught:
+        _parse("attachments:\n" + "- x\n" * 1000)
+    assert "1000 errors: " in str(caught.value)
+    assert str(caught.value).endswith("and 980 more")
+    assert len(str(caught.value)) < 4000
+
+
+def test_schema_names_every_key() -> None:
+    schema = attachments_schema()
+    entry = schema["$defs"]["AttachmentModel"]
+    assert entry["additionalProperties"] is False
+    assert set(entry["properties"]) == set(AttachmentConfig.__dataclass_fields__)
+    assert entry["required"] == ["name", "interface", "hook", "object", "program"]
+    assert entry["properties"]["priority"]["maximum"] == 65535
+
+
+YAML_TEXT = st.text(st.sampled_from("attchmens:-{}[],&*!<>|?#'\"%@ \n\t\\0x9") | st.characters(), max_size=80)
+
+
+@pytest.mark.property
+@given(YAML_TEXT | YAML_TEXT.map(lambda text: f"attachments:\n- name: {text}\n") | st.binary(max_size=60))
+def test_parser_raises_config_error_and_nothing_else(text: str | bytes) -> None:
+    raw = text if isinstance(text, bytes) else text.encode(errors="surrogatepass")
+    with suppress(ConfigError):
+        parse_attachments(raw, source="f")

@@ -1,0 +1,246 @@
+"""The model of xdploaderd.yaml: which keys there are and what they may hold; its JSON Schema comes from it too."""
+
+import difflib
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from xdploaderd.config.problems import Place, Problem
+from xdploaderd.config.yaml_text import Entries, Items, Node, Word
+from xdploaderd.hooks import Hook, XdpMode
+from xdploaderd.printable import printable, quoted
+
+IFNAME_MAX = 15  # bytes: IFNAMSIZ less the NUL
+PATH_MAX = 4095
+PROGRAM_MAX = 255
+PRIORITY_MAX = 0xFFFF  # upper half of tcm_info
+HANDLE_MAX = 0xFFFFFFFF
+DEFAULT_PRIORITY = 1  # of a tc filter; both are always sent, so that replace finds the filter again
+DEFAULT_HANDLE = 1
+NUMBER_MAX = 32  # characters of a number as written
+
+_NUMBER = re.compile(r"0[xX][0-9a-fA-F]+|0|[1-9][0-9]*")
+_NAME = re.compile(r"[a-z0-9-]{1,63}")
+
+
+def _refuse(message: str) -> PydanticCustomError:
+    return PydanticCustomError("refused", "{message}", {"message": message})
+
+
+def _word(value: object) -> str:
+    """Take a word as written, quoted or not."""
+    if isinstance(value, Word):
+        if value.text:
+            return value.text
+        raise _refuse("is empty")
+    raise _refuse(f"want a word, not {_shape(value)}")
+
+
+def _number(value: object) -> int:
+    text = _plain(value, "a whole number")
+    if len(text) > NUMBER_MAX or not _NUMBER.fullmatch(text):
+        raise _refuse(f"want a whole decimal or 0x number, not {quoted(text)}")
+    return int(text, 0)
+
+
+def _bool(value: object) -> bool:
+    text = _plain(value, "true or false")
+    if text not in ("true", "false"):
+        raise _refuse(f"want true or false, not {quoted(text)}")
+    return text == "true"
+
+
+def _plain(value: object, wanted: str) -> str:
+    if not isinstance(value, Word):
+        raise _refuse(f"want {wanted}, not {_shape(value)}")
+    if not value.plain:
+        raise _refuse(f"want {wanted}, not a word in quotes")
+    return value.text
+
+
+def _name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise _refuse(f"{quoted(text)} is not a name, want 1 to 63 of a-z, 0-9 and '-'")
+    return text
+
+
+def _interface(text: str) -> str:
+    """Refuse what the kernel's dev_valid_name() refuses, and what cannot be printed."""
+    if text in (".", "..") or any(c in "/:" or c.isspace() or not c.isprintable() for c in text):
+        raise _refuse(f"{quoted(text)} cannot be the name of an interface")
+    if len(text.encode()) > IFNAME_MAX:
+        raise _refuse(f"{quoted(text)} has {len(text.encode())} bytes, names of interfaces have at most {IFNAME_MAX}")
+    return text
+
+
+def _object(text: str) -> str:
+    if not text.startswith("/"):
+        raise _refuse(f"{quoted(text)} is not an absolute path")
+    return _limited(text, PATH_MAX)
+
+
+def _program(text: str) -> str:
+    return _limited(text, PROGRAM_MAX)
+
+
+def _limited(text: str, limit: int) -> str:
+    if not text.isprintable():
+        raise _refuse(f"{quoted(text)} contains control characters")
+    if len(text.encode()) > limit:
+        raise _refuse(f"{quoted(text)} has {len(text.encode())} bytes, at most {limit} are possible")
+    return text
+
+
+def _choice(value: object, choices: type[StrEnum]) -> str:
+    text = _word(value)
+    if text not in list(choices):
+        raise _refuse(f"{quoted(text)} is not one of {', '.join(choices)}{_near(text, list(choices))}")
+    return text
+
+
+def _hook(value: object) -> str:
+    return _choice(value, Hook)
+
+
+def _mode(value: object) -> str:
+    return _choice(value, XdpMode)
+
+
+class AttachmentModel(BaseModel):
+    """One program attached to one hook of one interface."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, title="attachment")
+
+    name: Annotated[str, BeforeValidator(_word), AfterValidator(_name)] = Field(
+        description="unique name of the attachment", json_schema_extra={"pattern": f"^{_NAME.pattern}$"}
+    )
+    interface: Annotated[str, BeforeValidator(_word), AfterValidator(_interface)] = Field(
+        description="name of the network interface; it may appear later",
+        json_schema_extra={"minLength": 1, "maxLength": IFNAME_MAX},
+    )
+    hook: Annotated[Hook, BeforeValidator(_hook)] = Field(description="where on the interface the program runs")
+    object: Annotated[str, BeforeValidator(_word), AfterValidator(_object)] = Field(
+        description="absolute path of the BPF object file", json_schema_extra={"pattern": "^/"}
+    )
+    program: Annotated[str, BeforeValidator(_word), AfterValidator(_program)] = Field(
+        description="name of the program's function, or of its section where it has none",
+        json_schema_extra={"minLength": 1, "maxLength": PROGRAM_MAX},
+    )
+    mode: Annotated[XdpMode, BeforeValidator(_mode)] = Field(
+        default=XdpMode.UNSPECIFIED, description="how XDP is run; on hook xdp only"
+    )
+    priority: Annotated[int, Field(ge=1, le=PRIORITY_MAX), BeforeValidator(_number)] = Field(
+        default=DEFAULT_PRIORITY, description="priority of the tc filter, lower runs first; on tc hooks only"
+    )
+    handle: Annotated[int, Field(ge=1, le=HANDLE_MAX), BeforeValidator(_number)] = Field(
+        default=DEFAULT_HANDLE, description="handle of the tc filter within its priority; on tc hooks only"
+    )
+    force: Annotated[bool, BeforeValidator(_bool)] = Field(
+        default=False, description="replace a program that somebody else put on the hook"
+    )
+
+
+class FileModel(BaseModel):
+    """A configuration file of xdploaderd."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, title="xdploaderd.yaml")
+
+    attachments: list[AttachmentModel] = Field(default=[], description="the programs that are wanted")
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """The entries that are well-formed, each with its place, and all that is wrong with the rest."""
+
+    entries: tuple[tuple[AttachmentModel, Place], ...]
+    problems: tuple[Problem, ...]
+
+
+def attachments_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a configuration file."""
+    return FileModel.model_json_schema()
+
+
+def validate(root: Node) -> Validated:
+    """Hold a YAML tree against the models."""
+    if not isinstance(root, Entries):
+        return Validated((), (Problem(root.place, f"want a mapping with the key 'attachments', not {_shape(root)}"),))
+    known = list(FileModel.model_fields)
+    problems = [Problem(key.place, _unknown(name, known), name) for name, key in root.keys.items() if name not in known]
+    attachments = root.nodes.get("attachments")
+    if isinstance(attachments, Items):
+        entries = [_validate_entry(node, number, problems) for number, node in enumerate(attachments.nodes)]
+        return Validated(tuple(entry for entry in entries if entry), tuple(problems))
+    if attachments is not None and not _is_empty(attachments):
+        problems.append(Problem(attachments.place, f"want a list, not {_shape(attachments)}", "attachments"))
+    return Validated((), tuple(problems))
+
+
+def _validate_entry(node: Node, number: int, problems: list[Problem]) -> tuple[AttachmentModel, Place] | None:
+    path = f"attachments[{number}]"
+    if not isinstance(node, Entries):
+        problems.append(Problem(node.place, f"want a mapping, not {_shape(node)}", path))
+        return None
+    found = _misplaced_keys(node, path)
+    try:
+        model = AttachmentModel.model_validate(node.nodes)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False)
+        found += [_problem(detail, node, path) for detail in details]
+        model = None
+    problems += sorted(found, key=lambda problem: (problem.place.line, problem.place.column))
+    return (model, node.place) if model else None
+
+
+def _problem(detail: ErrorDetails, node: Entries, path: str) -> Problem:
+    key = str(detail["loc"][0])
+    match detail["type"]:
+        case "missing":
+            return Problem(node.place, f"key {quoted(key)} is missing", path)
+        case "extra_forbidden":
+            message = _unknown(key, list(AttachmentModel.model_fields))
+            return Problem(node.keys[key].place, message, f"{path}.{printable(key)}")
+        case "greater_than_equal" | "less_than_equal":
+            limit = PRIORITY_MAX if key == "priority" else HANDLE_MAX
+            return Problem(node.nodes[key].place, f"want a number from 1 to {limit}", f"{path}.{key}")
+        case _:
+            return Problem(node.nodes[key].place, detail["msg"], f"{path}.{key}")
+
+
+def _misplaced_keys(node: Entries, path: str) -> list[Problem]:
+    """Tell keys that mean nothing on the entry's hook."""
+    hook = node.nodes.get("hook")
+    if not isinstance(hook, Word) or hook.text not in list(Hook):
+        return []
+    keys = ("priority", "handle") if hook.text == Hook.XDP else ("mode",)
+    message = f"has no meaning on hook {quoted(hook.text)}"
+    return [Problem(node.keys[key].place, message, f"{path}.{key}") for key in keys if key in node.keys]
+
+
+def _unknown(key: str, known: list[str]) -> str:
+    near = _near(key, known) or f", want one of {', '.join(known)}"
+    return f"unknown key {quoted(key)}{near}"
+
+
+def _near(text: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(text[:PROGRAM_MAX], known, n=1)
+    return f", did you mean {quoted(near[0])}?" if near else ""
+
+
+def _is_empty(node: Node) -> bool:
+    """`attachments:` with nothing after it, as when every entry is a comment."""
+    return isinstance(node, Word) and node.plain and not node.text
+
+
+def _shape(node: object) -> str:
+    match node:
+        case Items():
+            return "a list"
+        case Entries():
+            return "a mapping"
+        case _:
+            return "a word"

@@ -1,0 +1,60 @@
+"""The files of the attachment configuration: xdploaderd.yaml and conf.d/*.yaml of /etc, /run and /usr/lib."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from xdploaderd.config.attachments import AttachmentConfig, AttachmentFile, merge_attachments, read_attachment_file
+from xdploaderd.errors import ConfigError
+from xdploaderd.load.checked_files import is_masked, is_present, read_config_file
+
+MAIN_FILE = "xdploaderd.yaml"
+DROP_IN_DIR = "conf.d"
+CONFIG_DIRS = (Path("/etc/xdploaderd"), Path("/run/xdploaderd"), Path("/usr/lib/xdploaderd"))
+CONFIG_FILE = CONFIG_DIRS[0] / MAIN_FILE
+
+
+@dataclass(frozen=True, slots=True)
+class Attachments:
+    """All configured attachments and the files they come from, in the order read."""
+
+    attachments: tuple[AttachmentConfig, ...] = ()
+    sources: tuple[str, ...] = ()
+
+
+def read_attachments(path: Path = CONFIG_FILE) -> Attachments:
+    """Return the configured attachments.
+
+    CONFIG_FILE stands for the system's configuration: the main file and the drop-ins of CONFIG_DIRS, where a file
+    masks those of its name in later directories and a link to /dev/null switches the name off. A directory is read as
+    the only one of these, any other path as a single file. Raises ConfigError with all faults of all files, FileError
+    where a file cannot be read.
+    """
+    files = _files_of(path)
+    merged = merge_attachments(_read(file) for file in files)
+    return Attachments(merged, tuple(map(str, files)))
+
+
+def config_files(*directories: Path) -> tuple[Path, ...]:
+    """Return the files that count, the main one first, then the drop-ins sorted by name; earlier directories win."""
+    found: dict[tuple[bool, str], Path] = {}
+    for directory in directories:
+        main = directory / MAIN_FILE
+        if is_present(main):
+            found.setdefault((False, main.name), main)
+        for file in (directory / DROP_IN_DIR).glob("*.yaml"):
+            found.setdefault((True, file.name), file)
+    return tuple(file for _, file in sorted(found.items()) if not is_masked(file))
+
+
+def _files_of(path: Path) -> tuple[Path, ...]:
+    if path == CONFIG_FILE:
+        return config_files(*CONFIG_DIRS)
+    return config_files(path) if path.is_dir() else (path,)
+
+
+def _read(file: Path) -> AttachmentFile:
+    try:
+        raw = read_config_file(file)
+    except ConfigError as error:
+        return AttachmentFile(problems=(error,))
+    return read_attachment_file(raw, source=str(file))

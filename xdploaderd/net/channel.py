@@ -1,0 +1,93 @@
+"""A netlink socket that reads dumps and single answers as raw messages, without a decoder in between.
+
+Mirrors include/uapi/linux/netlink.h: strict checking, extended errors, and the mark of an interrupted dump.
+"""
+
+import asyncio
+import os
+import socket
+
+from xdploaderd.errors import AttachError
+from xdploaderd.net import messages
+from xdploaderd.net.messages import Message
+
+_SOL_NETLINK, _NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK = 270, 11, 12
+_RECV_BYTES = 65536  # the kernel's dumps come in pieces of at most 32 KiB
+_DUMP_TRIES = 8
+
+
+class Channel:
+    """Asks and reads, one request at a time; owns its socket."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+        self._socket.setblocking(False)
+        self._socket.setsockopt(_SOL_NETLINK, _NETLINK_EXT_ACK, 1)
+        self._socket.setsockopt(_SOL_NETLINK, _NETLINK_GET_STRICT_CHK, 1)
+        self._socket.bind((0, 0))
+        self._lock = asyncio.Lock()
+        self._seq = 0
+
+    def close(self) -> None:
+        """Close the socket; a second call does nothing."""
+        self._socket.close()
+
+    async def get(self, kind: int, payload: bytes) -> Message | None:
+        """Return the one answer to a request; raises AttachError with the kernel's errno and text.
+
+        None: acknowledged without an answer, as for a qdisc that is only a placeholder. NLM_F_ECHO, because
+        RTM_GETQDISC answers the asker only then.
+        """
+        async with self._lock:
+            await self._send(kind, messages.NLM_F_ACK | messages.NLM_F_ECHO, payload)
+            answer = None
+            while True:
+                for message in await self._receive():
+                    _raise_for_error(message)
+                    if message.type == messages.NLMSG_ERROR:
+                        return answer
+                    answer = message
+
+    async def dump(self, kind: int, payload: bytes) -> list[Message]:
+        """Return all messages of a dump, begun anew when a change interrupted it.
+
+        When changes come faster than dumps the last dump is returned: whoever watches changes() will read again.
+        """
+        async with self._lock:
+            found: list[Message] = []
+            for _ in range(_DUMP_TRIES):
+                await self._send(kind, messages.NLM_F_DUMP, payload)
+                found, interrupted = await self._receive_dump()
+                if not interrupted:
+                    break
+            return found
+
+    async def _send(self, kind: int, flags: int, payload: bytes) -> None:
+        self._seq = self._seq % 0xFFFFFFFF + 1
+        await asyncio.get_running_loop().sock_sendall(
+            self._socket, messages.pack_message(kind, flags, self._seq, payload)
+        )
+
+    async def _receive(self) -> list[Message]:
+        data = await asyncio.get_running_loop().sock_recv(self._socket, _RECV_BYTES)
+        # A request that was cancelled leaves its answers behind: they bear an older number.
+        return [message for message in messages.parse_messages(data) if message.seq == self._seq]
+
+    async def _receive_dump(self) -> tuple[list[Message], bool]:
+        found: list[Message] = []
+        interrupted = False
+        while True:
+            for message in await self._receive():
+                interrupted = interrupted or bool(message.flags & messages.NLM_F_DUMP_INTR)
+                _raise_for_error(message)
+                if message.type in (messages.NLMSG_DONE, messages.NLMSG_ERROR):
+                    return found, interrupted
+                found.append(message)
+
+
+def _raise_for_error(message: Message) -> None:
+    if message.type not in (messages.NLMSG_ERROR, messages.NLMSG_DONE):
+        return
+    if errno := messages.parse_error(message.payload):
+        extack = messages.parse_extack(message)
+        raise AttachError(f"netlink request refused: {extack or os.strerror(errno)}", errno=errno, extack=extack)
