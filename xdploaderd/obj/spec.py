@@ -236,6 +236,14 @@ class TargetKernel:
 
 
 @dataclass(frozen=True, slots=True)
+class Placement:
+    """A function and the slot of the linked program at which it starts."""
+
+    function: FunctionSpec
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
 class KsymRef:
     """A typed ksym or kfunc of a module: load must put the module's BTF fd in place (vmlinux needs none)."""
 

@@ -1,0 +1,63 @@
+"""What every extern of an object stands for in a target kernel (libbpf.c, bpf_object__resolve_externs)."""
+
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import dataclass
+
+from xdploaderd.errors import LoaderError, RelocationError
+from xdploaderd.obj.kconfig import KconfigValues, kconfig_values
+from xdploaderd.obj.ksyms import Resolved, resolve_ksym
+from xdploaderd.obj.spec import KCONFIG_MAP, ExternKind, MapSpec, ObjectSpec, TargetKernel
+
+
+@dataclass(frozen=True, slots=True)
+class KconfigValue:
+    """A value in the .kconfig map, at a byte offset."""
+
+    map_name: str
+    offset: int
+
+
+ExternValue = Resolved | KconfigValue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExternValues:
+    """Values by name; an extern without one is an error only for the programs that refer to it."""
+
+    values: Mapping[str, ExternValue]
+    errors: Mapping[str, LoaderError]
+    order: Mapping[str, int]
+    kconfig: KconfigValues | None = None
+
+    def value_of(self, symbol: str) -> ExternValue:
+        """Return the value; the error why there is none."""
+        if symbol in self.errors:
+            raise copy(self.errors[symbol])  # each raising adds its own places
+        if symbol not in self.values:
+            raise RelocationError(f"extern '{symbol}' is not one of the object")
+        return self.values[symbol]
+
+
+def resolve_externs(obj: ObjectSpec, target: TargetKernel) -> ExternValues:
+    """Look up every extern of the object in `target`."""
+    values: dict[str, ExternValue] = {}
+    kconfig_map = next((spec for spec in obj.maps.values() if spec.section == KCONFIG_MAP), None)
+    kconfig = _kconfig_of(obj, target, kconfig_map)
+    errors = dict(kconfig.errors) if kconfig else {}
+    for name, extern in obj.externs.items():
+        if extern.kind is ExternKind.KCONFIG:
+            values[name] = KconfigValue(kconfig_map.name if kconfig_map else KCONFIG_MAP, extern.offset)
+            continue
+        try:
+            values[name] = resolve_ksym(extern, obj.btf, target)
+        except LoaderError as error:
+            errors[name] = error
+    order = {name: number for number, name in enumerate(obj.externs)}
+    return ExternValues(values=values, errors=errors, order=order, kconfig=kconfig)
+
+
+def _kconfig_of(obj: ObjectSpec, target: TargetKernel, kconfig_map: MapSpec | None) -> KconfigValues | None:
+    if kconfig_map is None or obj.btf is None:
+        return None
+    return kconfig_values(obj.externs.values(), obj.btf, target, kconfig_map.value_size)

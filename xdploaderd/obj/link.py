@@ -1,0 +1,149 @@
+"""Append the subprograms a program calls and settle the calls (libbpf.c, bpf_object__reloc_code)."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from xdploaderd.errors import RelocationError, error_context
+from xdploaderd.insn import CALL, INSN_SIZE, LD_IMM64, Insn, Insns, decode_insn, put_insn
+from xdploaderd.obj.spec import CallRef, DataRef, ExternRef, FuncRef, FunctionSpec, MapRef, Placement, Reloc
+from xdploaderd.uapi.bpf import PSEUDO_CALL, PseudoSrc
+
+TEXT_SECTION = ".text"
+ValueRef = MapRef | DataRef | ExternRef
+Locate = Callable[[FunctionSpec, int], str]  # a function and a slot of it to the words that name the place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkedProgram:
+    """A program with every function it needs behind it and its calls settled.
+
+    `relocs` are those that name maps and externs, ascending, counted in the linked program as `placements` are, which
+    start with the entry function at 0.
+    """
+
+    insns: Insns
+    relocs: tuple[ValueRef, ...]
+    placements: tuple[Placement, ...]
+
+
+def link_program(
+    entry: FunctionSpec,
+    subprograms: Mapping[int, FunctionSpec],
+    *,
+    locate: Locate,
+    callback: FunctionSpec | None = None,
+) -> LinkedProgram:
+    """Return `entry` linked with the functions of `.text` it reaches, in libbpf's order: depth first, by first use.
+
+    `callback` is the exception callback, which nothing calls. RelocationError for a call of what is no function.
+    """
+    linker = _Linker(subprograms, locate)
+    linker.append(entry)
+    if callback is not None and callback.insn_off not in linker.positions:
+        linker.append(callback)
+    return linker.finish()
+
+
+class _Linker:
+    """The program as it grows; each function is appended once, its position known before its own calls are followed."""
+
+    def __init__(self, subprograms: Mapping[int, FunctionSpec], locate: Locate) -> None:
+        self.positions: dict[int, int] = {}  # start of a function in .text -> position in the program
+        self._subprograms = subprograms
+        self._locate = locate
+        self._insns = bytearray()
+        self._relocs: list[ValueRef] = []
+        self._placements: list[Placement] = []
+
+    def append(self, function: FunctionSpec) -> None:
+        """Append the function and, depth first, all that it reaches; an explicit stack bounds Python's own."""
+        stack = [self._place(function)]
+        while stack:
+            for callee in stack[-1]:
+                stack.append(self._place(callee))
+                break
+            else:
+                stack.pop()
+
+    def finish(self) -> LinkedProgram:
+        """Return what has been linked."""
+        relocs = tuple(sorted(self._relocs, key=lambda reloc: reloc.insn_idx))
+        return LinkedProgram(insns=bytes(self._insns), relocs=relocs, placements=tuple(self._placements))
+
+    def _place(self, function: FunctionSpec) -> Iterator[FunctionSpec]:
+        position = len(self._insns) // INSN_SIZE
+        if function.section == TEXT_SECTION:
+            self.positions[function.insn_off] = position
+        self._insns += function.insns
+        self._placements.append(Placement(function, position))
+        for reloc in function.relocs:
+            if isinstance(reloc, MapRef | DataRef | ExternRef):
+                self._relocs.append(replace(reloc, insn_idx=reloc.insn_idx + position))
+        return self._settle_calls(function, position)
+
+    def _settle_calls(self, function: FunctionSpec, position: int) -> Iterator[FunctionSpec]:
+        """Write the distance of every call of `function`; yields each callee that must first get its place."""
+        for insn_idx, target in _calls(function, self._locate):
+            callee = self._subprograms.get(target)
+            if callee is None:
+                with error_context(self._locate(function, insn_idx)):
+                    raise RelocationError(f"calls instruction {target} of section '.text', where no function starts")
+            if target not in self.positions:
+                yield callee
+            self._write_distance(position + insn_idx, self.positions[target])
+
+    def _write_distance(self, caller: int, callee: int) -> None:
+        insn = decode_insn(self._insns, caller, sys.byteorder)
+        src_reg = PSEUDO_CALL if insn.code == CALL else PseudoSrc.FUNC
+        settled = insn._replace(src_reg=int(src_reg), imm=callee - caller - 1)
+        put_insn(self._insns, caller, settled, sys.byteorder)
+
+
+def _calls(function: FunctionSpec, locate: Locate) -> Iterator[tuple[int, int]]:
+    """Yield (slot, target in .text) of every call and function address, ascending."""
+    relocs = {reloc.insn_idx: reloc for reloc in function.relocs}
+    slots = {slot for slot, reloc in relocs.items() if isinstance(reloc, CallRef | FuncRef)}
+    slots |= {slot for slot in _pseudo_slots(function.insns) if not isinstance(relocs.get(slot), ExternRef)}
+    for slot in sorted(slots):
+        with error_context(locate(function, slot)):
+            target = _target(function, slot, relocs.get(slot))
+        if target is not None:
+            yield slot, target
+
+
+def _target(function: FunctionSpec, slot: int, reloc: Reloc | None) -> int | None:
+    """Return the slot of .text that is called; None for a call inside the function itself, which stays as it is."""
+    insn = decode_insn(function.insns, slot, sys.byteorder)
+    match reloc:
+        case CallRef(callee=callee) if insn.code == CALL:
+            return callee
+        case FuncRef(callee=callee) if insn.code == LD_IMM64:
+            return callee
+        case None if insn.code == CALL:
+            return _same_section_target(function, slot, insn)
+        case None:
+            raise RelocationError("takes a function's address without a relocation")
+        case _:
+            raise RelocationError("is a call or a function's address, its relocation is of another kind")
+
+
+def _same_section_target(function: FunctionSpec, slot: int, insn: Insn) -> int | None:
+    """The assembler settles calls of static functions in their own section; there is no relocation."""
+    target = slot + insn.imm + 1
+    if 0 <= target < len(function.insns) // INSN_SIZE:
+        return None
+    if function.section != TEXT_SECTION:
+        raise RelocationError(f"calls another function of section '{function.section}', want one of '.text'")
+    return function.insn_off + target
+
+
+def _pseudo_slots(insns: Insns) -> Iterator[int]:
+    """Yield the slots of calls of BPF functions and of loads of their addresses; both halves of no load match."""
+    codes = insns[::INSN_SIZE]
+    for code, src_reg in ((CALL, PSEUDO_CALL), (LD_IMM64, PseudoSrc.FUNC)):
+        slot = -1
+        while (slot := codes.find(code, slot + 1)) >= 0:
+            insn = decode_insn(insns, slot, sys.byteorder)
+            if insn.src_reg == src_reg and (code == LD_IMM64 or (insn.dst_reg == 0 and insn.off == 0)):
+                yield slot

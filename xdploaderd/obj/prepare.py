@@ -1,0 +1,180 @@
+"""Prepare: relocate an ObjectSpec for a kernel that need not be the running one (libbpf.c, bpf_object_prepare).
+
+Pure: no privilege, no bpf(2) call. What is left for load is to put descriptors where `fd_refs` say.
+"""
+
+import sys
+from bisect import bisect_right
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from xdploaderd.btf.ext import BtfExt, CoreReloKind
+from xdploaderd.errors import LoaderError, ObjectError, error_context
+from xdploaderd.obj.attach_target import WITH_TARGET, find_attach_target
+from xdploaderd.obj.callbacks import exception_callback
+from xdploaderd.obj.extern_values import ExternValues, resolve_externs
+from xdploaderd.obj.fixup import kernel_btf
+from xdploaderd.obj.info_records import describe_insn, linked_func_info, linked_line_info, sorted_records
+from xdploaderd.obj.kconfig import CONFIG_PREFIX
+from xdploaderd.obj.link import LinkedProgram, link_program
+from xdploaderd.obj.references import write_references
+from xdploaderd.obj.relocate_core import CoreRelocated, relocate_core
+from xdploaderd.obj.spec import (
+    KCONFIG_MAP,
+    ExternKind,
+    FunctionSpec,
+    MapSpec,
+    Need,
+    ObjectSpec,
+    PreparedObject,
+    PreparedProgram,
+    ProgramSpec,
+    TargetKernel,
+)
+from xdploaderd.obj.target_maps import settle_map
+from xdploaderd.uapi.bpf import Feature
+
+KERNEL_TYPE_NEEDS = frozenset({Need.VMLINUX_BTF, Need.MODULE_BTF})
+_EXTERN_NEEDS = {
+    ExternKind.KSYM_TYPED: KERNEL_TYPE_NEEDS,
+    ExternKind.KFUNC: KERNEL_TYPE_NEEDS,
+    ExternKind.KSYM_TYPELESS: frozenset({Need.KALLSYMS}),
+}
+
+
+def target_needs(obj: ObjectSpec) -> frozenset[Need]:
+    """Return the facts of the target that prepare() will use for this object, so that no others need be read."""
+    needs: set[Need] = set()
+    for extern in obj.externs.values():
+        needs |= _EXTERN_NEEDS.get(extern.kind, frozenset())
+        if extern.kind is ExternKind.KCONFIG and extern.name.startswith(CONFIG_PREFIX):
+            needs.add(Need.KCONFIG)
+    relos = obj.btf_ext.core_relos.values() if obj.btf_ext else ()
+    if any(relo.kind != CoreReloKind.TYPE_ID_LOCAL for section in relos for relo in section):
+        needs |= KERNEL_TYPE_NEEDS
+    if any(program.type in WITH_TARGET for program in obj.programs.values() if program.autoload):
+        needs |= KERNEL_TYPE_NEEDS
+    return frozenset(needs)
+
+
+def prepare(obj: ObjectSpec, target: TargetKernel, *, partial: bool = False) -> PreparedObject:
+    """Return the object's programs with autoload on, its maps and its BTF as they are to be given to `target`.
+
+    The first program that cannot be prepared raises; with `partial` it is named in `failed` and the rest is prepared.
+    RelocationError, CoreRelocationError, BtfError or ObjectError name object, program, instruction and source line.
+    """
+    with error_context(f"object '{obj.name}'"):
+        _check_byteorder(obj)
+        context = _make_context(obj, target)
+        btf = kernel_btf(obj, target.features)
+        maps = {name: _prepare_map(spec, context, with_btf=btf is not None) for name, spec in obj.maps.items()}
+        programs, failed = _prepare_programs(context, partial=partial)
+    kconfig_warnings = context.externs.kconfig.warnings if context.externs.kconfig else ()
+    return PreparedObject(
+        spec=obj,
+        target=target,
+        maps=maps,
+        programs=programs,
+        btf=btf,
+        core_log=context.core.decisions,
+        failed=failed,
+        warnings=(*obj.warnings, *kconfig_warnings, *_info_warnings(context, programs)),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Context:
+    """What the programs of an object have in common."""
+
+    obj: ObjectSpec
+    target: TargetKernel
+    records: BtfExt | None
+    externs: ExternValues
+    core: CoreRelocated
+
+    def describe(self, function: FunctionSpec, insn_idx: int) -> str:
+        return describe_insn(self.obj.btf, self.records, function, insn_idx)
+
+
+def _make_context(obj: ObjectSpec, target: TargetKernel) -> _Context:
+    records = sorted_records(obj.btf_ext) if obj.btf_ext else None
+    return _Context(
+        obj=obj,
+        target=target,
+        records=records,
+        externs=resolve_externs(obj, target),
+        core=relocate_core(obj, target, locate=lambda at, slot: describe_insn(obj.btf, records, at, slot)),
+    )
+
+
+def _prepare_programs(
+    context: _Context, *, partial: bool
+) -> tuple[Mapping[str, PreparedProgram], Mapping[str, LoaderError]]:
+    programs: dict[str, PreparedProgram] = {}
+    failed: dict[str, LoaderError] = {}
+    for name, program in context.obj.programs.items():
+        if not program.autoload:
+            continue
+        try:
+            with error_context(f"prog '{name}'"):
+                programs[name] = _prepare_program(context, program)
+        except LoaderError as error:
+            if not partial:
+                raise
+            failed[name] = error
+    return programs, failed
+
+
+def _prepare_program(context: _Context, program: ProgramSpec) -> PreparedProgram:
+    obj, core = context.obj, context.core
+    subprograms = {start: core.function(function) for start, function in obj.subprograms.items()}
+    callback = exception_callback(obj.btf, program.name, subprograms.values())
+    linked = link_program(core.function(program.function), subprograms, locate=context.describe, callback=callback)
+    for placement in linked.placements:
+        core.check(placement.function)
+    insns, fd_refs = write_references(linked, context.externs, locate=_locate_in(linked, context.describe))
+    attach = find_attach_target(program, context.target)
+    func_info, line_info = _linked_info(context, linked)
+    return PreparedProgram(
+        spec=program,
+        insns=insns,
+        fd_refs=fd_refs,
+        func_info=func_info,
+        line_info=line_info,
+        attach_btf_id=attach.type_id if attach else 0,
+        attach_module=attach.module if attach else "",
+    )
+
+
+def _linked_info(context: _Context, linked: LinkedProgram) -> tuple[bytes, bytes]:
+    if context.records is None or not {Feature.BTF, Feature.BTF_FUNC} <= context.target.features:
+        return b"", b""
+    return linked_func_info(context.records, linked.placements), linked_line_info(context.records, linked.placements)
+
+
+def _locate_in(linked: LinkedProgram, describe: Callable[[FunctionSpec, int], str]) -> Callable[[int], str]:
+    starts = [placement.position for placement in linked.placements]
+
+    def locate(slot: int) -> str:
+        placement = linked.placements[bisect_right(starts, slot) - 1]
+        return describe(placement.function, slot - placement.position)
+
+    return locate
+
+
+def _prepare_map(spec: MapSpec, context: _Context, *, with_btf: bool) -> MapSpec:
+    settled = settle_map(spec, context.target, with_btf=with_btf)
+    if spec.section == KCONFIG_MAP and context.externs.kconfig:
+        return replace(settled, contents=context.externs.kconfig.contents)
+    return settled
+
+
+def _info_warnings(context: _Context, programs: Mapping[str, PreparedProgram]) -> tuple[str, ...]:
+    if context.records is None or Feature.BTF_FUNC not in context.target.features:
+        return ()
+    return tuple(f"prog '{name}' has no function info" for name, program in programs.items() if not program.func_info)
+
+
+def _check_byteorder(obj: ObjectSpec) -> None:
+    if obj.byteorder != sys.byteorder:
+        raise ObjectError(f"object is {obj.byteorder}-endian, want {sys.byteorder}-endian as this machine is")
