@@ -75,3 +75,19 @@ def test_changes_tell_of_every_interface_made_and_removed_after_resync(veth: Vet
             await changes.aclose()
 
     asyncio.run(main())
+
+
+def test_lost_events_give_a_resync_and_the_stream_goes_on(veth: Veth) -> None:
+    async def main() -> None:
+        async with await Rtnl.open() as rtnl:
+            changes = rtnl.changes()
+            assert await anext(changes) == RESYNC
+            lines = "".join(f"link set {veth.name} alias {number}\n" for number in range(4000))
+            ip("-batch", "-", text=lines)  # blocks the loop: nobody reads meanwhile
+            assert await asyncio.wait_for(_until(changes, RESYNC), 5)
+            index = (await rtnl.interface(veth.name)).index
+            ip("link", "set", veth.name, "alias", "last")
+            assert await asyncio.wait_for(_until(changes, index), 2)
+            await changes.aclose()
+
+    asyncio.run(main())

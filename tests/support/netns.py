@@ -61,11 +61,12 @@ def in_namespace(namespace: int, action: Callable[[], T]) -> T:
     return _in_thread(run)
 
 
-def ip(*args: str, namespace: int | None = None) -> str:
-    """Run ip(8), in the current or the given namespace, and return what it prints."""
+def ip(*args: str, namespace: int | None = None, text: str = "") -> str:
+    """Run ip(8), in the current or the given namespace, with `text` as input, and return what it prints."""
     prefix = [] if namespace is None else ["nsenter", f"--net=/proc/self/fd/{namespace}"]
     fds = () if namespace is None else (namespace,)
-    return subprocess.run([*prefix, "ip", *args], check=True, capture_output=True, text=True, pass_fds=fds).stdout
+    command = [*prefix, "ip", *args]
+    return subprocess.run(command, check=True, capture_output=True, text=True, pass_fds=fds, input=text).stdout
 
 
 def tc(*args: str) -> str:
