@@ -38,6 +38,16 @@ class ProgInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BtfInfo:
+    """struct bpf_btf_info; size in bytes, `kernel` for vmlinux and modules, whose name it is then."""
+
+    id: BtfId
+    name: str
+    size: int
+    kernel: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LinkInfo:
     """struct bpf_link_info for XDP and TCX; ifindex 0: the interface is gone."""
 

@@ -1,0 +1,61 @@
+import errno
+import os
+
+import pytest
+
+from xdploaderd.kernel.syscall import Fd, filesystem_magic
+
+PROC_SUPER_MAGIC = 0x9FA0
+
+
+def _null() -> int:
+    return os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def test_fd_closes_once() -> None:
+    fd = Fd(_null())
+    number = fd.fileno()
+    fd.close()
+    other = os.dup2(1, number)
+    fd.close()
+    os.fstat(other)
+    os.close(other)
+
+
+def test_detached_fd_stays_open_and_is_the_callers() -> None:
+    number = Fd(_null()).detach()
+    os.fstat(number)
+    os.close(number)
+
+
+def test_closed_fd_has_no_number() -> None:
+    fd = Fd(_null())
+    fd.close()
+    with pytest.raises(ValueError, match="closed"):
+        fd.fileno()
+
+
+def test_forgotten_fd_warns_and_is_closed() -> None:
+    fd = Fd(_null())
+    number = fd.fileno()
+    with pytest.warns(ResourceWarning, match="unclosed"):
+        fd.__del__()
+    with pytest.raises(OSError, match="Bad file descriptor") as caught:
+        os.fstat(number)
+    assert caught.value.errno == errno.EBADF
+
+
+def test_fd_below_three_is_moved_up() -> None:
+    saved = os.dup(0)
+    try:
+        os.close(0)
+        with Fd(_null()) as fd:
+            assert fd.fileno() > 2
+            assert not os.get_inheritable(fd.fileno())
+    finally:
+        os.dup2(saved, 0)
+        os.close(saved)
+
+
+def test_filesystem_magic_of_proc() -> None:
+    assert filesystem_magic("/proc") == PROC_SUPER_MAGIC

@@ -1,0 +1,101 @@
+"""The doors to the kernel that Python lacks: bpf(2), the magic of statfs(2); and the owned file descriptor.
+
+Mirrors sys_bpf_fd and sys_bpf_prog_load of libbpf's bpf.c. Every command passes `bpf_syscall`, or what a test puts in
+its place.
+"""
+
+import ctypes
+import errno
+import fcntl
+import os
+import platform
+import warnings
+from types import TracebackType
+from typing import Protocol, Self
+
+from xdploaderd.uapi.bpf import BpfCmd
+
+_BPF_NR = {"x86_64": 321}  # the older architectures have numbers of their own, those of asm-generic share one
+_BPF_NR_GENERIC = 280
+_PROG_LOAD_ATTEMPTS = 5  # EAGAIN: a signal, or a verifier statistic that was just being changed
+_FIRST_GOOD_FD = 3  # 0 means "none" in several fields of union bpf_attr; 1 and 2 are the output streams
+_STATFS_WORDS = 32  # struct statfs is 120 bytes on 64-bit machines; f_type is its first word
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_nr = _BPF_NR.get(platform.machine(), _BPF_NR_GENERIC)
+
+
+class BpfSyscall(Protocol):
+    """One bpf(2) command: returns its result (a descriptor or 0) and raises OSError."""
+
+    def __call__(self, cmd: BpfCmd, attr: ctypes.Structure) -> int:
+        """Run the command; `attr` may be written to."""
+
+
+def bpf_syscall(cmd: BpfCmd, attr: ctypes.Structure) -> int:
+    """Call bpf(2); EINTR is retried, EAGAIN of PROG_LOAD up to five times. Raises OSError."""
+    attempts = _PROG_LOAD_ATTEMPTS if cmd is BpfCmd.PROG_LOAD else 1
+    while True:
+        result: int = _libc.syscall(_nr, int(cmd), ctypes.byref(attr), ctypes.sizeof(attr))
+        if result >= 0:
+            return result
+        code = ctypes.get_errno()
+        if code == errno.EAGAIN and attempts > 1:
+            attempts -= 1
+        elif code != errno.EINTR:
+            raise OSError(code, os.strerror(code))
+
+
+def filesystem_magic(path: str) -> int:
+    """Return f_type of the file system that holds `path` (statfs(2)). Raises OSError."""
+    words = (ctypes.c_uint64 * _STATFS_WORDS)()
+    if _libc.statfs(os.fsencode(path), ctypes.byref(words)) < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), path)
+    return int(words[0])
+
+
+class Fd:
+    """One file descriptor that is closed exactly once; forgetting to is a ResourceWarning."""
+
+    __slots__ = ("_fd",)
+
+    def __init__(self, fd: int) -> None:
+        """Take ownership of `fd`, moving it above the standard streams when it is one of theirs."""
+        self._fd = fd
+        if fd < _FIRST_GOOD_FD:
+            self._fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_GOOD_FD)
+            os.close(fd)
+
+    def fileno(self) -> int:
+        """Return the number; raises ValueError when closed or detached."""
+        if self._fd < 0:
+            raise ValueError("the descriptor is closed")
+        return self._fd
+
+    def detach(self) -> int:
+        """Give up ownership and return the number: the caller closes it."""
+        fd, self._fd = self.fileno(), -1
+        return fd
+
+    def close(self) -> None:
+        """Close; a second time does nothing."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Fd({self._fd})"
+
+    def __del__(self) -> None:
+        if self._fd >= 0:
+            warnings.warn(f"unclosed descriptor {self._fd}", ResourceWarning, stacklevel=2, source=self)
+            self.close()

@@ -1,0 +1,65 @@
+"""The kernel's log of a refused program or BTF: asked for after a failure, cut into lines, summed up.
+
+Follows bpf_object_load_prog of libbpf's libbpf.c: level 0 first, so that a load that succeeds pays for no log.
+"""
+
+import errno
+from collections.abc import Sequence
+
+from xdploaderd.kernel.attr import BtfLoadAttr, ProgLoadAttr, make_buffer, pointer_of
+from xdploaderd.kernel.syscall import BpfSyscall, Fd
+from xdploaderd.uapi.bpf import BpfCmd
+
+FIRST_LOG_SIZE = 256 * 1024
+MAX_LOG_SIZE = (1 << 24) - 1  # the largest that every kernel takes
+_TELLING_LINES = 3
+_LINE_MAX = 200  # characters of one line in a message
+_ESCAPES = {c: f"\\x{c:02x}" for c in (*range(32), 127) if chr(c) not in "\t\n"}
+_STATISTICS = ("processed ", "verification time ", "stack depth ", "max_states_per_insn", "mark_read ")
+
+
+class RefusedLoadError(Exception):
+    """PROG_LOAD or BTF_LOAD failed: the first errno and the log's lines."""
+
+    def __init__(self, code: int, log: tuple[str, ...]) -> None:
+        super().__init__(code)
+        self.errno = code
+        self.log = log
+
+
+def load_logged(call: BpfSyscall, cmd: BpfCmd, attr: ProgLoadAttr | BtfLoadAttr) -> Fd:
+    """Run PROG_LOAD or BTF_LOAD; a failure is repeated with a log. Raises RefusedLoadError with the first errno."""
+    try:
+        return Fd(call(cmd, attr))
+    except OSError as error:
+        code = error.errno or 0
+    prefix = "btf_" if isinstance(attr, BtfLoadAttr) else ""
+    size = FIRST_LOG_SIZE
+    while True:
+        buffer = make_buffer(size)
+        setattr(attr, f"{prefix}log_level", 1)
+        setattr(attr, f"{prefix}log_size", size)
+        setattr(attr, f"{prefix}log_buf", pointer_of(buffer))
+        try:
+            return Fd(call(cmd, attr))
+        except OSError as error:
+            full = error.errno == errno.ENOSPC and size < MAX_LOG_SIZE
+        if not full:
+            raise RefusedLoadError(code, split_log(buffer.value))
+        size = min(MAX_LOG_SIZE, max(4 * size, getattr(attr, f"{prefix}log_true_size")))
+
+
+def split_log(raw: bytes) -> tuple[str, ...]:
+    """Return the lines of a log; bytes that are not printable ASCII are escaped."""
+    if not raw:
+        return ()
+    return tuple(raw.decode("ascii", "backslashreplace").removesuffix("\n").translate(_ESCAPES).split("\n"))
+
+
+def summarise(log: Sequence[str]) -> str:
+    """Return the last telling lines of a log and how many it has besides, for an error message."""
+    telling = [line.strip() for line in log if line.strip() and not line.startswith(_STATISTICS)]
+    shown = [line[:_LINE_MAX] for line in telling[-_TELLING_LINES:]]
+    left_out = len(log) - len(shown)
+    text = "; ".join(shown)
+    return f"{text} ({left_out} other lines of the log left out)" if left_out else text

@@ -1,0 +1,163 @@
+"""Load: a PreparedObject into the kernel, all or nothing (libbpf bpf_object__load).
+
+Order: BTF, maps (reused, or created, filled and pinned), programs, program arrays. Whatever fails closes every
+descriptor and takes back every pin and directory that this load made; what was reused stays as it was.
+"""
+
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from xdploaderd.errors import KernelError, LoaderError, ObjectError, error_context
+from xdploaderd.info import ProgInfo
+from xdploaderd.kernel.bpf import Bpf
+from xdploaderd.kernel.modules import ModuleBtfs
+from xdploaderd.kernel.probes import ensure_memlock
+from xdploaderd.kernel.prog_load import kernel_name
+from xdploaderd.kernel.syscall import Fd
+from xdploaderd.load.maps import LoadedMap, Ownership, create_maps
+from xdploaderd.load.pins import PinPaths
+from xdploaderd.load.programs import ProgramLoader
+from xdploaderd.load.slots import fill_map_of_maps, fill_program_arrays
+from xdploaderd.obj.spec import PreparedObject
+from xdploaderd.uapi.bpf import MapType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedObject:
+    """Programs and maps in the kernel; owns their descriptors and closes them at the end of its `with` block.
+
+    The pins that this load made belong to it until `commit`: a block that an exception leaves before takes them back,
+    so that attaching, or pinning the programs, is part of all or nothing. Pins that were reused are never removed.
+    `failed` names what could not be loaded when a part was allowed to fail.
+    """
+
+    prepared: PreparedObject
+    programs: Mapping[str, Fd]
+    maps: Mapping[str, LoadedMap]
+    infos: Mapping[str, ProgInfo]
+    failed: Mapping[str, LoaderError]
+    warnings: tuple[str, ...]
+    own: Ownership
+
+    def commit(self) -> None:
+        """Let the pins stay whatever happens from here on."""
+        self.own.undo.pop_all()
+
+    def close(self) -> None:
+        """Close every descriptor; pins stay."""
+        self.commit()
+        self.own.fds.close()
+
+    def unpinned_program_arrays(self) -> Mapping[str, LoadedMap]:
+        """Return the program arrays that nothing pins: the kernel empties one when its last user reference goes."""
+        return {n: m for n, m in self.maps.items() if m.pin is None and m.spec.type == MapType.PROG_ARRAY}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self.own.undo.close()
+        self.close()
+
+
+def load(prepared: PreparedObject, bpf: Bpf, pins: PinPaths, *, partial: bool = False) -> LoadedObject:
+    """Create the maps and load the programs of a prepared object.
+
+    With `partial`, programs and maps that fail are listed in `failed` beside those that preparation gave up, and the
+    rest is loaded. Raises LoaderError; then nothing is left.
+    """
+    with error_context(f"object '{prepared.spec.name}'"), ExitStack() as stack:
+        if prepared.spec.byteorder != sys.byteorder:
+            raise ObjectError(f"the object is {prepared.spec.byteorder}-endian, wanted {sys.byteorder}-endian")
+        own = Ownership(fds=stack.enter_context(ExitStack()), undo=stack.enter_context(ExitStack()))
+        loaded = _load(prepared, bpf, pins, own, partial=partial)
+        stack.pop_all()
+        return loaded
+
+
+def _load(prepared: PreparedObject, bpf: Bpf, pins: PinPaths, own: Ownership, *, partial: bool) -> LoadedObject:
+    warnings = [*prepared.warnings, *_unusable_names(prepared)]
+    failed = dict(prepared.failed)
+    ensure_memlock(bpf)
+    with ExitStack() as temporary:
+        btf = _load_btf(prepared, bpf, warnings)
+        if btf is not None:
+            temporary.enter_context(btf)
+        maps, failed_maps = create_maps(prepared, bpf, pins, btf, own)
+        failed_maps |= _fill_maps(bpf, maps)
+        if failed_maps and not partial:
+            raise next(iter(failed_maps.values()))
+        modules = ModuleBtfs(bpf)
+        temporary.callback(modules.close)
+        loader = ProgramLoader(
+            bpf=bpf,
+            obj=prepared.spec,
+            version_code=prepared.target.version_code,
+            maps=maps,
+            failed_maps=failed_maps,
+            btf=btf,
+            modules=modules,
+        )
+        programs = _load_programs(loader, prepared, own, failed, partial=partial)
+    fill_program_arrays(bpf, maps, programs, prepared.spec.dialect, own)
+    for name, error in failed_maps.items():
+        failed.setdefault(name, error)
+    infos = {name: bpf.prog_info(fd) for name, fd in programs.items()}
+    return LoadedObject(
+        prepared=prepared, programs=programs, maps=maps, infos=infos, failed=failed, warnings=tuple(warnings), own=own
+    )
+
+
+def _load_btf(prepared: PreparedObject, bpf: Bpf, warnings: list[str]) -> Fd | None:
+    """Load the object's BTF; without it programs and most maps still load, so a refusal is a warning."""
+    if prepared.btf is None:
+        return None
+    try:
+        return bpf.btf_load(prepared.btf)
+    except KernelError as error:
+        warnings.append(f"loaded without BTF: {error}")
+        return None
+
+
+def _fill_maps(bpf: Bpf, maps: dict[str, LoadedMap]) -> dict[str, LoaderError]:
+    """Fill the maps of maps; one that cannot be filled is taken out of `maps` and returned with the reason."""
+    failed: dict[str, LoaderError] = {}
+    for name, loaded in tuple(maps.items()):
+        try:
+            with error_context(f"map '{name}'"):
+                fill_map_of_maps(bpf, loaded, maps)
+        except LoaderError as error:
+            failed[name] = error
+            del maps[name]
+    return failed
+
+
+def _load_programs(
+    loader: ProgramLoader, prepared: PreparedObject, own: Ownership, failed: dict[str, LoaderError], *, partial: bool
+) -> dict[str, Fd]:
+    programs: dict[str, Fd] = {}
+    for name, prog in prepared.programs.items():
+        try:
+            with error_context(f"prog '{name}'"):
+                programs[name] = own.fds.enter_context(loader.load(prog))
+        except LoaderError as error:
+            if not partial:
+                raise
+            failed[name] = error
+    return programs
+
+
+def _unusable_names(prepared: PreparedObject) -> list[str]:
+    """Say which programs the kernel will know without a name: it takes letters, digits, `_` and `.` only."""
+    return [
+        f"prog '{name}': loaded without a name, the kernel takes none with such characters"
+        for name, prog in prepared.programs.items()
+        if prog.spec.has_symbol and not kernel_name(name)
+    ]

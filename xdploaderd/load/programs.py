@@ -1,0 +1,111 @@
+"""Put descriptors into a prepared program and load it (libbpf bpf_object_load_prog, bpf_object__relocate_data)."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from xdploaderd.errors import KernelError, LoaderError, ObjectError
+from xdploaderd.insn import Insns, decode_insn, put_insn
+from xdploaderd.kernel.bpf import Bpf
+from xdploaderd.kernel.modules import ModuleBtfs
+from xdploaderd.kernel.prog_load import ProgLoad
+from xdploaderd.kernel.syscall import Fd
+from xdploaderd.load.maps import LoadedMap
+from xdploaderd.load.verifier_log import explain
+from xdploaderd.obj.spec import DataRef, KsymRef, MapRef, ObjectSpec, PreparedProgram
+
+log = logging.getLogger(__name__)
+_VMLINUX_SLOT = 0  # of fd_array: a call's offset 0 means vmlinux
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramLoader:
+    """What all programs of one object share: its maps, why others are missing, its BTF, the modules' BTFs."""
+
+    bpf: Bpf
+    obj: ObjectSpec
+    version_code: int
+    maps: Mapping[str, LoadedMap]
+    failed_maps: Mapping[str, LoaderError]
+    btf: Fd | None
+    modules: ModuleBtfs
+
+    def load(self, prog: PreparedProgram) -> Fd:
+        """Load one program; the caller owns the descriptor. Raises VerifierError, KernelError, ObjectError."""
+        spec = prog.spec
+        if spec.type is None:
+            raise ObjectError(f"section '{spec.function.section}' does not say the program's type, wanted one")
+        patched = self._patch(prog)
+        request = ProgLoad(
+            type=spec.type,
+            insns=patched.insns,
+            license=self.obj.license,
+            name=spec.name,
+            kern_version=self.obj.kern_version or self.version_code,
+            flags=spec.prog_flags,
+            expected_attach_type=spec.attach_type or 0,
+            btf=self.btf,
+            func_info=prog.func_info,
+            line_info=prog.line_info,
+            attach_btf_id=prog.attach_btf_id,
+            attach_btf=self.modules.open(prog.attach_module) if prog.attach_module else None,
+            fd_array=patched.fd_array,
+        )
+        try:
+            fd = self.bpf.prog_load(request)
+        except KernelError as error:
+            raise explain(error, self.obj) from None
+        self._bind_constants(fd)
+        return fd
+
+    def _bind_constants(self, prog: Fd) -> None:
+        """Let the program hold all its object's constants, mentioned or not: tools look for metadata in them."""
+        for name, loaded in self.maps.items():
+            if loaded.spec.section.startswith(".rodata"):
+                try:
+                    self.bpf.prog_bind_map(prog, loaded.fd)
+                except KernelError as error:  # before Linux 5.10; nothing but the tools' view is lost
+                    log.debug("map %s stays unbound: %s", name, error)
+
+    def _patch(self, prog: PreparedProgram) -> "_Patched":
+        out = bytearray(prog.insns)
+        fd_array: list[int] = []
+        for ref in prog.fd_refs:
+            match ref:
+                case MapRef(insn_idx, map_name) | DataRef(insn_idx, map_name, _):
+                    _set_imm(out, insn_idx, self._map_fd(map_name))
+                case KsymRef(insn_idx, module, True):
+                    _set_off(out, insn_idx, _slot_of(fd_array, self.modules.open(module).fileno()))
+                case KsymRef(insn_idx, module, False):
+                    _set_imm(out, insn_idx + 1, self.modules.open(module).fileno())
+        return _Patched(bytes(out), tuple(fd_array))
+
+    def _map_fd(self, name: str) -> int:
+        if name in self.maps:
+            return self.maps[name].fd.fileno()
+        if name in self.failed_maps:
+            raise ObjectError(f"its {self.failed_maps[name]}")
+        raise ObjectError(f"map '{name}' is used but not defined")
+
+
+@dataclass(frozen=True, slots=True)
+class _Patched:
+    insns: Insns
+    fd_array: tuple[int, ...] = field(default=())
+
+
+def _slot_of(fd_array: list[int], fd: int) -> int:
+    """Return the slot of a descriptor in fd_array, adding it when new."""
+    if not fd_array:
+        fd_array.append(_VMLINUX_SLOT)
+    if fd not in fd_array[1:]:
+        fd_array.append(fd)
+    return fd_array.index(fd, 1)
+
+
+def _set_imm(out: bytearray, index: int, value: int) -> None:
+    put_insn(out, index, decode_insn(out, index)._replace(imm=value))
+
+
+def _set_off(out: bytearray, index: int, value: int) -> None:
+    put_insn(out, index, decode_insn(out, index)._replace(off=value))
