@@ -1,0 +1,116 @@
+"""What libbpf makes of an object, through ctypes: its relocated instructions and the BTF it uploaded."""
+
+import ctypes
+import json
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+INSN_SIZE = 8
+_PRINT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
+_silent = _PRINT(lambda _level, _format, _arguments: 0)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """One object after bpf_object__load: instructions by program, maps' fields by name, and `bpftool btf dump`."""
+
+    error: int
+    programs: Mapping[str, bytes]
+    maps: Mapping[str, tuple[int, int, int, int, int]]  # type, key size, value size, entries, flags
+    btf: str
+
+
+class _BtfInfo(ctypes.Structure):
+    """struct bpf_btf_info."""
+
+    _fields_ = (
+        ("btf", ctypes.c_uint64),
+        ("btf_size", ctypes.c_uint32),
+        ("id", ctypes.c_uint32),
+        ("name", ctypes.c_uint64),
+        ("name_len", ctypes.c_uint32),
+        ("kernel_btf", ctypes.c_uint32),
+    )
+
+
+def _library() -> ctypes.CDLL:
+    library = ctypes.CDLL("libbpf.so.1", use_errno=True)
+    for name in ("bpf_object__open_file", "bpf_object__next_program", "bpf_object__next_map", "bpf_program__insns"):
+        getattr(library, name).restype = ctypes.c_void_p
+    for name in ("bpf_program__name", "bpf_map__name"):
+        getattr(library, name).restype = ctypes.c_char_p
+    library.bpf_program__insn_cnt.restype = ctypes.c_size_t
+    library.libbpf_set_print(_silent)
+    return library
+
+
+def load(path: Path, *, untyped: int = 0, autoload: bool | None = None) -> Loaded:
+    """Load `path`; `untyped` is the type of programs whose section says nothing, `autoload` is set on every program."""
+    library = _library()
+    with _opened(library, path) as obj:
+        for _, prog in _programs(library, obj):
+            if not library.bpf_program__type(prog):
+                library.bpf_program__set_type(prog, untyped)
+            if autoload is not None:
+                library.bpf_program__set_autoload(prog, autoload)
+        error = library.bpf_object__load(obj)
+        library.bpf_object__unpin_maps(obj, None)
+        programs = {
+            name: _insns(library, prog)
+            for name, prog in _programs(library, obj)
+            if library.bpf_program__autoload(prog) & 1
+        }
+        btf_fd = library.bpf_object__btf_fd(obj)
+        return Loaded(error, programs, dict(_maps(library, obj)), _dump(library, btf_fd) if btf_fd >= 0 else "")
+
+
+def dump_btf_file(path: Path) -> str:
+    """Return `bpftool btf dump file`."""
+    return _bpftool("file", str(path))
+
+
+@contextmanager
+def _opened(library: ctypes.CDLL, path: Path) -> Iterator[ctypes.c_void_p]:
+    address = library.bpf_object__open_file(str(path).encode(), None)
+    if not address:
+        raise OSError(ctypes.get_errno(), f"libbpf does not open {path.name}")
+    obj = ctypes.c_void_p(address)
+    try:
+        yield obj
+    finally:
+        library.bpf_object__close(obj)
+
+
+def _programs(library: ctypes.CDLL, obj: ctypes.c_void_p) -> Iterator[tuple[str, ctypes.c_void_p]]:
+    at = None
+    while (at := library.bpf_object__next_program(obj, ctypes.c_void_p(at))) is not None:
+        yield library.bpf_program__name(ctypes.c_void_p(at)).decode(), ctypes.c_void_p(at)
+
+
+def _insns(library: ctypes.CDLL, prog: ctypes.c_void_p) -> bytes:
+    return ctypes.string_at(library.bpf_program__insns(prog), library.bpf_program__insn_cnt(prog) * INSN_SIZE)
+
+
+def _maps(library: ctypes.CDLL, obj: ctypes.c_void_p) -> Iterator[tuple[str, tuple[int, int, int, int, int]]]:
+    fields = ("type", "key_size", "value_size", "max_entries", "map_flags")
+    at = None
+    while (at := library.bpf_object__next_map(obj, ctypes.c_void_p(at))) is not None:
+        bpf_map = ctypes.c_void_p(at)
+        values = [getattr(library, f"bpf_map__{field}")(bpf_map) & 0xFFFFFFFF for field in fields]
+        yield library.bpf_map__name(bpf_map).decode(), (values[0], values[1], values[2], values[3], values[4])
+
+
+def _dump(library: ctypes.CDLL, btf_fd: int) -> str:
+    info = _BtfInfo()
+    size = ctypes.c_uint32(ctypes.sizeof(info))
+    if library.bpf_obj_get_info_by_fd(btf_fd, ctypes.byref(info), ctypes.byref(size)):
+        raise OSError(ctypes.get_errno(), "bpf_obj_get_info_by_fd")
+    return _bpftool("id", str(info.id))
+
+
+def _bpftool(*source: str) -> str:
+    done = subprocess.run(["bpftool", "-j", "btf", "dump", *source], check=True, capture_output=True, text=True)
+    return "\n".join(json.dumps(btf_type) for btf_type in json.loads(done.stdout)["types"])
