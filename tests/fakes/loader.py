@@ -1,0 +1,94 @@
+"""A daemon's service in memory, for the front-ends."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import replace
+
+from xdploaderd.daemon.status import AttachmentStatus, DaemonStatus, PlannedAction, State
+from xdploaderd.errors import NoSuchAttachmentError
+from xdploaderd.hooks import Hook, XdpMode
+
+EDGE = AttachmentStatus(
+    name="edge",
+    interface="eth0",
+    hook=Hook.XDP,
+    object="/usr/lib/fw.o",
+    program="xdp_pass",
+    mode=XdpMode.NATIVE,
+    state=State.ATTACHED,
+    ifindex=2,
+    prog_id=7,
+    prog_name="xdp_pass",
+    pins=("/sys/fs/bpf/xdploaderd/edge/prog",),
+)
+
+
+class FakeLoader:
+    """A control.api.Loader with one attachment; `error` is raised by the next call, `gate` holds calls back."""
+
+    def __init__(self) -> None:
+        self.attachments = {"edge": EDGE}
+        self.calls: list[str] = []
+        self.error: Exception | None = None
+        self.gate: asyncio.Event | None = None
+        self._queues: list[asyncio.Queue[AttachmentStatus]] = []
+
+    async def _called(self, what: str) -> None:
+        self.calls.append(what)
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error
+
+    async def list(self) -> tuple[AttachmentStatus, ...]:
+        await self._called("list")
+        return tuple(self.attachments.values())
+
+    async def status(self) -> DaemonStatus:
+        await self._called("status")
+        return self._status()
+
+    def _status(self) -> DaemonStatus:
+        return DaemonStatus(
+            version="1",
+            pid=42,
+            degraded=False,
+            config="/etc/xdploaderd/xdploaderd.yaml",
+            pinning="/etc/libbpf/pinning.conf",
+            config_error="",
+            attachments=tuple(self.attachments.values()),
+        )
+
+    async def _set(self, name: str, state: State) -> AttachmentStatus:
+        if name not in self.attachments:
+            raise NoSuchAttachmentError(f"no attachment named '{name}'")
+        self.attachments[name] = replace(self.attachments[name], state=state)
+        for queue in self._queues:
+            queue.put_nowait(self.attachments[name])
+        return self.attachments[name]
+
+    async def attach(self, name: str) -> AttachmentStatus:
+        await self._called(f"attach {name}")
+        return await self._set(name, State.ATTACHED)
+
+    async def detach(self, name: str) -> AttachmentStatus:
+        await self._called(f"detach {name}")
+        return await self._set(name, State.DETACHED)
+
+    async def reload(self) -> DaemonStatus:
+        await self._called("reload")
+        return self._status()
+
+    async def plan(self) -> tuple[PlannedAction, ...]:
+        await self._called("plan")
+        return (PlannedAction(action="replace", name="edge", interface="eth0", hook=Hook.XDP, reason="object changed"),)
+
+    async def changes(self) -> AsyncGenerator[AttachmentStatus, None]:
+        queue: asyncio.Queue[AttachmentStatus] = asyncio.Queue()
+        self._queues.append(queue)
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self._queues.remove(queue)

@@ -1,0 +1,66 @@
+"""Blocking client of the control socket; nothing but the standard library, for a command line that starts quickly."""
+
+import errno
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from xdploaderd.control.varlink import INTERFACE, MAX_REPLY_BYTES, encode_frame, parse_reply
+from xdploaderd.errors import LoaderError, NotAuthorizedError, UnreachableError
+
+_CHUNK_BYTES = 65536
+_HINT = "is xdploaderd running? (systemctl status xdploaderd; another socket: --socket or XDPLOADERD_SOCKET)"
+
+
+class ControlClient:
+    """Calls the daemon at `path`, each call over a connection of its own; waits `timeout` seconds for an answer."""
+
+    def __init__(self, path: Path, *, timeout: float = 300.0) -> None:
+        self._path = path
+        self._timeout = timeout
+
+    def call(self, method: str, parameters: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+        """Return the reply's parameters. `method` is one of the daemon's own interface, or a qualified name.
+
+        Raises the LoaderError that the daemon raised, UnreachableError when nobody answers, NotAuthorizedError when
+        the socket's permissions keep the caller out.
+        """
+        qualified = method if "." in method else f"{INTERFACE}.{method}"
+        frame = encode_frame({"method": qualified, "parameters": dict(parameters or {})})
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
+            connection.settimeout(self._timeout)
+            try:
+                connection.connect(os.fspath(self._path))
+                return parse_reply(_exchange(connection, frame))
+            except OSError as error:
+                raise self._unreachable(error) from error
+
+    def _unreachable(self, error: OSError) -> LoaderError:
+        place = f"control socket '{self._path}'"
+        match error.errno:
+            case errno.EACCES | errno.EPERM:
+                return NotAuthorizedError(f"{place} is open to root only")
+            case errno.ENOENT:
+                return UnreachableError(f"{place} does not exist; {_HINT}")
+            case errno.ECONNREFUSED:
+                return UnreachableError(f"nobody listens on {place}; {_HINT}")
+            case errno.EPIPE | errno.ECONNRESET:
+                return UnreachableError(f"the daemon at {place} closed the connection before it answered")
+            case _ if isinstance(error, TimeoutError):
+                return UnreachableError(f"no answer from {place} within {self._timeout:g} s")
+            case _:
+                return UnreachableError(f"{place} cannot be used: {error.strerror or error}; {_HINT}")
+
+
+def _exchange(connection: socket.socket, frame: bytes) -> bytes:
+    connection.sendall(frame)
+    received = bytearray()
+    while chunk := connection.recv(_CHUNK_BYTES):
+        received += chunk
+        if b"\0" in chunk:
+            return bytes(received.partition(b"\0")[0])
+        if len(received) > MAX_REPLY_BYTES:
+            raise UnreachableError(f"the daemon's answer is longer than {MAX_REPLY_BYTES} bytes")
+    raise ConnectionResetError(errno.ECONNRESET, "closed")

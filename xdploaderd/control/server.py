@@ -1,0 +1,241 @@
+"""The control socket: Varlink over AF_UNIX, for root, with bounds on what a peer may send and hold.
+
+asyncvarlink has the wire format and org.varlink.service; accepting, authorising and bounding are here, because its own
+server ends for good when descriptors run out and takes frames of any length.
+"""
+
+import asyncio
+import logging
+import socket
+import struct
+from collections.abc import Awaitable, Sequence
+from typing import Any, Final, NoReturn, TypedDict
+
+from asyncvarlink import (
+    FileDescriptorArray,
+    GenericVarlinkErrorReply,
+    TypedVarlinkErrorReply,
+    VarlinkInterface,
+    VarlinkInterfaceRegistry,
+    VarlinkInterfaceServerProtocol,
+    VarlinkMethodCall,
+    VarlinkTransport,
+    varlinkmethod,
+)
+from asyncvarlink.serviceinterface import VarlinkServiceInterface
+
+from xdploaderd import __version__
+from xdploaderd.control import wire
+from xdploaderd.control.api import Loader
+from xdploaderd.control.varlink import (
+    ERROR_FIELDS,
+    INTERFACE,
+    MAX_CALL_BYTES,
+    error_classes,
+    error_name,
+    error_parameters,
+)
+from xdploaderd.errors import LoaderError, NotAuthorizedError
+
+log = logging.getLogger(__name__)
+
+ROOT_ONLY: Final = frozenset({0})
+MAX_CLIENTS: Final = 256
+MAX_STRANGERS: Final = 8  # connections of peers that may not call; so they never keep root out
+MAX_PENDING_CALLS: Final = 16  # sent ahead on one connection
+IDLE_SECONDS: Final = 30.0
+_ACCEPT_PAUSE_SECONDS = 0.2
+_UCRED = struct.Struct("=iII")  # struct ucred: pid, uid, gid
+
+
+def _declared_error(code: str) -> type[TypedVarlinkErrorReply]:
+    fields: dict[str, Any] = {name: kind | None for name, kind in ERROR_FIELDS.get(code, {}).items()}
+    parameters = TypedDict(f"{code}Parameters", {"message": str, **fields})  # type: ignore[misc]  # from the table
+    namespace = {"name": f"{INTERFACE}.{code}", "__annotations__": {"parameters": parameters}}
+    return type(code, (TypedVarlinkErrorReply,), namespace)
+
+
+def _declared_errors() -> Sequence[type[TypedVarlinkErrorReply]]:
+    return [_declared_error(code) for code in sorted({cls.code for cls in error_classes()})]
+
+
+class LoaderInterface(VarlinkInterface, name=INTERFACE):
+    """The loader of XDP and tc BPF programs. Every error has a message for people; its name is for programs."""
+
+    errors = _declared_errors()
+
+    def __init__(self, service: Loader) -> None:
+        self._service = service
+
+    @varlinkmethod(return_parameter="status", return_type=wire.Status)
+    async def Status(self) -> Any:
+        """Tell how the daemon and every attachment stand; degraded when not all is as wanted."""
+        return await _answer(self._service.status())
+
+    @varlinkmethod(return_parameter="attachments", return_type=list[wire.Attachment])
+    async def List(self) -> Any:
+        """List the configured attachments: hook is xdp, tc-ingress or tc-egress; state is attached, detached, waiting,
+        foreign or failed.
+        """
+        return await _answer(self._service.list())
+
+    @varlinkmethod(return_parameter="attachment", return_type=wire.Attachment)
+    async def Attach(self, *, name: str) -> Any:
+        """Attach a configured attachment now, after Detach or a failure."""
+        return await _answer(self._service.attach(name))
+
+    @varlinkmethod(return_parameter="attachment", return_type=wire.Attachment)
+    async def Detach(self, *, name: str) -> Any:
+        """Detach our program and keep it off until Attach or reboot."""
+        return await _answer(self._service.detach(name))
+
+    @varlinkmethod(return_parameter="status", return_type=wire.Status)
+    async def Reload(self) -> Any:
+        """Read the configuration anew and carry it out; a bad one is refused and changes nothing."""
+        return await _answer(self._service.reload())
+
+    @varlinkmethod(return_parameter="actions", return_type=list[wire.Action])
+    async def Plan(self) -> Any:
+        """Tell what Reload would do: action is attach, replace, detach, wait or refuse."""
+        return await _answer(self._service.plan())
+
+
+async def _answer(value: Awaitable[Any]) -> Any:
+    try:
+        return wire.to_wire(await value)
+    except asyncio.CancelledError:
+        raise LoaderError("the daemon stops") from None  # the call's own task is cancelled by nobody else
+
+
+class _Peer(VarlinkInterfaceServerProtocol):
+    """One connection: bounded, and closed when it breaks the protocol or says nothing for long."""
+
+    def __init__(self, registry: VarlinkInterfaceRegistry, connection: socket.socket, *, authorized: bool) -> None:
+        super().__init__(registry)
+        self._connection = connection
+        self._authorized = authorized
+        self._open: asyncio.BaseTransport | None = None
+        self._frame_bytes = 0
+        self._pending = 0
+        self._running = 0
+        self._idle = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._idle_too_long)
+
+    def _watch_idle(self) -> None:
+        self._idle.cancel()
+        self._idle = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._idle_too_long)
+
+    def _idle_too_long(self) -> None:
+        if self._running:
+            self._watch_idle()
+        else:
+            self._cut_off("idle")
+
+    def _cut_off(self, reason: str) -> None:
+        if isinstance(self._open, VarlinkTransport):
+            log.debug("connection of the control socket closed: %s", reason)
+            self._connection.shutdown(socket.SHUT_RDWR)  # abort() alone does not end a read loop that a flood keeps up
+            self._open.abort()
+            self._open = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._open = transport
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._open = None
+        self._idle.cancel()
+        super().connection_lost(exc)
+
+    def message_received(self, data: bytes, fds: FileDescriptorArray | None) -> None:
+        if self._open is None:
+            return
+        self._watch_idle()
+        _, ended, rest = data.rpartition(b"\0")
+        self._frame_bytes = len(rest) if ended else self._frame_bytes + len(data)
+        self._pending += data.count(b"\0")
+        if self._frame_bytes > MAX_CALL_BYTES or self._pending > MAX_PENDING_CALLS:
+            self._cut_off("too much at once")
+            return
+        try:
+            super().message_received(data, fds)
+        except (ValueError, RecursionError):  # no UTF-8, or nested too deeply
+            self._cut_off("no JSON")
+
+    def error_received(self, err: Exception, data: bytes, fds: FileDescriptorArray | None) -> None:
+        self._cut_off("no JSON object")
+
+    def request_received(self, obj: Any, fds: FileDescriptorArray | None) -> asyncio.Future[None] | None:
+        self._pending -= 1
+        answer: asyncio.Future[None] | None = super().request_received(obj, fds)
+        return answer
+
+    def call_received(self, call: VarlinkMethodCall, fds: FileDescriptorArray | None) -> asyncio.Future[None] | None:
+        if call.method_interface == INTERFACE and not self._authorized:
+            raise _error_reply(NotAuthorizedError("only root may use the control socket"))
+        running: asyncio.Future[None] | None = super().call_received(call, fds)
+        if running is not None:
+            self._running += 1
+            running.add_done_callback(self._ended)
+        return running
+
+    def _ended(self, _done: asyncio.Future[None]) -> None:
+        self._running -= 1
+        self._watch_idle()
+
+    def handle_call_exception(self, exc: BaseException, oneway: bool) -> NoReturn:
+        if isinstance(exc, LoaderError):
+            raise _error_reply(exc)
+        log.error("a call failed by a fault of the daemon", exc_info=exc)
+        raise _error_reply(LoaderError("internal error of the daemon; its log says more"))
+
+
+def _error_reply(error: LoaderError) -> GenericVarlinkErrorReply:
+    return GenericVarlinkErrorReply(error_name(error), error_parameters(error))
+
+
+class _Transport(VarlinkTransport):
+    MAX_RECV_FDS = 0  # no call takes descriptors: the kernel drops what is sent
+
+
+class ControlServer:
+    """Serves a listening socket; whoever made the socket closes it."""
+
+    def __init__(
+        self, service: Loader, listener: socket.socket, *, authorized_uids: frozenset[int] = ROOT_ONLY
+    ) -> None:
+        self._listener = listener
+        self._authorized_uids = authorized_uids
+        self._registry = VarlinkInterfaceRegistry()
+        self._registry.register_interface(LoaderInterface(service))
+        about = VarlinkServiceInterface("xdploaderd", "xdploaderd", __version__, "", self._registry)
+        self._registry.register_interface(about)
+        self._clients: dict[_Transport, bool] = {}
+
+    async def run(self) -> NoReturn:
+        """Accept and serve until cancelled; then every connection is closed."""
+        self._listener.setblocking(False)
+        try:
+            while True:
+                try:
+                    connection, _ = await asyncio.get_running_loop().sock_accept(self._listener)
+                except OSError as error:  # such as EMFILE: it passes, or the next one is served
+                    log.warning("no connection accepted on the control socket: %s", error)
+                    await asyncio.sleep(_ACCEPT_PAUSE_SECONDS)
+                    continue
+                self._serve(connection)
+        finally:
+            for client in tuple(self._clients):
+                client.abort()
+            await asyncio.gather(*(client.closed_future for client in tuple(self._clients)))
+
+    def _serve(self, connection: socket.socket) -> None:
+        _, uid, _ = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+        authorized = uid in self._authorized_uids
+        strangers = sum(not known for known in self._clients.values())
+        if len(self._clients) >= MAX_CLIENTS or (not authorized and strangers >= MAX_STRANGERS):
+            connection.close()
+            return
+        peer = _Peer(self._registry, connection, authorized=authorized)
+        transport = _Transport(asyncio.get_running_loop(), connection, connection, peer)
+        self._clients[transport] = authorized
+        transport.closed_future.add_done_callback(lambda _done: self._clients.pop(transport, None))
