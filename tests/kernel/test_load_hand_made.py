@@ -152,14 +152,14 @@ def test_partial_load_lists_what_failed() -> None:
 
 
 def test_exception_in_the_block_before_commit_takes_the_pins_back() -> None:
-    with pytest.raises(KeyError), load(prepared([], [map_spec(pinning=1)]), Bpf(), Pins()):  # noqa: PT012
+    with pytest.raises(KeyError), load(prepared([], [map_spec(pinning=1)]), Bpf(), Pins()):  # noqa: PT012 - the block is what is tested
         assert (Path(MAPS) / "stats").exists()
         raise KeyError
 
 
 @pytest.mark.usefixtures("clean_pins")
 def test_exception_after_commit_leaves_the_pins() -> None:
-    with pytest.raises(KeyError), load(prepared([], [map_spec(pinning=1)]), Bpf(), Pins()) as loaded:  # noqa: PT012
+    with pytest.raises(KeyError), load(prepared([], [map_spec(pinning=1)]), Bpf(), Pins()) as loaded:  # noqa: PT012 - the block is what is tested
         loaded.commit()
         raise KeyError
     assert (Path(MAPS) / "stats").exists()

@@ -4,6 +4,7 @@ Whoever can write to a directory of a pin path decides what is found there; so e
 must belong to root or to us, and no directory there may be writable by others unless it is sticky.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from xdploaderd.uapi.bpf import BPF_FS_MAGIC
 PIN_DIR_MODE = 0o700
 _DEPTH_MAX = 32
 _ROOT_UID = 0
+_NO_DOTS = "a BPF file system takes no name with a dot"
 
 
 def is_bpffs(path: PurePosixPath) -> bool:
@@ -75,7 +77,7 @@ def _make_dir(path: PurePosixPath) -> bool:
     if not is_bpffs(path.parent):
         raise PinError(f"'{path.parent}' does not lie on a BPF file system")
     if "." in path.name:
-        raise PinError(f"'{path}': a BPF file system takes no name with a dot")
+        raise PinError(f"'{path}': {_NO_DOTS}")
     try:
         os.mkdir(path, PIN_DIR_MODE)
     except FileExistsError:  # a dangling link, or somebody was faster
@@ -136,4 +138,6 @@ def list_dir(path: PurePosixPath) -> list[os.DirEntry[str]]:
 
 
 def _failed(path: PurePosixPath, error: OSError) -> PinError:
+    if error.errno == errno.EPERM and any("." in part for part in path.parts):
+        return PinError(f"'{path}': {_NO_DOTS}")
     return PinError(f"'{path}': {os.strerror(error.errno or 0).lower()}")

@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 from xdploaderd.errors import FeatureMissingError, KernelError
 from xdploaderd.info import BtfInfo
@@ -20,11 +21,12 @@ def module_btfs(bpf: Bpf) -> Iterator[tuple[BtfInfo, Fd]]:
             if error.errno == errno.ENOENT:  # unloaded since
                 continue
             raise
-        info = bpf.btf_info(fd)
-        if info.kernel and info.name != _VMLINUX:
-            yield info, fd
-        else:
-            fd.close()
+        with ExitStack() as stack:
+            stack.enter_context(fd)
+            info = bpf.btf_info(fd)
+            if info.kernel and info.name != _VMLINUX:
+                stack.pop_all()
+                yield info, fd
 
 
 class ModuleBtfs:

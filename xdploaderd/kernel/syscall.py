@@ -7,6 +7,7 @@ its place.
 import ctypes
 import errno
 import fcntl
+import mmap
 import os
 import platform
 import warnings
@@ -22,6 +23,7 @@ _FIRST_GOOD_FD = 3  # 0 means "none" in several fields of union bpf_attr; 1 and 
 _STATFS_WORDS = 32  # struct statfs is 120 bytes on 64-bit machines; f_type is its first word
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_libc.mmap.restype = ctypes.c_void_p
 _nr = _BPF_NR.get(platform.machine(), _BPF_NR_GENERIC)
 
 
@@ -53,6 +55,23 @@ def filesystem_magic(path: str) -> int:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code), path)
     return int(words[0])
+
+
+def map_file(path: str) -> memoryview:
+    """Return a file's bytes by a private, read-only mapping that lasts as long as the process and keeps no descriptor.
+
+    Raises OSError, ENODEV where the file system knows no mmap (sysfs BTF before Linux 6.16).
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        size = os.fstat(fd).st_size
+        address = _libc.mmap(None, ctypes.c_size_t(size), mmap.PROT_READ, mmap.MAP_PRIVATE, fd, ctypes.c_size_t(0))
+    finally:
+        os.close(fd)
+    if address == ctypes.c_void_p(-1).value:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), path)
+    return memoryview((ctypes.c_char * size).from_address(address)).cast("B").toreadonly()
 
 
 class Fd:
