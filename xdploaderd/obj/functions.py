@@ -1,9 +1,11 @@
 """Which functions an object has, and their instructions (libbpf.c, bpf_object__add_programs)."""
 
+import itertools
 import sys
 from array import array
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
 
 from xdploaderd.errors import LimitError, ObjectError
 from xdploaderd.insn import INSN_SIZE, Insns
@@ -56,6 +58,11 @@ def find_functions(image: ElfImage, *, allow_static: bool = False) -> tuple[Func
     return tuple(found)
 
 
+def split_text(functions: Sequence[Function], targets: AbstractSet[int]) -> tuple[Function, ...]:
+    """Return the functions with .text, of which no symbol tells more, cut at the instructions that calls go to."""
+    return tuple(piece for function in functions for piece in _pieces(function, targets))
+
+
 def native_insns(raw: bytes | memoryview, byteorder: str) -> Insns:
     """Return instructions in this machine's order: fields swapped, and the two halves of the register byte."""
     if byteorder == sys.byteorder:
@@ -90,6 +97,17 @@ def _whole(image: ElfImage, section: Section) -> Function:
     if not usable:
         raise ObjectError(f"section '{section.name}' of {section.size} bytes holds no instruction")
     return Function(section.name, section, 0, native_insns(section.data()[:usable], image.byteorder), None)
+
+
+def _pieces(function: Function, targets: AbstractSet[int]) -> Iterator[Function]:
+    count = len(function.insns) // INSN_SIZE
+    if function.symbol is not None or not function.is_subprogram():
+        yield function
+        return
+    cuts = [0, *sorted(target for target in targets if 0 < target < count), count]
+    for start, end in itertools.pairwise(cuts):
+        insns = function.insns[start * INSN_SIZE : end * INSN_SIZE]
+        yield replace(function, name=f"{function.name}+{start}", insn_off=start, insns=insns)
 
 
 def _refuse_static(functions: list[Function]) -> None:

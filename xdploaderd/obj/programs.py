@@ -5,20 +5,26 @@ from collections.abc import Set as AbstractSet
 
 from xdploaderd.errors import ObjectError
 from xdploaderd.obj.elf import ElfImage
-from xdploaderd.obj.functions import Function
+from xdploaderd.obj.functions import Function, split_text
 from xdploaderd.obj.places import MapPlaces
 from xdploaderd.obj.relocs import Referents, collect_relocs, section_relocs
 from xdploaderd.obj.sections import find_sec_def
-from xdploaderd.obj.spec import ExternSpec, FunctionSpec, ProgramSpec
+from xdploaderd.obj.spec import CallRef, ExternSpec, FuncRef, FunctionSpec, ProgramSpec
+
+_CALLS = (CallRef, FuncRef)
 
 
 def read_functions(
     image: ElfImage, functions: Sequence[Function], places: MapPlaces, externs: Mapping[str, ExternSpec]
 ) -> Iterator[tuple[Function, FunctionSpec]]:
     """Yield every function with what its instructions refer to."""
+    by_section = {f.section.index: section_relocs(image, f.section) for f in functions}
+    if any(function.symbol is None for function in functions):
+        anywhere = Referents(places, externs, None)
+        found = [collect_relocs(image, f, by_section[f.section.index], anywhere) for f in functions]
+        functions = split_text(functions, {ref.callee for refs in found for ref in refs if isinstance(ref, _CALLS)})
     starts = frozenset(function.insn_off for function in functions if function.is_subprogram())
     referents = Referents(places, externs, starts)
-    by_section = {f.section.index: section_relocs(image, f.section) for f in functions}
     for function in functions:
         relocs = collect_relocs(image, function, by_section[function.section.index], referents)
         symbol = function.symbol

@@ -25,11 +25,14 @@ _MAY_REFER = re.compile(rb"[\x18\x85]")  # opcodes LD_IMM64 and CALL
 
 @dataclass(frozen=True, slots=True)
 class Referents:
-    """What relocations may refer to: maps by place, externs by name, and where subprograms start in .text."""
+    """What relocations may refer to: maps by place, externs by name, and where subprograms start in .text.
+
+    `starts` None: not known yet, any place is taken for one.
+    """
 
     places: MapPlaces
     externs: Mapping[str, ExternSpec]
-    starts: AbstractSet[int]
+    starts: AbstractSet[int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,7 @@ def _local_call(slot: int, insn: Insn, function: Function, referents: Referents)
 
 
 def _callee(target: int, referents: Referents) -> int:
-    if target not in referents.starts:
+    if referents.starts is not None and target not in referents.starts:
         raise RelocationError(f"refers to instruction {target} of .text, where no function starts")
     return target
 
