@@ -16,17 +16,18 @@ def read_object(path: PurePosixPath) -> bytes:
 
     Only a regular file is read: opening a fifo or a device must not block or act.
     """
+    fields = {"path": str(path)}
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise FileError(f"object {quoted(str(path))} is not a regular file", fields=fields)
+            with os.fdopen(fd, "rb", closefd=False) as file:
+                raw = file.read(OBJECT_LIMIT + 1)
+        finally:
+            os.close(fd)
     except OSError as error:
-        raise FileError(
-            f"object {quoted(str(path))} cannot be opened: {error.strerror}", fields={"path": str(path)}
-        ) from error
-    with os.fdopen(fd, "rb") as file:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise FileError(f"object {quoted(str(path))} is not a regular file", fields={"path": str(path)})
-        raw = file.read(OBJECT_LIMIT + 1)
+        raise FileError(f"object {quoted(str(path))} cannot be read: {error.strerror}", fields=fields) from error
     if len(raw) > OBJECT_LIMIT:
         raise LimitError(f"object {quoted(str(path))} is larger than {OBJECT_LIMIT} bytes")
     return raw

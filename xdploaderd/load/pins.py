@@ -15,7 +15,7 @@ from xdploaderd.errors import KernelError, LoaderError, PinError
 from xdploaderd.kernel.bpf import Bpf, ObjectKind
 from xdploaderd.kernel.bpffs import make_pin_dir, remove_dirs, unpin
 from xdploaderd.kernel.syscall import Fd
-from xdploaderd.obj.spec import Dialect, MapSpec, ObjectSpec
+from xdploaderd.obj.spec import MapSpec, ObjectSpec
 from xdploaderd.uapi.bpf import ProgType
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ def pin_path(pins: PinPaths, obj: ObjectSpec, spec: MapSpec) -> PurePosixPath | 
     return pins.map_path(
         spec.name,
         spec.pinning,
-        legacy=obj.dialect is Dialect.LEGACY,
+        legacy=spec.is_legacy,
         object_sha1=obj.sha1,
         work_dir=work_dir(pins.root, obj),
     )

@@ -64,6 +64,11 @@ class MapSpec:
     section: str = ""
     rule: str = "btf"
 
+    @property
+    def is_legacy(self) -> bool:
+        """Whether `pinning` has the meaning of struct bpf_elf_map: a legacy object may define maps in `.maps` too."""
+        return self.rule not in ("btf", "section")
+
 
 @dataclass(frozen=True, slots=True)
 class MapRef:

@@ -1,0 +1,85 @@
+"""How the command tells errors and survives a reader that goes away."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from xdploaderd.cli import arguments, main, output
+from xdploaderd.errors import ConfigError, LoaderError, PinMismatchError, VerifierError, error_context
+
+Capture = pytest.CaptureFixture[str]
+
+
+def _fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> int:
+    def run(_: object) -> int:
+        raise error
+
+    monkeypatch.setattr(arguments, "_version", run)
+    return main.main(["version"])
+
+
+def test_verifier_error_points_to_the_whole_log(capsys: Capture) -> None:
+    error = VerifierError("prog 'p': R1 invalid mem access", errno=13, log=["0: r1 = 0", "R1 \x1b[2J"])
+    output.print_error(error, as_json=False, verbose=False)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith(
+        "xdploaderctl: VerifierRejected: prog 'p': R1 invalid mem access (BPF_PROG_LOAD: EACCES)"
+    )
+    assert lines[1:] == ["xdploaderctl:   the verifier's log has 2 lines: --verbose prints them all"]
+    output.print_error(error, as_json=False, verbose=True)
+    assert capsys.readouterr().err.splitlines()[1:] == ["xdploaderctl:   0: r1 = 0", r"xdploaderctl:   R1 \x1b[2J"]
+
+
+def test_each_fault_of_a_configuration_has_its_line(capsys: Capture) -> None:
+    with pytest.raises(ConfigError) as caught, error_context("outer"):
+        raise ConfigError("2 errors: a; b", fields={"errors": ["f:1:1: a", "f:2:1: b"]})
+    output.print_error(caught.value, as_json=False, verbose=False)
+    assert capsys.readouterr().err.splitlines() == [
+        "xdploaderctl: InvalidConfig: outer: f:1:1: a",
+        "xdploaderctl: InvalidConfig: outer: f:2:1: b",
+    ]
+
+
+def test_each_difference_of_a_pinned_map_has_its_line(capsys: Capture) -> None:
+    error = PinMismatchError("map 'm' differs", path="/p", differences=["key size: wanted 4 bytes, found 8"])
+    output.print_error(error, as_json=False, verbose=False)
+    assert capsys.readouterr().err.splitlines()[1] == "xdploaderctl:   key size: wanted 4 bytes, found 8"
+
+
+def test_interrupt_is_told_without_a_traceback(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    assert _fail_with(monkeypatch, KeyboardInterrupt()) == 130
+    assert capsys.readouterr().err == "xdploaderctl: interrupted\n"
+
+
+@pytest.mark.parametrize("kind", LoaderError.__subclasses__())
+def test_every_error_has_its_own_exit_status(kind: type[LoaderError]) -> None:
+    assert kind.exit_status not in (0, 1, 2, output.EXIT_DEGRADED)
+    assert kind.code != LoaderError.code
+
+
+def test_table_aligns_columns_and_escapes_cells(capsys: Capture) -> None:
+    output.print_table(("A", "LONG"), [("value", "x"), ("", "\x07")])
+    assert capsys.readouterr().out.splitlines() == ["A      LONG", "value  x", r"-      \x07"]
+
+
+def _command(*argv: str, stdout: int) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "xdploaderd.cli.main", *argv]
+    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False)
+
+
+def test_reader_that_goes_away_is_no_traceback() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = _command("version", stdout=writing)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_full_disk_is_told() -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    done = _command("version", stdout=full)
+    os.close(full)
+    assert done.returncode == 70
+    assert done.stderr == "xdploaderctl: Failed: cannot write the output: no space left on device\n"

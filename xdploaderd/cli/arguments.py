@@ -1,0 +1,180 @@
+"""The command line of xdploaderctl: its verbs, options and help texts."""
+
+import argparse
+from collections.abc import Callable, Sequence
+
+from xdploaderd import __version__
+from xdploaderd.cli.output import PROGRAM, print_json, print_line
+
+_EPILOG = """\
+exit status:
+  0    done; with `status` and `reload`: everything is as wanted
+  2    the command line is wrong
+  3    with `status`, `reload`, `attach`, `detach`: something is not as wanted; with `load --partial`: loaded in part
+  64   the request contradicts itself       65   the object file is refused
+  66   no such file, interface, attachment  69   the daemon or a kernel feature is missing
+  70   an internal failure                  71   the kernel refused
+  73   a pin cannot be used                 75   busy: a foreign program, or locked
+  77   not allowed                          78   the configuration is refused
+
+An error is one line on standard error that begins with its code, such as HookBusy; with --json it is one JSON object.
+
+examples:
+  xdploaderctl status
+  xdploaderctl explain-pin filter.o
+  xdploaderctl load filter.o /sys/fs/bpf/filter --type xdp
+  xdploaderctl map dump /sys/fs/bpf/filter/maps/counters
+"""
+
+_EXPLAIN = """\
+Print for each map of an object the path where it is pinned here, by libbpf and by iproute2. The file is only read:
+no privilege is needed and nothing is loaded.
+"""
+
+_CONVERT = """\
+Print iproute2's bpf_pinning as a strict pinning.conf of the same meaning. Lines that iproute2 ignores, and names that
+no BPF file system takes, become comments.
+"""
+
+_DUMP = """\
+Print the entries of a pinned map, decoded by its BTF where it has any, else as hex bytes. A per-CPU map shows one
+value for each CPU.
+"""
+
+Run = Callable[[argparse.Namespace], int]
+
+
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """Return the parsed arguments, `run` being the verb's function; a wrong command line exits with status 2."""
+    return _build_parser().parse_args(argv)
+
+
+def _build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Load, attach and look at XDP and tc BPF programs.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[_common(), _socket()],
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    parser.set_defaults(json=False, verbose=False, socket=None)
+    verbs = _Verbs(parser.add_subparsers(title="verbs", metavar="VERB", required=True))
+    _add_online_verbs(verbs)
+    _add_object_verbs(verbs)
+    return parser
+
+
+def _common() -> argparse.ArgumentParser:
+    """Options that may stand before or after the verb; SUPPRESS keeps one place from resetting the other."""
+    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    common.add_argument("--json", action="store_true", help="print JSON, errors too")
+    common.add_argument("--verbose", action="store_true", help="print the whole log of the verifier")
+    return common
+
+
+def _socket() -> argparse.ArgumentParser:
+    online = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    online.add_argument("--socket", metavar="PATH", help="the daemon's control socket, else XDPLOADERD_SOCKET says")
+    return online
+
+
+class _Verbs:
+    """The verbs of the command, each made with the common options."""
+
+    def __init__(self, subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+        self._subparsers = subparsers
+
+    def add(self, name: str, run: Run, text: str, *, epilog: str = "", online: bool = False) -> argparse.ArgumentParser:
+        """Add one verb; the first sentence of its text is its line in the list of verbs."""
+        first = text.replace("\n", " ").split(". ")[0].split(": ")[0].strip().removesuffix(".")
+        parser = self._subparsers.add_parser(
+            name,
+            help=first[:1].lower() + first[1:],
+            description=text,
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            parents=[_common(), _socket()] if online else [_common()],
+            allow_abbrev=False,
+        )
+        parser.set_defaults(run=run)
+        return parser
+
+
+def _add_online_verbs(verbs: _Verbs) -> None:
+    for verb, function, text in (
+        ("status", "status", "Show whether everything is as wanted. Exit 3 when something is not."),
+        ("list", "list_attachments", "List the configured attachments with their programs."),
+        ("attach", "attach", "Attach what is configured as NAME, after a detach or a failure."),
+        ("detach", "detach", "Detach NAME until it is attached again, or until the next boot."),
+        ("reload", "reload", "Read the configuration again and do what it wants. A bad one is refused."),
+        ("plan", "plan", "Show what a reload would do, and why. Nothing is changed."),
+    ):
+        parser = verbs.add(verb, _online(function), text, online=True)
+        if verb in ("attach", "detach"):
+            parser.add_argument("name", metavar="NAME")
+
+
+def _add_object_verbs(verbs: _Verbs) -> None:
+    explain = verbs.add("explain-pin", _explain_pin, _EXPLAIN)
+    explain.add_argument("object", metavar="OBJ", help="the BPF object file")
+    _add_type_option(explain)
+    _add_pinning_option(explain)
+    convert = verbs.add("convert-pinning", _convert_pinning, _CONVERT)
+    convert.add_argument("file", metavar="FILE", nargs="?", default="/etc/iproute2/bpf_pinning", help="%(default)s")
+    dump = verbs.add("map", _map_dump, "Look into a pinned map.")
+    actions = dump.add_subparsers(metavar="ACTION", required=True)
+    action = _Verbs(actions).add("dump", _map_dump, _DUMP)
+    action.add_argument("pin", metavar="PIN", help="path of the pinned map")
+    verbs.add("version", _version, "Print the version of this command.")
+
+
+def _add_type_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--type",
+        action="append",
+        default=[],
+        metavar="[PROG=]TYPE",
+        help="type of all programs, or of PROG alone: xdp, tc, or the kernel's name such as kprobe",
+    )
+
+
+def _add_pinning_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--pinning", metavar="FILE", help="pinning configuration instead of /etc/libbpf/pinning.conf")
+
+
+def _online(verb: str) -> Run:
+    def run(args: argparse.Namespace) -> int:
+        from xdploaderd.cli import online
+
+        function: Run = getattr(online, verb)
+        return function(args)
+
+    return run
+
+
+def _explain_pin(args: argparse.Namespace) -> int:
+    from xdploaderd.cli.pins import explain_pin
+
+    return explain_pin(args)
+
+
+def _convert_pinning(args: argparse.Namespace) -> int:
+    from xdploaderd.cli.pins import convert_pinning
+
+    return convert_pinning(args)
+
+
+def _map_dump(args: argparse.Namespace) -> int:
+    from xdploaderd.cli.maps import dump
+
+    return dump(args)
+
+
+def _version(args: argparse.Namespace) -> int:
+    if args.json:
+        print_json({"version": __version__})
+    else:
+        print_line(f"{PROGRAM} {__version__}")
+    return 0

@@ -1,0 +1,133 @@
+"""`map dump`: the entries of a pinned map, decoded by its BTF where it has any, else as hex bytes."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import Any
+
+from xdploaderd.btf.codec import Btf
+from xdploaderd.btf.dump import decode_value
+from xdploaderd.cli.output import print_line, print_warnings, write_out
+from xdploaderd.errors import BtfError, KernelError, PinError
+from xdploaderd.info import MapInfo
+from xdploaderd.kernel.bpf import Bpf, ObjectKind
+from xdploaderd.kernel.cpus import possible_cpus
+from xdploaderd.load.map_entries import MapEntry, is_per_cpu, map_entries
+from xdploaderd.load.pins import open_pin
+from xdploaderd.printable import quoted
+from xdploaderd.uapi.bpf import MapType, enum_name
+
+_BATCH = 1000  # entries written at once
+
+
+def dump(args: argparse.Namespace) -> int:
+    """Print every entry of a pinned map."""
+    path = PurePosixPath(args.pin)
+    bpf = Bpf()
+    fd = open_pin(bpf, path, ObjectKind.MAP)
+    if fd is None:
+        raise PinError(f"nothing is pinned at {quoted(args.pin)}")
+    with fd:
+        info = bpf.map_info(fd)
+        shape = _Shape(info, _read_btf(bpf, info))
+        entries = (shape.entry(entry) for entry in map_entries(bpf, fd, info))
+        if args.json:
+            _print_json(info, entries)
+        else:
+            _print_text(info, entries)
+    return 0
+
+
+class _Shape:
+    """How the bytes of one map are shown."""
+
+    def __init__(self, info: MapInfo, btf: Btf | None) -> None:
+        self._btf = btf
+        self._key_type = info.btf_key_type_id
+        self._value_type = info.btf_value_type_id
+        self._per_cpu = is_per_cpu(info)
+
+    def entry(self, entry: MapEntry) -> dict[str, Any]:
+        """Return one entry as JSON values: `value`, for a per-CPU map `values`, or why there is none."""
+        shown: dict[str, Any] = {"key": self._decode(self._key_type, entry.key)}
+        if entry.error:
+            return {**shown, "error": entry.error}
+        values = [self._decode(self._value_type, value) for value in entry.values]
+        if not self._per_cpu:
+            return {**shown, "value": values[0]}
+        return {**shown, "values": [{"cpu": c, "value": v} for c, v in zip(possible_cpus(), values, strict=True)]}
+
+    def _decode(self, type_id: int, raw: bytes) -> Any:
+        if self._btf is None:
+            return raw.hex(" ")
+        if not type_id:  # void: the key of a data map, an index
+            return int.from_bytes(raw, sys.byteorder)
+        try:
+            return decode_value(self._btf, type_id, raw)
+        except BtfError:
+            return raw.hex(" ")
+
+
+def _read_btf(bpf: Bpf, info: MapInfo) -> Btf | None:
+    """Return the BTF that describes a map; one that cannot be read costs the decoding, not the dump."""
+    if info.btf_id is None or not (info.btf_key_type_id or info.btf_value_type_id):
+        return None
+    try:
+        with bpf.btf_by_id(info.btf_id) as fd:
+            return Btf.parse(bpf.btf_raw(fd), name=f"BTF {info.btf_id}")
+    except (KernelError, BtfError) as error:
+        print_warnings([f"shown without types: {error}"])
+        return None
+
+
+def _described(info: MapInfo) -> dict[str, Any]:
+    return {
+        "id": info.id,
+        "name": info.name,
+        "type": enum_name(MapType, info.type),
+        "key_size": info.key_size,
+        "value_size": info.value_size,
+        "max_entries": info.max_entries,
+    }
+
+
+def _print_json(info: MapInfo, entries: Iterator[dict[str, Any]]) -> None:
+    """Print one JSON document piece by piece: a map may have millions of entries."""
+    write_out(f'{{"map": {json.dumps(_described(info))}, "entries": [')
+    separator = ""
+    for batch in _batches(entries):
+        write_out(separator + ",\n".join(f"  {json.dumps(entry)}" for entry in batch))
+        separator = ","
+    write_out("]}")
+
+
+def _print_text(info: MapInfo, entries: Iterator[dict[str, Any]]) -> None:
+    sizes = f"key {info.key_size} bytes, value {info.value_size} bytes, at most {info.max_entries} entries"
+    print_line(f"map {info.id} '{info.name}', {enum_name(MapType, info.type)}: {sizes}")
+    count = 0
+    for batch in _batches(entries):
+        count += len(batch)
+        write_out("\n".join(line for entry in batch for line in _lines(entry)))
+    print_line(f"{count} entries" if count != 1 else "1 entry")
+
+
+def _lines(entry: dict[str, Any]) -> Iterator[str]:
+    key = json.dumps(entry["key"])
+    if "values" in entry:
+        yield f"{key}:"
+        yield from (f"  cpu {slot['cpu']}: {json.dumps(slot['value'])}" for slot in entry["values"])
+    else:
+        yield f"{key}: {json.dumps(entry['value']) if 'value' in entry else entry['error']}"
+
+
+def _batches(entries: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    batch: list[dict[str, Any]] = []
+    for entry in entries:
+        batch.append(entry)
+        if len(batch) == _BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

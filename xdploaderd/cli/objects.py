@@ -1,0 +1,52 @@
+"""What every verb that takes an object does first: read the file, open it, settle its programs' types."""
+
+import argparse
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from xdploaderd.config.pinning import PinningConf
+from xdploaderd.daemon.object_file import read_object
+from xdploaderd.errors import UsageError
+from xdploaderd.load.pinning_files import PINNING_CONF, read_pinning
+from xdploaderd.obj.open import open_object
+from xdploaderd.obj.select import select_programs
+from xdploaderd.obj.spec import ObjectSpec
+from xdploaderd.printable import quoted
+from xdploaderd.uapi.bpf import ProgType
+
+_SHORT_NAMES = {"tc": ProgType.SCHED_CLS, "classifier": ProgType.SCHED_CLS, "action": ProgType.SCHED_ACT}
+
+
+def open_selected(args: argparse.Namespace, *, names: Sequence[str] = ()) -> ObjectSpec:
+    """Return the object named on the command line with the types and programs that were asked for."""
+    path = PurePosixPath(args.object)
+    obj = open_object(read_object(path), name=path.name)
+    return select_programs(obj, types=parse_types(args.type), names=names)
+
+
+def pinning_of(args: argparse.Namespace) -> PinningConf:
+    """Return the pinning configuration: that of --pinning, else the system's."""
+    return read_pinning(Path(args.pinning) if args.pinning else PINNING_CONF)
+
+
+def parse_types(words: Sequence[str]) -> Mapping[str, ProgType]:
+    """Return the types of `--type [PROG=]TYPE`, keyed by program; ALL_PROGRAMS, the empty key, is for all others."""
+    types: dict[str, ProgType] = {}
+    for word in words:
+        program, _, type_name = word.rpartition("=")
+        if program in types:
+            whose = f"of program {quoted(program)}" if program else "of all programs"
+            raise UsageError(f"the type {whose} is given twice")
+        types[program] = _parse_type(type_name)
+    return types
+
+
+def _parse_type(word: str) -> ProgType:
+    known = {**_SHORT_NAMES, **{t.name.lower(): t for t in ProgType if t is not ProgType.UNSPEC}}
+    name = word.lower().removeprefix("bpf_prog_type_")
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name[:64], known, n=1)
+    hint = f"did you mean {quoted(near[0])}?" if near else "want xdp, tc or the kernel's name of a program type"
+    raise UsageError(f"unknown program type {quoted(word)}, {hint}")

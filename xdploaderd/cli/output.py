@@ -1,0 +1,112 @@
+"""What the command prints: JSON, aligned tables, and errors as one line each; foreign text is escaped."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TextIO
+
+from xdploaderd.errors import LoaderError
+from xdploaderd.printable import printable
+
+PROGRAM = "xdploaderctl"
+EXIT_DEGRADED = 3
+EXIT_INTERRUPTED = 130  # 128 + SIGINT
+EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
+_GAP = "  "
+
+
+def print_json(value: object) -> None:
+    """Print one JSON document, indented."""
+    write_out(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_line(text: str) -> None:
+    """Print one line, escaped."""
+    write_out(printable(text))
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows under a header, each column as wide as its longest cell; an empty cell is shown as `-`."""
+    cells = [tuple(header), *(tuple(printable(cell) or "-" for cell in row) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    write_out("\n".join(_GAP.join(map(str.ljust, row, widths)).rstrip() for row in cells))
+
+
+def write_out(text: str) -> None:
+    """Write lines to standard output at once, so that what went wrong with it is known here.
+
+    Raises BrokenPipeError when the reader went away, LoaderError when they cannot be written.
+    """
+    if sys.stdout is None:  # closed by the caller
+        return
+    try:
+        print(text.encode(errors="backslashreplace").decode(), flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _discard(sys.stdout)
+        raise LoaderError(f"cannot write the output: {(error.strerror or str(error)).lower()}") from None
+
+
+def discard_output() -> None:
+    """Let what standard output still holds go nowhere, so that closing it cannot fail again."""
+    if sys.stdout is not None:
+        _discard(sys.stdout)
+
+
+def print_warnings(warnings: Sequence[str]) -> None:
+    """Print each warning as one line on standard error."""
+    for warning in warnings:
+        _write_err(f"warning: {warning}")
+
+
+def print_error(error: LoaderError, *, as_json: bool, verbose: bool) -> None:
+    """Print an error on standard error: one line with its code, or one JSON object, then details if there are any."""
+    if as_json:
+        print(json.dumps(error.to_json()), file=sys.stderr)
+        return
+    for line in error_lines(error, verbose=verbose):
+        _write_err(line)
+
+
+def error_lines(error: LoaderError, *, verbose: bool) -> Iterator[str]:
+    """Yield the lines that tell an error: several faults of a configuration have one line each."""
+    faults = _strings(error.fields.get("errors"))
+    for fault in faults:
+        yield f"{error.code}: {': '.join((*error.place, fault))}"
+    if not faults:
+        yield f"{error.code}: {error}"
+    for difference in _strings(error.fields.get("differences")):
+        yield f"  {difference}"
+    yield from _log_lines(_strings(error.fields.get("log")), verbose=verbose)
+
+
+def _log_lines(log: Sequence[str], *, verbose: bool) -> Iterator[str]:
+    if log and not verbose:
+        yield f"  the verifier's log has {len(log)} lines: --verbose prints them all"
+    elif log:
+        yield from (f"  {line}" for line in log)
+
+
+def _strings(value: object) -> list[str]:
+    return [str(item) for item in value] if isinstance(value, list) else []
+
+
+def _write_err(line: str) -> None:
+    if sys.stderr is not None:
+        print(f"{PROGRAM}: {printable(line)}".encode(errors="backslashreplace").decode(), file=sys.stderr)
+
+
+def _discard(stream: TextIO) -> None:
+    null = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, stream.fileno())
+    finally:
+        os.close(null)
+
+
+def text_of(row: Mapping[str, Any], key: str) -> str:
+    """Return a value of a reply as the table shows it: nothing for what is missing, zero or empty."""
+    value = row.get(key)
+    return "" if value in (None, 0, "", False) else str(value)

@@ -1,0 +1,99 @@
+"""Verbs about pin paths that need no kernel: explain-pin and convert-pinning."""
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from xdploaderd.cli.objects import open_selected, pinning_of
+from xdploaderd.cli.output import print_json, print_line, print_table, print_warnings, write_out
+from xdploaderd.config.bpf_pinning import parse_iproute2_pinning, to_pinning_conf
+from xdploaderd.config.pinning import PinningConf, assemble
+from xdploaderd.errors import PinError
+from xdploaderd.load.checked_files import is_present, read_config_file
+from xdploaderd.load.pinning_files import BPF_PINNING
+from xdploaderd.load.pins import work_dir
+from xdploaderd.obj.spec import LIBBPF_PIN_BY_NAME, PIN_GLOBAL_NS, Dialect, MapSpec, ObjectSpec
+
+NOT_PINNED = "not pinned"
+
+
+@dataclass(frozen=True, slots=True)
+class PinPlaces:
+    """Where one map goes: a path, or why it has none."""
+
+    name: str
+    pinning: int
+    here: str
+    libbpf: str
+    iproute2: str
+
+
+def explain_pin(args: argparse.Namespace) -> int:
+    """Print for each map of an object its path here, under libbpf and under iproute2."""
+    obj = open_selected(args)
+    pins = pinning_of(args)
+    rows = list(_places(obj, pins, _iproute2_conf()))
+    if args.json:
+        described = {"object": obj.name, "dialect": obj.dialect, "why": obj.why}
+        print_json({**described, "maps": [asdict(row) for row in rows]})
+        return 0
+    print_warnings((*pins.warnings, *obj.warnings))
+    print_line(f"object {obj.name}: {obj.dialect}, {obj.why}")
+    print_line(f"pinning configuration: {', '.join(pins.sources) or 'built-in defaults'}")
+    if rows:
+        print_line("")
+        cells = [(row.name, str(row.pinning), row.here, row.libbpf, row.iproute2) for row in rows]
+        print_table(("MAP", "PINNING", "HERE", "LIBBPF", "IPROUTE2"), cells)
+    else:
+        print_line("the object has no maps")
+    return 0
+
+
+def convert_pinning(args: argparse.Namespace) -> int:
+    """Print a bpf_pinning file in the strict form."""
+    raw = read_config_file(Path(args.file))
+    text = to_pinning_conf(raw, source=args.file)
+    if args.json:
+        numbers = parse_iproute2_pinning(raw, source=args.file)
+        subdirs = {str(s.number): str(s.path) for s in numbers.statements}
+        print_json({"text": text, "numbers": subdirs, "warnings": list(numbers.warnings)})
+    else:
+        write_out(text.removesuffix("\n"))
+    return 0
+
+
+def _places(obj: ObjectSpec, pins: PinningConf, iproute2: PinningConf) -> Iterator[PinPlaces]:
+    for spec in obj.maps.values():
+        as_iproute2 = PIN_GLOBAL_NS if not spec.is_legacy and spec.pinning == LIBBPF_PIN_BY_NAME else spec.pinning
+        yield PinPlaces(
+            name=spec.name,
+            pinning=spec.pinning,
+            here=_path(pins, obj, spec.name, spec.pinning, legacy=spec.is_legacy),
+            libbpf=_under_libbpf(obj, spec),
+            iproute2=_path(iproute2, obj, spec.name, as_iproute2, legacy=True),
+        )
+
+
+def _path(pins: PinningConf, obj: ObjectSpec, name: str, pinning: int, *, legacy: bool) -> str:
+    directory = work_dir(pins.root, obj)
+    try:
+        path = pins.map_path(name, pinning, legacy=legacy, object_sha1=obj.sha1, work_dir=directory)
+    except PinError as error:
+        return f"refused: {error}"
+    return str(path) if path else NOT_PINNED
+
+
+def _under_libbpf(obj: ObjectSpec, spec: MapSpec) -> str:
+    """libbpf since 1.0 refuses legacy objects; it pins below /sys/fs/bpf unless its caller says otherwise."""
+    if obj.dialect is Dialect.LEGACY:
+        return "refused: legacy object"
+    return _path(PinningConf(), obj, spec.name, spec.pinning, legacy=False)
+
+
+def _iproute2_conf() -> PinningConf:
+    """Return what iproute2 makes of its own file; a build with libbpf puts by-name maps where value 2 goes."""
+    if not is_present(BPF_PINNING):
+        return PinningConf()
+    numbers = parse_iproute2_pinning(read_config_file(BPF_PINNING), source=str(BPF_PINNING))
+    return assemble(numbers.statements)

@@ -1,0 +1,76 @@
+"""The entries of a map in the kernel, as bytes (libbpf's and bpftool's walk by BPF_MAP_GET_NEXT_KEY)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from xdploaderd.errors import KernelError, UsageError
+from xdploaderd.info import MapInfo
+from xdploaderd.kernel.bpf import Bpf
+from xdploaderd.kernel.cpus import possible_cpus
+from xdploaderd.kernel.syscall import Fd
+from xdploaderd.uapi.bpf import MapType, enum_name
+
+_PER_CPU = frozenset(
+    {MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PERCPU_HASH, MapType.PERCPU_CGROUP_STORAGE_DEPRECATED}
+)
+_WITHOUT_KEYS = frozenset(
+    {
+        MapType.QUEUE,
+        MapType.STACK,
+        MapType.BLOOM_FILTER,
+        MapType.RINGBUF,
+        MapType.USER_RINGBUF,
+        MapType.ARENA,
+        MapType.SK_STORAGE,
+        MapType.INODE_STORAGE,
+        MapType.TASK_STORAGE,
+        MapType.CGRP_STORAGE,
+    }
+)
+_SLOT = 8  # bytes that each CPU's value is rounded up to
+
+
+@dataclass(frozen=True, slots=True)
+class MapEntry:
+    """One entry: its value, or one for each CPU; `error` says why the kernel would not read it."""
+
+    key: bytes
+    values: tuple[bytes, ...] = ()
+    error: str = ""
+
+
+def is_per_cpu(info: MapInfo) -> bool:
+    """Tell whether a map has one value for each CPU."""
+    return info.type in _PER_CPU
+
+
+def map_entries(bpf: Bpf, fd: Fd, info: MapInfo) -> Iterator[MapEntry]:
+    """Yield the entries of a map, in the kernel's order.
+
+    The map may change meanwhile: an entry that vanishes is left out, none comes twice, and never more come than the
+    map can hold. Raises UsageError for a map that has no keys to walk.
+    """
+    if info.type in _WITHOUT_KEYS:
+        raise UsageError(f"a map of type {enum_name(MapType, info.type)} has no keys that could be listed")
+    cpus = len(possible_cpus()) if is_per_cpu(info) else 0
+    seen: set[bytes] = set()
+    key = bpf.map_next_key(fd, None, info.key_size)
+    while key is not None and key not in seen and len(seen) < info.max_entries:
+        seen.add(key)
+        entry = _entry(bpf, fd, info, key, cpus)
+        if entry is not None:
+            yield entry
+        key = bpf.map_next_key(fd, key, info.key_size)
+
+
+def _entry(bpf: Bpf, fd: Fd, info: MapInfo, key: bytes, cpus: int) -> MapEntry | None:
+    slot = -(-info.value_size // _SLOT) * _SLOT
+    try:
+        raw = bpf.map_lookup(fd, key, slot * cpus if cpus else info.value_size)
+    except KernelError as error:
+        return MapEntry(key, error=str(error))
+    if raw is None:
+        return None
+    if not cpus:
+        return MapEntry(key, (raw,))
+    return MapEntry(key, tuple(raw[at : at + info.value_size] for at in range(0, len(raw), slot)))
