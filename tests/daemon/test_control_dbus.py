@@ -1,0 +1,286 @@
+"""The D-Bus object on a private bus, called with busctl."""
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dbus_fast import Message
+from dbus_fast.aio import MessageBus
+
+from tests.fakes.loader import EDGE, FakeLoader
+from xdploaderd.control import dbus
+from xdploaderd.control.dbus import BUS_NAME, INTERFACE, OBJECT_PATH, DbusServer, to_properties
+from xdploaderd.errors import HookBusyError
+
+POLICY = Path(__file__).parents[2] / "config/org.xdploaderd1.conf"
+BUS_CONFIG = """<busconfig><type>session</type><listen>unix:path={path}</listen><auth>EXTERNAL</auth>
+<policy context="default"><allow user="*"/><allow own="*"/><allow send_destination="*" eavesdrop="true"/>
+<allow receive_sender="*"/><allow eavesdrop="true"/></policy>{include}</busconfig>"""
+NOBODY = 65534
+OWN_UID = frozenset({os.geteuid()})
+
+pytestmark = pytest.mark.skipif(
+    not (shutil.which("dbus-daemon") and shutil.which("busctl")), reason="needs dbus-daemon and busctl"
+)
+
+
+@contextmanager
+def _bus(directory: Path, *, policy: bool = True) -> Iterator[str]:
+    """Run a bus of the test's own, with our policy where root runs the test (it lets nobody else in)."""
+    directory.chmod(0o755)
+    include = f"<include>{POLICY}</include>" if policy and os.geteuid() == 0 else ""
+    path = directory / "bus"
+    path.unlink(missing_ok=True)
+    config = directory / "bus.conf"
+    config.write_text(BUS_CONFIG.format(path=path, include=include))
+    command = ["dbus-daemon", f"--config-file={config}", "--nofork", "--nopidfile", "--print-address=1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().strip()
+        finally:
+            process.kill()
+
+
+def address_of(directory: Path) -> str:
+    return f"unix:path={directory}/bus"
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    with _bus(tmp_path) as found:
+        yield found
+
+
+async def _busctl(address: str, *args: str, uid: int | None = None) -> tuple[int, str, str]:
+    prefix = [] if uid is None else ["setpriv", f"--reuid={uid}", "--clear-groups"]
+    process = await asyncio.create_subprocess_exec(
+        *prefix,
+        "busctl",
+        f"--address={address}",
+        "--json=short",
+        *args,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 10)
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+async def _call(address: str, method: str, *args: str, uid: int | None = None) -> Any:
+    signature = ["s"] if args else []
+    status, out, err = await _busctl(
+        address, "call", BUS_NAME, OBJECT_PATH, INTERFACE, method, *signature, *args, uid=uid
+    )
+    assert status == 0, err
+    return _plain(json.loads(out)["data"][0])
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict) and set(value) == {"type", "data"}:
+        return _plain(value["data"])
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
+
+
+async def _on_bus(address: str) -> None:
+    for _ in range(500):
+        _, out, _ = await _busctl(address, "list", "--acquired")
+        if BUS_NAME in out:
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("the daemon never came onto the bus")
+
+
+def _serve(
+    address: str, test: Callable[[FakeLoader], Awaitable[None]], *, uids: frozenset[int] = OWN_UID, wait: bool = True
+) -> None:
+    async def main() -> None:
+        service = FakeLoader()
+        task = asyncio.create_task(DbusServer(service, address=address, authorized_uids=uids).run())
+        try:
+            if wait:
+                await _on_bus(address)
+            await test(service)
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    asyncio.run(main())
+
+
+def test_busctl_calls_every_method(address: str) -> None:
+    async def test(service: FakeLoader) -> None:
+        edge = EDGE.to_json()
+        assert await _call(address, "ListAttachments") == [edge]
+        assert await _call(address, "Detach", "edge") == {**edge, "state": "detached"}
+        assert await _call(address, "Attach", "edge") == edge
+        status = (await service.status()).to_json()
+        assert await _call(address, "Reload") == status
+        assert await _call(address, "Status") == status
+        assert service.calls == ["list", "detach edge", "attach edge", "status", "reload", "status"]
+
+    _serve(address, test)
+
+
+def test_introspection_tells_methods_and_signal(address: str) -> None:
+    async def test(_service: FakeLoader) -> None:
+        _, out, _ = await _busctl(address, "introspect", BUS_NAME, OBJECT_PATH, INTERFACE)
+        lines = {line.split()[0]: line.split()[1:4] for line in out.splitlines() if line.startswith(".")}
+        assert lines == {
+            ".Attach": ["method", "s", "a{sv}"],
+            ".Detach": ["method", "s", "a{sv}"],
+            ".ListAttachments": ["method", "-", "aa{sv}"],
+            ".Reload": ["method", "-", "a{sv}"],
+            ".Status": ["method", "-", "a{sv}"],
+            ".AttachmentChanged": ["signal", "a{sv}", "-"],
+        }
+
+    _serve(address, test)
+
+
+def test_every_change_is_signalled(address: str) -> None:
+    async def test(_service: FakeLoader) -> None:
+        monitor = await asyncio.create_subprocess_exec(
+            "busctl", f"--address={address}", "--json=short", "monitor", BUS_NAME, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )  # fmt: skip
+        assert monitor.stdout is not None
+        assert monitor.stderr is not None
+        try:
+            await asyncio.wait_for(monitor.stderr.readline(), 5)  # it tells that it listens
+            await _call(address, "Detach", "edge")
+            await _call(address, "Attach", "edge")
+            seen: list[dict[str, Any]] = []
+            while len(seen) < 2:
+                message = json.loads(await asyncio.wait_for(monitor.stdout.readline(), 5))
+                if message["type"] == "signal" and message.get("member") == "AttachmentChanged":
+                    seen.append(_plain(message["payload"]["data"][0]))
+            assert [change["state"] for change in seen] == ["detached", "attached"]
+            assert seen[1] == EDGE.to_json()
+        finally:
+            monitor.kill()
+            await monitor.communicate()
+
+    _serve(address, test)
+
+
+def test_error_has_the_code_as_its_name_and_the_message_as_its_text(address: str) -> None:
+    async def test(service: FakeLoader) -> None:
+        bus = await MessageBus(bus_address=address).connect()
+        try:
+
+            async def ask(method: str, *args: str) -> tuple[str | None, str]:
+                reply = await bus.call(
+                    Message(
+                        destination=BUS_NAME,
+                        path=OBJECT_PATH,
+                        interface=INTERFACE,
+                        member=method,
+                        signature="s" * len(args),
+                        body=list(args),
+                    )
+                )
+                assert reply is not None
+                return reply.error_name, reply.body[0]
+
+            service.error = HookBusyError("hook is held", prog_id=7, prog_name="other")
+            assert await ask("Status") == ("org.xdploaderd1.Error.HookBusy", "hook is held")
+            name, text = await ask("Attach", "nix")
+            assert (name, text) == ("org.xdploaderd1.Error.NoSuchAttachment", "no attachment named 'nix'")
+            service.error = ZeroDivisionError("secret")
+            name, text = await ask("Reload")
+            assert name == "org.xdploaderd1.Error.Failed"
+            assert "secret" not in text
+        finally:
+            bus.disconnect()
+
+    _serve(address, test)
+
+
+def test_caller_of_another_uid_is_refused_by_the_daemon_itself(tmp_path: Path) -> None:
+    async def test(service: FakeLoader) -> None:
+        for method, args in [("Status", ()), ("ListAttachments", ()), ("Detach", ("edge",)), ("Reload", ())]:
+            with pytest.raises(AssertionError, match="may not call the daemon"):
+                await _call(address_of(tmp_path), method, *args)
+        assert service.calls == []
+
+    with _bus(tmp_path, policy=False) as place:
+        _serve(place, test, uids=frozenset({os.geteuid() + 1}))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
+def test_policy_lets_nobody_but_root_call_or_take_the_name(address: str) -> None:
+    async def test(service: FakeLoader) -> None:
+        with pytest.raises(AssertionError, match=r"(Access|Permission) denied"):
+            await _call(address, "Status", uid=NOBODY)
+        assert service.calls == []
+        request = ["call", "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "RequestName"]
+        status, _, err = await _busctl(address, *request, "su", BUS_NAME, "0", uid=NOBODY)
+        assert status != 0
+        assert "denied" in err or "not allowed" in err
+
+    _serve(address, test)
+
+
+def test_without_a_bus_one_line_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dbus, "RETRY_SECONDS", 0.01)
+
+    async def test(_service: FakeLoader) -> None:
+        await asyncio.sleep(0.1)
+
+    _serve(f"unix:path={tmp_path}/none", test, wait=False)
+    (record,) = [record for record in caplog.records if record.name == dbus.__name__]
+    assert "control socket serves alone" in record.getMessage()
+
+
+def test_restarted_bus_gets_the_daemon_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dbus, "RETRY_SECONDS", 0.01)
+
+    async def test(_service: FakeLoader) -> None:
+        with _bus(tmp_path):
+            await _on_bus(address_of(tmp_path))
+            assert await _call(address_of(tmp_path), "ListAttachments") == [EDGE.to_json()]
+        with _bus(tmp_path):
+            await _on_bus(address_of(tmp_path))
+            assert await _call(address_of(tmp_path), "ListAttachments") == [EDGE.to_json()]
+
+    _serve(address_of(tmp_path), test, wait=False)
+
+
+def test_name_that_another_has_is_told_and_left_to_it(address: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def test(_service: FakeLoader) -> None:
+        second = asyncio.create_task(DbusServer(FakeLoader(), address=address, authorized_uids=OWN_UID).run())
+        try:
+            for _ in range(500):
+                if "another process has the name" in caplog.text:
+                    break
+                await asyncio.sleep(0.01)
+        finally:
+            second.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await second
+        assert await _call(address, "ListAttachments") == [EDGE.to_json()]
+
+    _serve(address, test)
+    assert "another process has the name org.xdploaderd1" in caplog.text
+
+
+def test_types_of_properties() -> None:
+    fields = {"a": "x\0", "b": True, "c": 2**32 - 1, "d": [], "e": ["\udcff"], "attachments": [{"g": 1}]}
+    signatures = {name: variant.signature for name, variant in to_properties(fields).items()}
+    assert signatures == {"a": "s", "b": "b", "c": "u", "d": "as", "e": "as", "attachments": "aa{sv}"}
+    assert to_properties({"attachments": []})["attachments"].signature == "aa{sv}"
+    assert to_properties(fields)["a"].value == "x\\x00"

@@ -1,0 +1,191 @@
+"""The D-Bus object org.xdploaderd1: the same service as on the control socket, for root, with a signal for each change.
+
+The bus policy config/org.xdploaderd1.conf keeps others out; the caller's uid is asked of the bus all the same, since a
+policy may be edited. Mirrors the D-Bus Specification, "Message Bus Messages".
+"""
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Any, Final, NoReturn, TypeVar
+
+from dbus_fast import BusType, Message, MessageType, NameFlag, RequestNameReply, Variant
+from dbus_fast.aio import MessageBus
+from dbus_fast.annotations import DBusSignature
+from dbus_fast.errors import AuthError, DBusError, InvalidAddressError
+from dbus_fast.service import ServiceInterface, dbus_method, dbus_signal
+
+from xdploaderd.control.api import Loader
+from xdploaderd.errors import LoaderError, NotAuthorizedError
+from xdploaderd.printable import printable
+
+log = logging.getLogger(__name__)
+
+BUS_NAME: Final = "org.xdploaderd1"
+OBJECT_PATH: Final = "/org/xdploaderd1"
+INTERFACE: Final = "org.xdploaderd1.Manager"
+ERROR_PREFIX: Final = "org.xdploaderd1.Error."
+RETRY_SECONDS: Final = 10.0
+
+_BUS_ERRORS = (OSError, EOFError, AuthError, DBusError, InvalidAddressError)
+_sender: contextvars.ContextVar[str] = contextvars.ContextVar("sender")
+
+Properties = dict[str, Variant]
+PropertiesType = Annotated[Properties, DBusSignature("a{sv}")]
+ListType = Annotated[list[Properties], DBusSignature("aa{sv}")]
+NameType = Annotated[str, DBusSignature("s")]
+T = TypeVar("T")
+
+
+def to_properties(fields: Mapping[str, Any]) -> Properties:
+    """Return JSON fields as a{sv}: s, b, u, as, and aa{sv} for attachments."""
+    return {name: _variant(name, value) for name, value in fields.items()}
+
+
+def _variant(name: str, value: Any) -> Variant:
+    match value:
+        case bool():
+            return Variant("b", value)
+        case int():
+            return Variant("u", value)
+        case list() if name == "attachments":
+            return Variant("aa{sv}", [to_properties(item) for item in value])
+        case list():
+            return Variant("as", [printable(item) for item in value])
+        case _:
+            return Variant("s", printable(str(value)))
+
+
+class _Manager(ServiceInterface):
+    """org.xdploaderd1.Manager."""
+
+    def __init__(self, service: Loader, bus: MessageBus, authorized_uids: frozenset[int]) -> None:
+        super().__init__(INTERFACE)
+        self._service = service
+        self._bus = bus
+        self._authorized_uids = authorized_uids
+
+    @dbus_method()
+    async def ListAttachments(self) -> ListType:
+        attachments = await self._guarded(self._service.list)
+        return [to_properties(attachment.to_json()) for attachment in attachments]
+
+    @dbus_method()
+    async def Attach(self, name: NameType) -> PropertiesType:
+        return to_properties((await self._guarded(lambda: self._service.attach(name))).to_json())
+
+    @dbus_method()
+    async def Detach(self, name: NameType) -> PropertiesType:
+        return to_properties((await self._guarded(lambda: self._service.detach(name))).to_json())
+
+    @dbus_method()
+    async def Reload(self) -> PropertiesType:
+        return to_properties((await self._guarded(self._service.reload)).to_json())
+
+    @dbus_method()
+    async def Status(self) -> PropertiesType:
+        return to_properties((await self._guarded(self._service.status)).to_json())
+
+    @dbus_signal()
+    def AttachmentChanged(self, attachment: Properties) -> PropertiesType:
+        return attachment
+
+    async def _guarded(self, call: Callable[[], Awaitable[T]]) -> T:
+        try:
+            await self._authorize(_sender.get())
+            return await call()
+        except LoaderError as error:
+            raise DBusError(ERROR_PREFIX + error.code, printable(str(error))) from error
+        except asyncio.CancelledError:
+            raise DBusError(ERROR_PREFIX + LoaderError.code, "the daemon stops") from None
+        except Exception as error:
+            log.exception("a call failed by a fault of the daemon")
+            text = "internal error of the daemon; its log says more"
+            raise DBusError(ERROR_PREFIX + LoaderError.code, text) from error
+
+    async def _authorize(self, sender: str) -> None:
+        uid = await _uid_of(self._bus, sender)
+        if uid not in self._authorized_uids:
+            raise NotAuthorizedError(f"user {uid} may not call the daemon, only root")
+
+
+async def _uid_of(bus: MessageBus, sender: str) -> int:
+    """Ask the bus whose connection a unique name is."""
+    question = Message(
+        destination="org.freedesktop.DBus",
+        path="/org/freedesktop/DBus",
+        interface="org.freedesktop.DBus",
+        member="GetConnectionCredentials",
+        signature="s",
+        body=[sender],
+    )
+    reply = await bus.call(question)
+    if reply.message_type is not MessageType.METHOD_RETURN:
+        raise NotAuthorizedError("the bus does not tell who calls")
+    uid = reply.body[0].get("UnixUserID")
+    if uid is None:
+        raise NotAuthorizedError("the bus does not tell who calls")
+    return int(uid.value)
+
+
+def _remember_sender(message: Message) -> None:
+    """Keep the caller's unique name for the task that dbus-fast makes for the call: methods are not told of it."""
+    _sender.set(message.sender or "")
+
+
+class DbusServer:
+    """Keeps the daemon on the bus at `address` (the system bus by default), through restarts of the bus."""
+
+    def __init__(
+        self, service: Loader, *, address: str | None = None, authorized_uids: frozenset[int] = frozenset({0})
+    ) -> None:
+        self._service = service
+        self._address = address
+        self._authorized_uids = authorized_uids
+
+    async def run(self) -> NoReturn:
+        """Serve until cancelled; without a bus one line is logged and the bus is tried again from time to time."""
+        told = False
+        while True:
+            try:
+                await self._serve()
+                told = False
+            except _BUS_ERRORS as error:
+                if not told:
+                    log.warning("not on D-Bus, the control socket serves alone: %s", error)
+                told = True
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _serve(self) -> None:
+        """Stay on the bus until it goes away."""
+        bus = MessageBus(bus_address=self._address, bus_type=BusType.SYSTEM)
+        await bus.connect()
+        try:
+            manager = _Manager(self._service, bus, self._authorized_uids)
+            bus.add_message_handler(_remember_sender)
+            bus.export(OBJECT_PATH, manager)
+            reply = await bus.request_name(BUS_NAME, NameFlag.DO_NOT_QUEUE)
+            if reply is not RequestNameReply.PRIMARY_OWNER:
+                raise DBusError(ERROR_PREFIX + "Locked", f"another process has the name {BUS_NAME}")
+            log.debug("on D-Bus as %s", BUS_NAME)
+            await self._signal_until_gone(bus, manager)
+        finally:
+            bus.disconnect()
+
+    async def _signal_until_gone(self, bus: MessageBus, manager: _Manager) -> None:
+        signals = asyncio.create_task(self._signal_changes(manager))
+        gone = asyncio.ensure_future(bus.wait_for_disconnect())  # type: ignore[no-untyped-call]  # dbus-fast's
+        try:
+            await asyncio.wait({signals, gone}, return_when=asyncio.FIRST_COMPLETED)
+            for done in (task for task in (signals, gone) if task.done()):
+                done.result()
+        finally:
+            for task in (signals, gone):
+                task.cancel()
+            await asyncio.gather(signals, gone, return_exceptions=True)
+        log.warning("the bus went away; it is tried again every %g s", RETRY_SECONDS)
+
+    async def _signal_changes(self, manager: _Manager) -> None:
+        async for attachment in self._service.changes():
+            manager.AttachmentChanged(to_properties(attachment.to_json()))
