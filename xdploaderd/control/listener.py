@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from xdploaderd.control.inherited import inherited_listener
 from xdploaderd.errors import FileError, LockedError
 
 _BACKLOG = 128
@@ -17,9 +18,15 @@ _PROBE_SECONDS = 1.0
 def listening(path: Path) -> Iterator[socket.socket]:
     """Listen on `path` with mode 0600; on exit the socket is closed and its file removed, unless another took the path.
 
-    A missing directory is made with mode 0700. Raises LockedError when somebody answers on the path, FileError when
-    something else than a socket is there, or when others could replace it.
+    A socket for `path` that the service manager passes is used instead, and its file stays: the manager goes on
+    listening. A missing directory is made with mode 0700. Raises LockedError when somebody answers on the path,
+    FileError when something else than a socket is there, or when others could replace it.
     """
+    passed = inherited_listener(path, os.environ)
+    if passed is not None:
+        with passed:
+            yield passed
+        return
     listener, made = _open(path)
     try:
         yield listener
