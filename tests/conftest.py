@@ -19,12 +19,17 @@ def _open_fds() -> dict[str, str]:
     return fds
 
 
+def _opened_since(before: dict[str, str]) -> dict[str, str]:
+    return {fd: name for fd, name in _open_fds().items() if before.get(fd) != name}
+
+
 @pytest.fixture(autouse=True)
 def _no_fd_leak() -> Iterator[None]:
     before = _open_fds()
     yield
-    gc.collect()
-    leaked = {fd: name for fd, name in _open_fds().items() if before.get(fd) != name}
+    if _opened_since(before):
+        gc.collect()  # only now: with every library imported a collection takes longer than a unit test
+    leaked = _opened_since(before)
     assert not leaked, f"descriptors left open: {leaked}"
 
 
