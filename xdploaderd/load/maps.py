@@ -58,9 +58,12 @@ class Ownership:
 
 
 def create_maps(
-    prepared: PreparedObject, bpf: Bpf, pins: PinPaths, btf: Fd | None, own: Ownership
+    prepared: PreparedObject, bpf: Bpf, pins: PinPaths, btf: Fd | None, own: Ownership, *, partial: bool = False
 ) -> tuple[dict[str, LoadedMap], dict[str, LoaderError]]:
-    """Create or reuse every map in order, fill and pin the new ones; return them and those that failed, with why."""
+    """Create or reuse every map in order, fill and pin the new ones; return them and those that failed, with why.
+
+    Without `partial` the first failure is raised.
+    """
     loaded: dict[str, LoadedMap] = {}
     failed: dict[str, LoaderError] = {}
     for name, spec in prepared.maps.items():
@@ -69,6 +72,8 @@ def create_maps(
                 path = pin_path(pins, prepared.spec, spec)
                 loaded[name] = _create_or_reuse(bpf, spec, path, btf, own)
         except LoaderError as error:
+            if not partial:
+                raise
             failed[name] = error
     return loaded, failed
 

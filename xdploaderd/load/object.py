@@ -90,16 +90,13 @@ def _load(prepared: PreparedObject, bpf: Bpf, pins: PinPaths, own: Ownership, *,
         btf = _load_btf(prepared, bpf, warnings)
         if btf is not None:
             temporary.enter_context(btf)
-        maps, failed_maps = create_maps(prepared, bpf, pins, btf, own)
-        failed_maps |= _fill_maps(bpf, maps)
-        if failed_maps and not partial:
-            raise next(iter(failed_maps.values()))
+        maps, failed_maps = create_maps(prepared, bpf, pins, btf, own, partial=partial)
+        failed_maps |= _fill_maps(bpf, maps, partial=partial)
         modules = ModuleBtfs(bpf)
         temporary.callback(modules.close)
         loader = ProgramLoader(
             bpf=bpf,
-            obj=prepared.spec,
-            version_code=prepared.target.version_code,
+            prepared=prepared,
             maps=maps,
             failed_maps=failed_maps,
             btf=btf,
@@ -126,14 +123,16 @@ def _load_btf(prepared: PreparedObject, bpf: Bpf, warnings: list[str]) -> Fd | N
         return None
 
 
-def _fill_maps(bpf: Bpf, maps: dict[str, LoadedMap]) -> dict[str, LoaderError]:
-    """Fill the maps of maps; one that cannot be filled is taken out of `maps` and returned with the reason."""
+def _fill_maps(bpf: Bpf, maps: dict[str, LoadedMap], *, partial: bool) -> dict[str, LoaderError]:
+    """Fill the maps of maps; with `partial`, one that cannot be filled is taken out of `maps` and returned with why."""
     failed: dict[str, LoaderError] = {}
     for name, loaded in tuple(maps.items()):
         try:
             with error_context(f"map '{name}'"):
                 fill_map_of_maps(bpf, loaded, maps)
         except LoaderError as error:
+            if not partial:
+                raise
             failed[name] = error
             del maps[name]
     return failed

@@ -12,7 +12,8 @@ from xdploaderd.kernel.prog_load import ProgLoad
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.load.maps import LoadedMap
 from xdploaderd.load.verifier_log import explain
-from xdploaderd.obj.spec import DataRef, KsymRef, MapRef, ObjectSpec, PreparedProgram
+from xdploaderd.obj.select import require_type
+from xdploaderd.obj.spec import DataRef, KsymRef, MapRef, PreparedObject, PreparedProgram
 
 log = logging.getLogger(__name__)
 _VMLINUX_SLOT = 0  # of fd_array: a call's offset 0 means vmlinux
@@ -23,8 +24,7 @@ class ProgramLoader:
     """What all programs of one object share: its maps, why others are missing, its BTF, the modules' BTFs."""
 
     bpf: Bpf
-    obj: ObjectSpec
-    version_code: int
+    prepared: PreparedObject
     maps: Mapping[str, LoadedMap]
     failed_maps: Mapping[str, LoaderError]
     btf: Fd | None
@@ -32,16 +32,15 @@ class ProgramLoader:
 
     def load(self, prog: PreparedProgram) -> Fd:
         """Load one program; the caller owns the descriptor. Raises VerifierError, KernelError, ObjectError."""
-        spec = prog.spec
-        if spec.type is None:
-            raise ObjectError(f"section '{spec.function.section}' does not say the program's type, wanted one")
+        obj, spec = self.prepared.spec, prog.spec
+        prog_type = require_type(spec)
         patched = self._patch(prog)
         request = ProgLoad(
-            type=spec.type,
+            type=prog_type,
             insns=patched.insns,
-            license=self.obj.license,
+            license=obj.license,
             name=spec.name,
-            kern_version=self.obj.kern_version or self.version_code,
+            kern_version=obj.kern_version or self.prepared.target.version_code,
             flags=spec.prog_flags,
             expected_attach_type=spec.attach_type or 0,
             btf=self.btf,
@@ -54,7 +53,7 @@ class ProgramLoader:
         try:
             fd = self.bpf.prog_load(request)
         except KernelError as error:
-            raise explain(error, self.obj) from None
+            raise explain(error, self.prepared, prog) from None
         self._bind_constants(fd)
         return fd
 
