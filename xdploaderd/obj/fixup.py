@@ -3,13 +3,28 @@
 Ids and string offsets of the object's BTF keep their meaning, so that func_info, line_info and maps need no change.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 
 from xdploaderd.btf.build import encode_types
 from xdploaderd.btf.codec import Btf
-from xdploaderd.btf.types import BtfKind, BtfType, Datasec, Func, FuncProto, Int, Linkage, SecVar, Var, Void
+from xdploaderd.btf.sanitize import sanitize_types
+from xdploaderd.btf.types import (
+    BtfKind,
+    BtfType,
+    Datasec,
+    Func,
+    FuncProto,
+    Int,
+    IntEncoding,
+    Linkage,
+    SecVar,
+    Var,
+    Void,
+)
 from xdploaderd.errors import BtfError, error_context
+from xdploaderd.obj.layout import complete_datasec, effective_linkage
 from xdploaderd.obj.spec import KCONFIG_MAP, DatasecLayout, ExternSpec, FunctionSpec, ObjectSpec
 from xdploaderd.uapi.bpf import Feature, FeatureSet
 
@@ -30,9 +45,10 @@ def kernel_btf(obj: ObjectSpec, features: FeatureSet) -> bytes | None:
         _rewrite_ksyms(types, obj.externs)
         _rewrite_kconfig(types, obj.externs)
         for layout in obj.datasecs.values():
-            _complete_datasec(types, layout)
+            _complete_datasec(types, obj.btf, layout)
         _hide_functions(types, obj.subprograms.values())
-        return encode_types(types.all(), byteorder=obj.btf.byteorder, strings=obj.btf.strings)
+        accepted = sanitize_types(types.all(), features)
+        return encode_types(accepted, byteorder=obj.btf.byteorder, strings=obj.btf.strings)
 
 
 class _Types:
@@ -40,6 +56,11 @@ class _Types:
 
     def __init__(self, btf: Btf) -> None:
         self._types: list[BtfType] = [Void(), *(btf_type for _, btf_type in btf.types())]
+        self._int32 = 0
+        self._datasecs: dict[str, list[int]] = {}
+        for type_id, btf_type in enumerate(self._types):
+            if isinstance(btf_type, Datasec):
+                self._datasecs.setdefault(btf_type.name, []).append(type_id)
 
     def __getitem__(self, type_id: int) -> BtfType:
         return self._types[type_id]
@@ -56,49 +77,41 @@ class _Types:
         self._types.append(btf_type)
         return len(self._types) - 1
 
-    def datasecs(self, name: str) -> Iterable[tuple[int, Datasec]]:
+    def datasecs(self, name: str) -> Iterator[tuple[int, Datasec]]:
         """Yield (id, DATASEC) of that name."""
-        return [(i, t) for i, t in enumerate(self._types) if isinstance(t, Datasec) and t.name == name]
+        for type_id in self._datasecs.get(name, ()):
+            datasec = self._types[type_id]
+            if isinstance(datasec, Datasec):
+                yield type_id, datasec
 
-    def functions(self) -> Iterable[tuple[int, Func]]:
+    def functions(self) -> Iterator[tuple[int, Func]]:
         """Yield (id, FUNC)."""
-        return [(i, t) for i, t in enumerate(self._types) if isinstance(t, Func)]
+        for type_id, btf_type in enumerate(self._types):
+            if isinstance(btf_type, Func):
+                yield type_id, btf_type
 
     def int32(self) -> int:
         """Return the id of the first integer of 32 bits, one added if there is none."""
-        for type_id, btf_type in enumerate(self._types):
-            if isinstance(btf_type, Int) and btf_type.bits == 32:  # noqa: PLR2004 - as the docstring says
-                return type_id
-        return self.add(Int("int", KSYM_SIZE, 1, 0, 8 * KSYM_SIZE))
+        bits = 8 * KSYM_SIZE
+        if not self._int32:
+            found = (i for i, btf_type in enumerate(self._types) if isinstance(btf_type, Int) and btf_type.bits == bits)
+            self._int32 = next(found, 0) or self.add(Int("int", KSYM_SIZE, IntEncoding.SIGNED, 0, bits))
+        return self._int32
 
 
-def _complete_datasec(types: _Types, layout: DatasecLayout) -> None:
-    """Fill in size and offsets, make hidden variables static, sort by offset."""
+def _complete_datasec(types: _Types, btf: Btf, layout: DatasecLayout) -> None:
+    """Fill in size and offsets, sort by offset, make hidden variables static."""
     for type_id, datasec in types.datasecs(layout.name):
-        if datasec.name not in {KSYMS_SECTION, KCONFIG_MAP}:
-            rows = [_complete_var(types, row, layout, keep_offset=datasec.size != 0) for row in datasec.vars]
-            types[type_id] = _in_order(replace(datasec, size=datasec.size or layout.size, vars=tuple(rows)))
-
-
-def _complete_var(types: _Types, row: SecVar, layout: DatasecLayout, *, keep_offset: bool) -> SecVar:
-    variable = types[row.type_id]
-    if not isinstance(variable, Var):
-        kind = variable.kind.name.lower()
-        raise BtfError(f"DATASEC '{layout.name}' holds type [{row.type_id}], a {kind}, want variables")
-    if variable.linkage != Linkage.GLOBAL:
-        return row
-    if variable.name in layout.hidden:
-        types[row.type_id] = replace(variable, linkage=int(Linkage.STATIC))
-    if keep_offset:
-        return row
-    if variable.name not in layout.offsets:
-        raise BtfError(f"variable '{variable.name}' of DATASEC '{layout.name}' has no symbol in the file")
-    return replace(row, offset=layout.offsets[variable.name])
+        types[type_id] = complete_datasec(btf, datasec, layout)
+        for row in datasec.vars:
+            variable = types[row.type_id]
+            if isinstance(variable, Var) and variable.linkage == Linkage.GLOBAL:
+                types[row.type_id] = replace(variable, linkage=int(effective_linkage(variable, layout)))
 
 
 def _rewrite_ksyms(types: _Types, externs: Mapping[str, ExternSpec]) -> None:
     """Turn the externs of .ksyms into variables of 4 bytes, since the kernel takes no extern in a DATASEC."""
-    for type_id, datasec in list(types.datasecs(KSYMS_SECTION))[:1]:
+    for type_id, datasec in islice(types.datasecs(KSYMS_SECTION), 1):
         dummy = 0
         if any(types[row.type_id].kind is BtfKind.FUNC for row in datasec.vars):
             dummy = types.add(Var(DUMMY_KSYM, types.int32(), int(Linkage.GLOBAL)))
@@ -127,7 +140,7 @@ def _ksym_variable(types: _Types, type_id: int, dummy: int) -> int:
 
 def _rewrite_kconfig(types: _Types, externs: Mapping[str, ExternSpec]) -> None:
     """Give the externs of .kconfig the places their values have in the map."""
-    for type_id, datasec in list(types.datasecs(KCONFIG_MAP))[:1]:
+    for type_id, datasec in islice(types.datasecs(KCONFIG_MAP), 1):
         rows = []
         for row in datasec.vars:
             extern = _known_extern(types, row, externs)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from xdploaderd.btf.ext import BtfExt, CoreReloKind
 from xdploaderd.errors import LoaderError, ObjectError, error_context
 from xdploaderd.obj.attach_target import WITH_TARGET, find_attach_target
-from xdploaderd.obj.callbacks import exception_callback
+from xdploaderd.obj.callbacks import exception_callbacks
 from xdploaderd.obj.extern_values import ExternValues, resolve_externs
 from xdploaderd.obj.fixup import kernel_btf
 from xdploaderd.obj.info_records import describe_insn, linked_func_info, linked_line_info, sorted_records
@@ -91,6 +91,8 @@ class _Context:
     records: BtfExt | None
     externs: ExternValues
     core: CoreRelocated
+    subprograms: Mapping[int, FunctionSpec]
+    callbacks: Mapping[str, FunctionSpec]
 
     def describe(self, function: FunctionSpec, insn_idx: int) -> str:
         return describe_insn(self.obj.btf, self.records, function, insn_idx)
@@ -98,12 +100,16 @@ class _Context:
 
 def _make_context(obj: ObjectSpec, target: TargetKernel) -> _Context:
     records = sorted_records(obj.btf_ext) if obj.btf_ext else None
+    core = relocate_core(obj, target, locate=lambda at, slot: describe_insn(obj.btf, records, at, slot))
+    subprograms = {start: core.function(function) for start, function in obj.subprograms.items()}
     return _Context(
         obj=obj,
         target=target,
         records=records,
         externs=resolve_externs(obj, target),
-        core=relocate_core(obj, target, locate=lambda at, slot: describe_insn(obj.btf, records, at, slot)),
+        core=core,
+        subprograms=subprograms,
+        callbacks=exception_callbacks(obj.btf, subprograms),
     )
 
 
@@ -126,12 +132,14 @@ def _prepare_programs(
 
 
 def _prepare_program(context: _Context, program: ProgramSpec) -> PreparedProgram:
-    obj, core = context.obj, context.core
-    subprograms = {start: core.function(function) for start, function in obj.subprograms.items()}
-    callback = exception_callback(obj.btf, program.name, subprograms.values())
-    linked = link_program(core.function(program.function), subprograms, locate=context.describe, callback=callback)
+    linked = link_program(
+        context.core.function(program.function),
+        context.subprograms,
+        locate=context.describe,
+        callback=context.callbacks.get(program.name),
+    )
     for placement in linked.placements:
-        core.check(placement.function)
+        context.core.check(placement.function)
     insns, fd_refs = write_references(linked, context.externs, locate=_locate_in(linked, context.describe))
     attach = find_attach_target(program, context.target)
     func_info, line_info = _linked_info(context, linked)

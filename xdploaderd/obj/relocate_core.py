@@ -4,7 +4,7 @@ Subprograms are relocated once, here, and copied relocated into every program th
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 
@@ -71,11 +71,13 @@ class _Run:
         self._resolver = resolver
         self._locate = locate
         entries = [program.function for program in obj.programs.values() if program.autoload]
-        self._functions = sorted((*entries, *obj.subprograms.values()), key=lambda function: function.insn_off)
+        self._functions: dict[str, list[FunctionSpec]] = {}
+        for function in sorted((*entries, *obj.subprograms.values()), key=lambda function: function.insn_off):
+            self._functions.setdefault(function.section, []).append(function)
 
-    def functions_of(self, section: str) -> tuple[FunctionSpec, ...]:
+    def functions_of(self, section: str) -> Sequence[FunctionSpec]:
         """Return the functions of a section by their first slot."""
-        return tuple(function for function in self._functions if function.section == section)
+        return self._functions.get(section, ())
 
     def apply(self, function: FunctionSpec, relo: CoreRelo, number: int) -> None:
         """Decide one record and write it into its instruction."""
@@ -92,7 +94,7 @@ class _Run:
             self.errors[key] = error
 
 
-def _function_at(functions: tuple[FunctionSpec, ...], relo: CoreRelo, number: int) -> FunctionSpec | None:
+def _function_at(functions: Sequence[FunctionSpec], relo: CoreRelo, number: int) -> FunctionSpec | None:
     if relo.insn_off % INSN_SIZE:
         raise CoreRelocationError(f"CO-RE relo #{number}: byte {relo.insn_off} is not the start of an instruction")
     slot = relo.insn_off // INSN_SIZE
