@@ -236,15 +236,23 @@ def test_peer_that_breaks_the_protocol_is_cut_off_and_others_are_served(path: Pa
 
 
 def test_descriptors_sent_along_are_dropped_by_the_kernel(path: Path) -> None:
-    async def test(_service: FakeLoader, _call: Call) -> None:
+    async def test(service: FakeLoader, _call: Call) -> None:
+        service.gate = asyncio.Event()
+        reading, writing = os.pipe()
+        os.set_blocking(reading, False)
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
             peer.connect(os.fspath(path))
-            before = len(os.listdir("/proc/self/fd"))
-            socket.send_fds(peer, [encode_frame({"method": "org.xdploaderd.Loader.Status"})], [0] * 200)
+            socket.send_fds(peer, [encode_frame({"method": "org.xdploaderd.Loader.Status"})], [writing] * 200)
+            os.close(writing)
+            await _until(lambda: bool(service.calls))
+            try:
+                assert os.read(reading, 1) == b""  # nobody else holds the other end while the call runs
+            finally:
+                os.close(reading)
+            service.gate.set()
             peer.setblocking(False)
             async with asyncio.timeout(5):
                 assert b'"pid":42' in await asyncio.get_running_loop().sock_recv(peer, 65536)
-            assert len(os.listdir("/proc/self/fd")) <= before + 1  # the daemon's end of this connection
 
     _serve(path, test)
 

@@ -31,6 +31,7 @@ _NLA_TYPE_MASK = 0x3FFF
 _IFF_UP = 0x1
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINKINFO, _IFLA_EXT_MASK, _IFLA_XDP = 1, 3, 4, 18, 29, 43
 _IFLA_PROP_LIST, _IFLA_ALT_IFNAME, _IFLA_INFO_KIND = 52, 53, 1
+_LINK_ATTRS = frozenset({_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINKINFO, _IFLA_XDP, _IFLA_PROP_LIST})
 _IFLA_XDP_ATTACHED, _IFLA_XDP_PROG_ID = 2, 4
 _XDP_SLOTS = {5: XdpMode.NATIVE, 6: XdpMode.SKB, 7: XdpMode.OFFLOAD}  # IFLA_XDP_{DRV,SKB,HW}_PROG_ID
 _XDP_ATTACHED = {1: XdpMode.NATIVE, 2: XdpMode.SKB, 3: XdpMode.OFFLOAD}
@@ -102,13 +103,13 @@ def parse_extack(message: Message) -> str:
         return ""
     (original,) = struct.unpack_from("=I", message.payload, 4)
     skip = 4 + (_HEADER.size if message.flags & NLM_F_CAPPED else _align(original))
-    return _string(dict(_attrs(message.payload[skip:])).get(_NLMSGERR_ATTR_MSG, memoryview(b"")))
+    return _string(dict(_attrs(message.payload, skip)).get(_NLMSGERR_ATTR_MSG, memoryview(b"")))
 
 
 def parse_link(payload: memoryview) -> Interface:
     """Decode RTM_NEWLINK, as far as Interface goes."""
     _family, _type, index, flags, _change = _IFINFOMSG.unpack_from(payload)
-    attrs = dict(_attrs(payload[_IFINFOMSG.size :]))
+    attrs = dict(_attrs(payload, _IFINFOMSG.size, _LINK_ATTRS))
     nothing = memoryview(b"")
     return Interface(
         index=Ifindex(index),
@@ -135,7 +136,7 @@ def _parse_xdp(nest: memoryview) -> tuple[tuple[XdpMode, ProgId], ...]:
 
 def parse_qdisc_kind(payload: memoryview) -> str:
     """Return the kind of an RTM_NEWQDISC, such as clsact or ingress."""
-    return _string(dict(_attrs(payload[_TCMSG.size :])).get(_TCA_KIND, memoryview(b"")))
+    return _string(dict(_attrs(payload, _TCMSG.size)).get(_TCA_KIND, memoryview(b"")))
 
 
 class FilterEntry(NamedTuple):
@@ -149,7 +150,7 @@ class FilterEntry(NamedTuple):
 def parse_filter(payload: memoryview, hook: Hook) -> FilterEntry:
     """Decode RTM_NEWTFILTER; each priority begins with an entry of handle 0 that is no filter."""
     _family, index, handle, _parent, info = _TCMSG.unpack_from(payload)
-    attrs = dict(_attrs(payload[_TCMSG.size :]))
+    attrs = dict(_attrs(payload, _TCMSG.size))
     kind = _string(attrs.get(_TCA_KIND, memoryview(b"")))
     if kind != "bpf" or handle == 0 or _TCA_OPTIONS not in attrs:
         return FilterEntry(kind, handle, None)
@@ -168,13 +169,17 @@ def parse_filter(payload: memoryview, hook: Hook) -> FilterEntry:
     return FilterEntry(kind, handle, bpf)
 
 
-def _attrs(view: memoryview) -> Iterator[tuple[int, memoryview]]:
-    while len(view) >= _ATTR.size:
-        length, kind = _ATTR.unpack_from(view)
-        if not _ATTR.size <= length <= len(view):
+def _attrs(view: memoryview, start: int = 0, wanted: frozenset[int] | None = None) -> Iterator[tuple[int, memoryview]]:
+    """Yield the attributes from `start` on, or only the wanted ones: a link has fifty, of which six are read."""
+    end = len(view)
+    while end - start >= _ATTR.size:
+        length, kind = _ATTR.unpack_from(view, start)
+        if not _ATTR.size <= length <= end - start:
             return
-        yield kind & _NLA_TYPE_MASK, view[_ATTR.size : length]
-        view = view[_align(length) :]
+        kind &= _NLA_TYPE_MASK
+        if wanted is None or kind in wanted:
+            yield kind, view[start + _ATTR.size : start + length]
+        start += _align(length)
 
 
 def _attr(kind: int, value: bytes) -> bytes:

@@ -20,6 +20,7 @@ MODE_FLAGS = {
     XdpMode.OFFLOAD: messages.XDP_FLAGS_HW_MODE,
     XdpMode.UNSPECIFIED: 0,
 }
+_EMPTY_HOOK = "an empty hook"
 _EXCLUSIVE = {XdpMode.NATIVE: XdpMode.SKB, XdpMode.SKB: XdpMode.NATIVE}
 
 
@@ -44,7 +45,7 @@ async def attach_xdp(
         now = await _refresh(rtnl, interface)
         foreign = now.xdp_prog(mode)
         if not force or not foreign or error.errno != errno.EEXIST:
-            _raise_busy(programs, now, mode, error, wanted="an empty hook")
+            _raise_busy(programs, now, mode, error, wanted=_EMPTY_HOOK)
         with_foreign = programs.prog_by_id(foreign)
         try:
             return await replace_xdp(rtnl, programs, now, prog, mode, expected=with_foreign)
@@ -103,7 +104,7 @@ def _raise_busy(
         raise error
     if prog_id is None:
         text = f"xdp hook of '{now.name}' is empty, wanted {wanted}{kernel}"
-        if wanted == "an empty hook":  # a device above it, such as a bond, runs one
+        if wanted == _EMPTY_HOOK:  # a device above it, such as a bond, runs one
             text = f"xdp hook of '{now.name}' is refused{kernel}"
         raise AttachError(text, errno=error.errno, extack=error.extack) from error
     name = prog_name(programs, prog_id)
