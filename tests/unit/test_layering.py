@@ -10,7 +10,8 @@ import xdploaderd
 
 ROOT = Path(xdploaderd.__file__).parent
 LAYERS = [
-    {"errors", "log", "manpage", "printable", "uapi", "hooks"},
+    {"errors", "printable", "uapi", "hooks"},
+    {"log", "manpage", "notify"},
     {"insn", "config", "btf"},
     {"relo_core", "info"},
     {"obj"},
@@ -31,7 +32,7 @@ SOLE_USERS = {
     "asyncvarlink": {"control/server.py"},
     "pyroute2": {"net/rtnl.py"},
     "ctypes": {"kernel/syscall.py", "kernel/bpf.py", "kernel/attr.py"},
-    "systemd": {"log.py", "__main__.py"},
+    "systemd": {"log.py", "notify.py"},
     "dbus_fast": {"control/dbus.py"},
 }
 STDLIB = {"__future__"} | set(__import__("sys").stdlib_module_names)

@@ -43,6 +43,5 @@ def mode_change(place: Place, met: Occupant) -> AttachError:
     return AttachError(
         f"a program runs in mode {met.place.mode} on {place.hook} of '{place.ifname}', and the kernel cannot change to"
         f" {place.mode} in place; `force: true` takes it off first, which lets packets pass without a program for some"
-        " 10 to 20 ms",
-        fields={"hook": place.hook.value, "interface": place.ifname},
+        " 10 to 20 ms"
     )

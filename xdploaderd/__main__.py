@@ -1,0 +1,186 @@
+"""The daemon's entry: options, lock, the parts put together, signals; ends with an exit status of errors.py."""
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+from collections import Counter
+from collections.abc import Coroutine, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+from xdploaderd import install
+from xdploaderd.control.listener import listening
+from xdploaderd.control.server import ControlServer
+from xdploaderd.daemon.executor import Executor
+from xdploaderd.daemon.lock import state_lock
+from xdploaderd.daemon.observe import Observer
+from xdploaderd.daemon.options import Options, parse_options
+from xdploaderd.daemon.pins import OwnPins
+from xdploaderd.daemon.placing import Placer
+from xdploaderd.daemon.programs import OwnPrograms
+from xdploaderd.daemon.reconcile import Reconciler
+from xdploaderd.daemon.records import Held, Records
+from xdploaderd.daemon.service import Service
+from xdploaderd.daemon.settings import check_objects, read_settings
+from xdploaderd.daemon.state_file import read_boot_id
+from xdploaderd.daemon.status import DaemonStatus
+from xdploaderd.daemon.wishes import Wishes, read_digests
+from xdploaderd.errors import FileError, LoaderError
+from xdploaderd.kernel.bpf import Bpf
+from xdploaderd.kernel.target import running_kernel
+from xdploaderd.log import setup_logging, stderr_is_journal
+from xdploaderd.net.rtnl import Rtnl
+from xdploaderd.notify import Notifier, listen_fd, watchdog_period
+
+log = logging.getLogger("xdploaderd.main")
+
+
+CONTROL_FD_NAME = "control"  # FileDescriptorName= of the socket unit
+EVENTS_RETRY = 5.0  # seconds
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the daemon, `--check` or a command of install; return the exit status."""
+    args = sys.argv[1:] if argv is None else argv
+    try:
+        if args and args[0] in install.COMMANDS:
+            return install.main(args)
+        options = parse_options(args)
+        setup_logging(options.log_level, journal=stderr_is_journal())
+        return _check(options) if options.check else _run(options)
+    except LoaderError as error:
+        setup_logging(logging.ERROR, journal=stderr_is_journal())
+        log.error("%s", error, extra={"ERROR_CODE": error.code})
+        return error.exit_status
+
+
+def _check(options: Options) -> int:
+    """Tell of every entry whether its program could be prepared for this kernel."""
+    settings = read_settings(options.config, options.pinning)
+    bpf = Bpf()
+    status = 0
+    for config, error in check_objects(settings, partial(running_kernel, bpf)):
+        sys.stdout.write(f"{config.name}: ok\n" if error is None else f"{error}\n")
+        status = status or (0 if error is None else error.exit_status)
+    return status
+
+
+def _run(options: Options) -> int:
+    try:
+        options.state_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"state directory '{options.state_dir}' cannot be made: {error.strerror}") from error
+    with (
+        state_lock(options.state_dir / "lock"),
+        _control_socket(options.socket) as control,
+        ThreadPoolExecutor(1, "worker") as worker,
+    ):
+        asyncio.run(_serve(options, worker, control))
+    return 0
+
+
+@contextmanager
+def _control_socket(path: Path) -> Iterator[socket.socket]:
+    """The socket unit's socket, which stays, or one of our own."""
+    fd = listen_fd(CONTROL_FD_NAME)
+    if fd is None:
+        with listening(path) as listener:
+            yield listener
+    else:
+        with socket.socket(fileno=fd) as listener:
+            yield listener
+
+
+async def _serve(options: Options, worker: ThreadPoolExecutor, control: socket.socket) -> None:
+    """Run every part until SIGTERM or SIGINT; programs stay attached."""
+    notifier, stop, hup = Notifier(), asyncio.Event(), asyncio.Event()
+    for number, event in ((signal.SIGTERM, stop), (signal.SIGINT, stop), (signal.SIGHUP, hup)):
+        asyncio.get_running_loop().add_signal_handler(number, event.set)
+    async with await Rtnl.open() as rtnl:
+        reconciler, service = _assemble(options, rtnl, worker)
+        jobs: tuple[Coroutine[None, None, None], ...] = (
+            reconciler.run(),
+            ControlServer(service, control).run(),
+            _watch(rtnl, reconciler),
+            _report(service, notifier),
+            _announce(reconciler, service, notifier),
+            _reload_on_hup(service, notifier, hup),
+            _feed_watchdog(notifier),
+        )
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(job) for job in jobs]
+            await stop.wait()
+            notifier.stopping()
+            for task in tasks:
+                task.cancel()
+
+
+def _assemble(options: Options, rtnl: Rtnl, worker: ThreadPoolExecutor) -> tuple[Reconciler, Service]:
+    reader = partial(read_settings, options.config, options.pinning)
+    settings = reader()
+    bpf, boot_id = Bpf(), read_boot_id()
+    held = Held(options.state_dir / "held", boot_id=boot_id)
+    records = Records(options.state_dir / "records", boot_id=boot_id)
+    wishes = Wishes(settings, read_digests(settings.attachments), held)
+    programs = OwnPrograms(bpf, OwnPins(settings.pinning.root, bpf), records, lambda: wishes.settings.pinning)
+    observer = Observer(rtnl, programs, worker)
+    reconciler = Reconciler(wishes, observer, Executor(Placer(rtnl, bpf), programs, worker))
+    service = Service(reconciler, observer, wishes, reader, config=options.config, pinning=options.pinning)
+    return reconciler, service
+
+
+async def _watch(rtnl: Rtnl, reconciler: Reconciler) -> None:
+    """Poke the reconciler at each event of an interface; without events its periodic look has to do for a while."""
+    while True:
+        try:
+            async with aclosing(rtnl.changes()) as changes:
+                async for _ in changes:
+                    reconciler.poke()
+        except LoaderError as error:
+            log.error("%s; trying again in %g s", error, EVENTS_RETRY, extra={"ERROR_CODE": error.code})
+        await asyncio.sleep(EVENTS_RETRY)
+
+
+async def _announce(reconciler: Reconciler, service: Service, notifier: Notifier) -> None:
+    """Tell the service manager that all has been tried once."""
+    await reconciler.settled()
+    notifier.ready(_summary(await service.status()))
+
+
+async def _report(service: Service, notifier: Notifier) -> None:
+    """Keep the service manager's status line true."""
+    async with aclosing(service.changes()) as changes:
+        async for _ in changes:
+            notifier.status(_summary(await service.status()))
+
+
+async def _reload_on_hup(service: Service, notifier: Notifier, hup: asyncio.Event) -> None:
+    """Reload at SIGHUP; any number of signals during a reload ask for one more."""
+    while True:
+        await hup.wait()
+        hup.clear()
+        notifier.reloading()
+        with suppress(LoaderError):  # told by the service; the last good configuration stays
+            await service.reload()
+        notifier.ready(_summary(await service.status()))
+
+
+async def _feed_watchdog(notifier: Notifier) -> None:
+    period = watchdog_period()
+    while period is not None:
+        notifier.alive()
+        await asyncio.sleep(period)
+
+
+def _summary(status: DaemonStatus) -> str:
+    counts = Counter(attachment.state.value for attachment in status.attachments)
+    states = ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "nothing configured"
+    return f"{states}; configuration not reloaded: {status.config_error}" if status.config_error else states
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""The single interpreter of actions: every change of hooks and of own pins starts here.
+
+Order of a change: load, pin beside the old, remember, attach (the one step that counts), take strays off, put the new
+pin in force. A failure before the hook changed leaves the old program running; what is staged then is dropped by the
+repair of the next pass, which looks at the hook first.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor as Pool
+from typing import TypeVar, TypeVarTuple, assert_never
+
+from xdploaderd.daemon.actions import Attach, Change, Detach, Repair, Replace
+from xdploaderd.daemon.placing import Placer
+from xdploaderd.daemon.programs import OwnPrograms
+from xdploaderd.daemon.seams import Outcome
+from xdploaderd.daemon.world import Place
+from xdploaderd.errors import LoaderError
+from xdploaderd.info import ProgInfo
+from xdploaderd.kernel.syscall import Fd
+
+T = TypeVar("T")
+Args = TypeVarTuple("Args")
+
+
+class Executor:
+    """Carries out changes one at a time. Raises LoaderError; then the program that ran before still runs."""
+
+    def __init__(self, placer: Placer, programs: OwnPrograms, worker: Pool) -> None:
+        self._placer = placer
+        self._programs = programs
+        self._worker = worker
+
+    async def execute(self, action: Change) -> Outcome:
+        """Carry out one change."""
+        match action:
+            case Attach() | Replace():
+                return await self._change(action)
+            case Detach():
+                return await self._detach(action)
+            case Repair():
+                return await self._repair(action)
+            case _:
+                assert_never(action)
+
+    async def _change(self, action: Attach | Replace) -> Outcome:
+        if action.from_pin:
+            info = await self._in_worker(self._programs.moved, action.name, action.place)
+            with self._programs.open(action.name) as prog:
+                await self._set(action, prog)
+            await self._take_off(action.name, action.strays)
+            return Outcome(info)
+        staged = await self._in_worker(self._programs.stage, action.wanted.config, action.place)
+        with staged.loaded:  # an error takes back the pins of its maps
+            await self._set(action, staged.prog)
+        if action.promote:
+            await self._take_off(action.name, action.strays)
+            await self._in_worker(self._programs.promote, action.name)
+        return Outcome(staged.info, staged.record.sha1)
+
+    async def _set(self, action: Attach | Replace, prog: Fd) -> None:
+        """The step that counts: from here on the new program runs."""
+        label = f"{action.wanted.config.object.name}:[{action.wanted.config.program}]"
+        match action:
+            case Attach():
+                if await self._placer.put(action.place, prog, label=label):
+                    self._programs.clsact_was_made(action.place.ifindex)
+            case Replace(gap=True):
+                await self._swap_with_gap(action, prog, label)
+            case Replace(owner=None):
+                await self._placer.swap(action.current, prog, expected=None, label=label)
+            case Replace(owner=str(owner)):
+                with self._programs.open(owner) as expected:
+                    await self._placer.swap(action.current, prog, expected=expected, label=label)
+
+    async def _swap_with_gap(self, action: Replace, prog: Fd, label: str) -> None:
+        """Take the current program off, then put the new one on; the current one comes back when that fails."""
+        with self._open_current(action) as current:
+            await self._placer.take_off(action.current.place, current)
+            try:
+                await self._placer.put(action.place, prog, label=label)
+            except LoaderError:
+                await self._placer.put(action.current.place, current, label=label)
+                raise
+
+    def _open_current(self, action: Replace) -> Fd:
+        if action.owner is not None:
+            return self._programs.open(action.owner)
+        if action.current.prog_id is None:
+            raise AssertionError("only XDP programs change with a gap, and those have ids")
+        return self._programs.open_foreign(action.current.prog_id)
+
+    async def _detach(self, action: Detach) -> Outcome:
+        info = await self._take_off(action.name, action.places)
+        if action.forget:
+            await self._in_worker(self._programs.forget, action.name)
+        return Outcome(info)
+
+    async def _repair(self, action: Repair) -> Outcome:
+        if not action.promote:
+            await self._in_worker(self._programs.discard, action.name)
+            return Outcome()
+        await self._take_off(action.name, action.strays)
+        await self._in_worker(self._programs.promote, action.name)
+        return Outcome()
+
+    async def _take_off(self, name: str, places: tuple[Place, ...]) -> ProgInfo | None:
+        if not places:
+            return None
+        with self._programs.open(name) as prog:
+            for place in places:
+                remove_clsact = self._programs.made_clsact(place.ifindex)
+                await self._placer.take_off(place, prog, remove_clsact=remove_clsact)
+            return self._programs.info(prog)
+
+    async def _in_worker(self, function: Callable[[*Args], T], *args: *Args) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._worker, function, *args)

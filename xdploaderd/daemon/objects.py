@@ -1,0 +1,21 @@
+"""The way from an object's bytes to a prepared object, as the daemon and `--check` go it; no bpf(2) call."""
+
+from collections.abc import Callable
+
+from xdploaderd.config.attachments import AttachmentConfig
+from xdploaderd.errors import error_context
+from xdploaderd.obj.open import open_object
+from xdploaderd.obj.prepare import prepare, target_needs
+from xdploaderd.obj.select import select_programs
+from xdploaderd.obj.spec import Need, PreparedObject, TargetKernel
+from xdploaderd.printable import quoted
+
+Target = Callable[[frozenset[Need]], TargetKernel]
+
+
+def prepare_entry(config: AttachmentConfig, raw: bytes, target: Target) -> PreparedObject:
+    """Open the object and prepare the entry's program for its hook, with what that program needs of the kernel."""
+    with error_context(f"object {quoted(str(config.object))}"):
+        opened = open_object(raw, name=config.object.name)
+        chosen = select_programs(opened, hook=config.hook, names=(config.program,))
+        return prepare(chosen, target(target_needs(chosen)))

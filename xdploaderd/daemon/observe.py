@@ -1,0 +1,67 @@
+"""One snapshot of interfaces, hooks and own pins; reads only."""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import Executor as Pool
+from dataclasses import replace
+
+from xdploaderd.daemon.programs import OwnPrograms
+from xdploaderd.daemon.world import Observed, Occupant, Owned, Wanted, tc_occupant, wanted_place, xdp_occupants
+from xdploaderd.hooks import Hook
+from xdploaderd.info import Interface
+from xdploaderd.net.door import Netlink
+from xdploaderd.uapi.bpf import ProgId, ProgType
+
+TC_HOOKS = (Hook.TC_INGRESS, Hook.TC_EGRESS)
+
+
+class Observer:
+    """Takes snapshots. Raises AttachError when netlink fails, PinError and KernelError for the pins."""
+
+    def __init__(self, rtnl: Netlink, programs: OwnPrograms, worker: Pool) -> None:
+        self._rtnl = rtnl
+        self._programs = programs
+        self._worker = worker
+
+    async def snapshot(self, wanted: Sequence[Wanted]) -> Observed:
+        """Return the world as far as it matters for the entries and for what is ours."""
+        owned = await asyncio.get_running_loop().run_in_executor(self._worker, self._programs.owned)
+        interfaces = await self._rtnl.interfaces()
+        occupants: list[Occupant] = list(xdp_occupants(interfaces))
+        for interface in self._with_filters(wanted, owned, interfaces):
+            for hook in TC_HOOKS:
+                filters = await self._rtnl.filters(interface.index, hook)
+                occupants += [tc_occupant(interface, item) for item in filters]
+        seen = Observed(interfaces=interfaces, occupants=tuple(occupants), owned={o.name: o for o in owned})
+        return self._with_foreign_names(wanted, seen)
+
+    def _with_foreign_names(self, wanted: Sequence[Wanted], seen: Observed) -> Observed:
+        """Name the programs of others that are in the way of an entry: whoever is refused wants to know by what."""
+        interfaces = ((want.config, seen.interface(want.config.interface)) for want in wanted)
+        met = {seen.in_the_way(wanted_place(config, found)) for config, found in interfaces if found is not None}
+        names: dict[ProgId, str] = {
+            occupant.prog_id: self._programs.name_of(occupant.prog_id)
+            for occupant in met
+            if occupant is not None and occupant.prog_id is not None and seen.owner_of(occupant.prog_id) is None
+        }
+        named = (replace(o, name=names.get(o.prog_id, "") or o.name) if o.prog_id else o for o in seen.occupants)
+        return replace(seen, occupants=tuple(named)) if names else seen
+
+    def _with_filters(
+        self, wanted: Sequence[Wanted], owned: Sequence[Owned], interfaces: Sequence[Interface]
+    ) -> tuple[Interface, ...]:
+        """Return the interfaces whose filters matter: those of entries and of records.
+
+        All of them when a tc program is ours and nothing tells where it is: a dump for each interface.
+        """
+        if any(_is_lost(o) for o in owned):
+            return tuple(interfaces)
+        names = {w.config.interface for w in wanted if w.config.hook is not Hook.XDP}
+        indexes = {o.record.ifindex for o in owned if o.record is not None and o.record.hook is not Hook.XDP}
+        return tuple(i for i in interfaces if i.index in indexes or names.intersection((i.name, *i.altnames)))
+
+
+def _is_lost(owned: Owned) -> bool:
+    """Whether nothing tells where a tc program of ours is."""
+    known = owned.staged is None and owned.record is not None
+    return not known and any(p is not None and p.type == ProgType.SCHED_CLS for p in (owned.prog, owned.staged))

@@ -1,0 +1,112 @@
+"""The daemon's own pins: ROOT/xdploaderd/NAME/prog, and NAME/arrays_ID/MAP for program arrays pinned nowhere else.
+
+A change pins its program as NAME/prog_new, and its arrays beside those in force under the new program's id, before it
+touches the hook; after that prog_new is renamed over prog, and the arrays of other programs go. A crash at any point
+leaves the program that runs pinned under one of the two names, with its arrays, and the next start tells by the hook
+which of them it is.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+
+from xdploaderd.errors import PinError
+from xdploaderd.info import ProgInfo
+from xdploaderd.kernel.bpf import Bpf, ObjectKind
+from xdploaderd.kernel.bpffs import list_dir, make_pin_dir, pins_under, remove_dirs, unpin
+from xdploaderd.kernel.syscall import Fd
+from xdploaderd.load.pins import open_pin
+
+NAME = re.compile(r"[a-z0-9-]{1,63}")
+PROG, STAGED, ARRAYS = "prog", "prog_new", "arrays_"
+
+
+class OwnPins:
+    """The tree below ROOT/xdploaderd. Raises PinError, KernelError."""
+
+    def __init__(self, root: PurePosixPath, bpf: Bpf) -> None:
+        self.root = root / "xdploaderd"
+        self._bpf = bpf
+
+    def names(self) -> tuple[str, ...]:
+        """Return the attachments that have a directory here."""
+        entries = list_dir(self.root)
+        return tuple(e.name for e in entries if NAME.fullmatch(e.name) and e.is_dir(follow_symlinks=False))
+
+    def prog(self, name: str) -> ProgInfo | None:
+        """Return the program pinned as in force."""
+        return self._info(self.root / name / PROG)
+
+    def staged(self, name: str) -> ProgInfo | None:
+        """Return the program that a change pinned and did not come round to put in force."""
+        return self._info(self.root / name / STAGED)
+
+    def paths(self, name: str) -> tuple[str, ...]:
+        """Return the paths of every pin of the attachment."""
+        return tuple(str(path) for path in pins_under(self.root / name))
+
+    def open_prog(self, name: str) -> Fd:
+        """Return a new descriptor of the program in force; the caller closes it."""
+        path = self.root / name / PROG
+        found = open_pin(self._bpf, path, ObjectKind.PROG)
+        if found is None:
+            raise PinError(f"'{path}' is gone, wanted the program of attachment '{name}'")
+        return found
+
+    def stage(self, name: str, prog: Fd, arrays: Mapping[str, Fd]) -> None:
+        """Pin a program and its arrays beside those in force; all or nothing."""
+        directory = self.root / name
+        own_arrays = directory / f"{ARRAYS}{self._bpf.prog_info(prog).id}"
+        made = make_pin_dir(directory)
+        try:
+            if arrays:
+                make_pin_dir(own_arrays)
+            for map_name, array in arrays.items():
+                self._bpf.obj_pin(array, own_arrays / map_name.replace(".", "_"))
+            self._bpf.obj_pin(prog, directory / STAGED)
+        except BaseException:
+            self.discard(name)
+            remove_dirs(made)
+            raise
+
+    def promote(self, name: str) -> None:
+        """Put the staged program in force, then remove the arrays of any other."""
+        directory = self.root / name
+        try:
+            os.rename(directory / STAGED, directory / PROG)
+        except OSError as error:
+            raise PinError(f"'{directory / STAGED}' cannot be renamed to '{PROG}': {error.strerror}") from error
+        self._keep_arrays_of(name, self.prog(name))
+
+    def discard(self, name: str) -> None:
+        """Remove what is staged; the directory too when nothing is in force."""
+        unpin(self.root / name / STAGED)
+        self._keep_arrays_of(name, self.prog(name))
+        self._remove_empty(name)
+
+    def forget(self, name: str) -> None:
+        """Remove every pin of the attachment."""
+        for file in (STAGED, PROG):
+            unpin(self.root / name / file)
+        self._keep_arrays_of(name, None)
+        self._remove_empty(name)
+
+    def _keep_arrays_of(self, name: str, prog: ProgInfo | None) -> None:
+        kept = f"{ARRAYS}{prog.id}" if prog is not None else ""
+        for entry in list_dir(self.root / name):
+            if entry.name.startswith(ARRAYS) and entry.name != kept:
+                directory = self.root / name / entry.name
+                for path in pins_under(directory):
+                    unpin(path)
+                remove_dirs([directory])
+
+    def _remove_empty(self, name: str) -> None:
+        remove_dirs([self.root, self.root / name])
+
+    def _info(self, path: PurePosixPath) -> ProgInfo | None:
+        found = open_pin(self._bpf, path, ObjectKind.PROG)
+        if found is None:
+            return None
+        with found:
+            return self._bpf.prog_info(found)

@@ -1,0 +1,57 @@
+"""Put a program on a place, change it there, take it off: an XDP slot or a tc filter, told apart once, here."""
+
+from xdploaderd.daemon.world import Occupant, Place
+from xdploaderd.hooks import Hook
+from xdploaderd.info import Interface, TcFilter
+from xdploaderd.kernel.bpf import Bpf
+from xdploaderd.kernel.syscall import Fd
+from xdploaderd.net.door import Netlink
+from xdploaderd.net.tc import attach_tc, detach_tc, filter_at, replace_tc
+from xdploaderd.net.xdp import attach_xdp, detach_xdp, replace_xdp
+from xdploaderd.uapi.bpf import ProgId
+
+
+class Placer:
+    """The hooks of one network namespace. Raises HookBusyError, NoSuchInterfaceError, AttachError."""
+
+    def __init__(self, rtnl: Netlink, bpf: Bpf) -> None:
+        self._rtnl = rtnl
+        self._bpf = bpf
+
+    async def put(self, place: Place, prog: Fd, *, label: str) -> bool:
+        """Attach to a free place; return whether clsact had to be made. `label` names a filter for other tools."""
+        if place.hook is Hook.XDP:
+            await attach_xdp(self._rtnl, self._bpf, _interface(place), prog, place.mode)
+            return False
+        _, made = await attach_tc(self._rtnl, self._bpf, _filter(place, label), prog)
+        return made
+
+    async def swap(self, current: Occupant, prog: Fd, *, expected: Fd | None, label: str) -> None:
+        """Put `prog` where `current` is, in one step; `expected` is what is there, None: whatever is there goes."""
+        place = current.place
+        match place.hook, expected:
+            case Hook.XDP, None:
+                await attach_xdp(self._rtnl, self._bpf, _interface(place), prog, place.mode, force=True)
+            case Hook.XDP, Fd():
+                await replace_xdp(self._rtnl, self._bpf, _interface(place), prog, place.mode, expected=expected)
+            case _, None:
+                await attach_tc(self._rtnl, self._bpf, _filter(place, label), prog, force=True)
+            case _, Fd():
+                expected_id = self._bpf.prog_info(expected).id
+                await replace_tc(self._rtnl, self._bpf, _filter(place, label), prog, expected=expected_id)
+
+    async def take_off(self, place: Place, expected: Fd, *, remove_clsact: bool = False) -> None:
+        """Detach `expected`; nothing to do where it, or its interface, is already gone."""
+        if place.hook is Hook.XDP:
+            await detach_xdp(self._rtnl, self._bpf, _interface(place), place.mode, expected=expected)
+            return
+        expected_id: ProgId = self._bpf.prog_info(expected).id
+        await detach_tc(self._rtnl, self._bpf, _filter(place), expected=expected_id, remove_clsact=remove_clsact)
+
+
+def _interface(place: Place) -> Interface:
+    return Interface(index=place.ifindex, name=place.ifname)
+
+
+def _filter(place: Place, label: str = "") -> TcFilter:
+    return filter_at(_interface(place), place.hook, priority=place.priority, handle=place.handle, name=label)

@@ -1,0 +1,141 @@
+"""The programs that are ours: loaded from an entry's object, pinned, remembered, opened again, forgotten.
+
+All of it blocks (the verifier may take seconds), so it runs in the daemon's one worker thread.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, replace
+
+from xdploaderd.config.attachments import AttachmentConfig
+from xdploaderd.config.pinning import PinningConf
+from xdploaderd.daemon.object_file import read_object
+from xdploaderd.daemon.objects import prepare_entry
+from xdploaderd.daemon.pins import OwnPins
+from xdploaderd.daemon.records import Records
+from xdploaderd.daemon.world import Owned, Place, Record
+from xdploaderd.info import ProgInfo
+from xdploaderd.kernel.bpf import Bpf
+from xdploaderd.kernel.syscall import Fd
+from xdploaderd.kernel.target import running_kernel
+from xdploaderd.load.object import LoadedObject, load
+from xdploaderd.net.door import prog_name
+from xdploaderd.obj.select import find_program
+from xdploaderd.obj.spec import Need, TargetKernel
+from xdploaderd.uapi.bpf import Ifindex, ProgId
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A program that is pinned as staged; `loaded` owns its descriptors, and its map pins until that block is left."""
+
+    info: ProgInfo
+    record: Record
+    prog: Fd
+    loaded: AbstractContextManager[object]
+
+
+class OwnPrograms:
+    """Pins and records of the daemon's programs. Raises FileError, ObjectError, KernelError, PinError and so on."""
+
+    def __init__(self, bpf: Bpf, pins: OwnPins, records: Records, pinning: Callable[[], PinningConf]) -> None:
+        self._bpf = bpf
+        self._pins = pins
+        self._records = records
+        self._pinning = pinning
+        self._targets: dict[frozenset[Need], TargetKernel] = {}  # costly: a walk of the kernel's BTF
+
+    def owned(self) -> tuple[Owned, ...]:
+        """Return all that is pinned as ours, and forget the records of what no longer is."""
+        owned = tuple(self._owned_one(name) for name in self._pins.names())
+        self._records.keep_only(prog.id for o in owned for prog in (o.prog, o.staged) if prog is not None)
+        return owned
+
+    def stage(self, config: AttachmentConfig, place: Place) -> Staged:
+        """Load the entry's program, pin and remember it. All or nothing; the caller leaves `loaded`, by its error."""
+        raw = read_object(config.object)
+        prepared = prepare_entry(config, raw, self._target)
+        with ExitStack() as stack:
+            loaded = stack.enter_context(load(prepared, self._bpf, self._pinning()))
+            staged = self._stage_loaded(config, place, loaded)
+            stack.pop_all()
+            return staged
+
+    def open(self, name: str) -> Fd:
+        """Return a descriptor of the program in force; the caller closes it."""
+        return self._pins.open_prog(name)
+
+    def open_foreign(self, prog_id: ProgId) -> Fd:
+        """Return a descriptor of a program by its id, which needs CAP_SYS_ADMIN; the caller closes it."""
+        return self._bpf.prog_by_id(prog_id)
+
+    def name_of(self, prog_id: ProgId) -> str:
+        """Return the name of any program; empty where CAP_SYS_ADMIN is missing to look at it."""
+        return prog_name(self._bpf, prog_id)
+
+    def info(self, prog: Fd) -> ProgInfo:
+        """Return what the kernel tells of a program."""
+        return self._bpf.prog_info(prog)
+
+    def moved(self, name: str, place: Place) -> ProgInfo | None:
+        """Remember that the program in force is now attached at `place`."""
+        prog = self._pins.prog(name)
+        record = self._records.find(prog.id) if prog is not None else None
+        if prog is not None and record is not None:
+            self._records.put(prog.id, replace(record, interface=place.ifname, ifindex=place.ifindex))
+        return prog
+
+    def promote(self, name: str) -> None:
+        """Put the staged program in force."""
+        self._pins.promote(name)
+
+    def discard(self, name: str) -> None:
+        """Drop the staged program."""
+        self._pins.discard(name)
+
+    def forget(self, name: str) -> None:
+        """Remove every pin of the attachment."""
+        self._pins.forget(name)
+
+    def clsact_was_made(self, ifindex: Ifindex) -> None:
+        """Remember that the daemon made clsact on that interface, so that it goes with the last filter."""
+        self._records.clsact_was_made(ifindex)
+
+    def made_clsact(self, ifindex: Ifindex) -> bool:
+        """Return whether the daemon made clsact there."""
+        return self._records.made_clsact(ifindex)
+
+    def _owned_one(self, name: str) -> Owned:
+        prog = self._pins.prog(name)
+        return Owned(
+            name=name,
+            prog=prog,
+            staged=self._pins.staged(name),
+            pins=self._pins.paths(name),
+            record=self._records.find(prog.id) if prog is not None else None,
+        )
+
+    def _stage_loaded(self, config: AttachmentConfig, place: Place, loaded: LoadedObject) -> Staged:
+        spec = loaded.prepared.spec
+        function = find_program(spec, config.program).name
+        prog, info = loaded.programs[function], loaded.infos[function]
+        record = Record(
+            attachment=config.name,
+            object=str(config.object),
+            sha1=spec.sha1,
+            program=config.program,
+            hook=config.hook,
+            dialect=spec.dialect.value,
+            why=spec.why,
+            interface=place.ifname,
+            ifindex=place.ifindex,
+        )
+        arrays = {name: found.fd for name, found in loaded.unpinned_program_arrays().items()}
+        self._pins.stage(config.name, prog, arrays)
+        self._records.put(info.id, record)
+        return Staged(info, record, prog, loaded)
+
+    def _target(self, needs: frozenset[Need]) -> TargetKernel:
+        if needs not in self._targets:
+            self._targets[needs] = running_kernel(self._bpf, needs)
+        return self._targets[needs]

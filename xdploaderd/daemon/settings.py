@@ -1,0 +1,29 @@
+"""Read the configuration as a whole: attachments and pinning, or neither; and check what it names."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from xdploaderd.config.attachments import AttachmentConfig
+from xdploaderd.daemon.object_file import read_object
+from xdploaderd.daemon.objects import Target, prepare_entry
+from xdploaderd.daemon.wishes import Settings
+from xdploaderd.errors import LoaderError, error_context
+from xdploaderd.load.config_files import read_attachments
+from xdploaderd.load.pinning_files import read_pinning
+
+
+def read_settings(config: Path, pinning: Path) -> Settings:
+    """Return the configuration in these files. Raises ConfigError or FileError where any of it is bad."""
+    return Settings(read_attachments(config).attachments, read_pinning(pinning))
+
+
+def check_objects(settings: Settings, target: Target) -> Iterator[tuple[AttachmentConfig, LoaderError | None]]:
+    """Yield every entry with what keeps its program from being prepared for this kernel; loads nothing."""
+    for config in settings.attachments:
+        try:
+            with error_context(f"attachment '{config.name}'"):
+                prepare_entry(config, read_object(config.object), target)
+        except LoaderError as error:
+            yield config, error
+        else:
+            yield config, None

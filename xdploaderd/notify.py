@@ -1,0 +1,59 @@
+"""What systemd is told (sd_notify(3)) and hands over (sd_listen_fds(3)); nothing of it outside of a unit."""
+
+import os
+import time
+from collections.abc import Mapping
+
+try:
+    from systemd.daemon import listen_fds_with_names, notify
+except ImportError:  # the extra `systemd` is not installed: there is nobody to tell
+    listen_fds_with_names = notify = None
+
+MICROSECONDS = 1_000_000
+
+
+class Notifier:
+    """Tells the service manager how the daemon stands; does nothing when it was not started by one."""
+
+    def __init__(self) -> None:
+        self._active = notify is not None and bool(os.environ.get("NOTIFY_SOCKET"))
+
+    def ready(self, status: str) -> None:
+        """Tell that start or reload is done."""
+        self._send("READY=1", f"STATUS={status}")
+
+    def status(self, status: str) -> None:
+        """Tell in one line how the attachments stand."""
+        self._send(f"STATUS={status}")
+
+    def reloading(self) -> None:
+        """Tell that a reload has begun; ready() ends it."""
+        self._send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+    def stopping(self) -> None:
+        """Tell that the daemon is about to end."""
+        self._send("STOPPING=1")
+
+    def alive(self) -> None:
+        """Feed the watchdog."""
+        self._send("WATCHDOG=1")
+
+    def _send(self, *lines: str) -> None:
+        if self._active:
+            notify("\n".join(line.replace("\n", " ") for line in lines))
+
+
+def watchdog_period(environ: Mapping[str, str] = os.environ) -> float | None:
+    """Return how often to feed the watchdog, in seconds (half its time); None when there is none for this process."""
+    usec = environ.get("WATCHDOG_USEC", "")
+    if not usec.isdecimal() or int(usec) == 0 or environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return None
+    return int(usec) / MICROSECONDS / 2
+
+
+def listen_fd(name: str) -> int | None:
+    """Return the descriptor of the socket unit's socket of that name; the caller owns it. Variables are taken away."""
+    if listen_fds_with_names is None:
+        return None
+    named: Mapping[int, str] = listen_fds_with_names(unset_environment=True)
+    return next((fd for fd, fd_name in named.items() if fd_name == name), None)
