@@ -101,7 +101,7 @@ def test_maps_of_every_kind_are_as_declared() -> None:
         assert (infos["flows"].type, infos["flows"].flags) == (MapType.HASH, MapFlags.NO_PREALLOC)
         assert (infos["recent"].key_size, infos["recent"].value_size) == (8, 16)
         assert infos["events"].max_entries == 8192  # 5000 rounded up to a power of two pages
-        assert infos["perf"].max_entries == possible_cpus()
+        assert infos["perf"].max_entries == len(possible_cpus())
         assert infos["bloom"].map_extra == 3
         assert infos["flows"].btf_value_type_id
         outer = loaded.maps["outer"]

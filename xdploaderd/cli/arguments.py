@@ -26,6 +26,19 @@ examples:
   xdploaderctl map dump /sys/fs/bpf/filter/maps/counters
 """
 
+_LOAD = """\
+Load an object without the daemon and pin what it has: programs at DIR/NAME, maps at DIR/maps/NAME (a dot in a name
+becomes `_`; a program without a function name takes its section with `/` as `_`). Maps are pinned besides where the
+pinning configuration puts them. All or nothing: when anything fails, nothing is left. Nothing is attached.
+"""
+
+_LOAD_EPILOG = """\
+examples:
+  xdploaderctl load filter.o /sys/fs/bpf/filter
+  xdploaderctl load filter.o /sys/fs/bpf/filter --type xdp --program xdp_main
+  xdploaderctl load big.o /sys/fs/bpf/big --type prog_a=tc --type prog_b=xdp --partial --json
+"""
+
 _EXPLAIN = """\
 Print for each map of an object the path where it is pinned here, by libbpf and by iproute2. The file is only read:
 no privilege is needed and nothing is loaded.
@@ -117,6 +130,17 @@ def _add_online_verbs(verbs: _Verbs) -> None:
 
 
 def _add_object_verbs(verbs: _Verbs) -> None:
+    load = verbs.add("load", _load, _LOAD, epilog=_LOAD_EPILOG)
+    load.add_argument("object", metavar="OBJ", help="the BPF object file")
+    load.add_argument("directory", metavar="DIR", help="a directory on a BPF file system, made when missing")
+    _add_type_option(load)
+    load.add_argument(
+        "--program", action="append", default=[], metavar="NAME", help="load only this program; may be given again"
+    )
+    load.add_argument("--partial", action="store_true", help="load what can be loaded and list the rest; exit 3 then")
+    _add_pinning_option(load)
+    unload = verbs.add("unload", _unload, "Remove what `load` pinned below DIR, and nothing else.")
+    unload.add_argument("directory", metavar="DIR")
     explain = verbs.add("explain-pin", _explain_pin, _EXPLAIN)
     explain.add_argument("object", metavar="OBJ", help="the BPF object file")
     _add_type_option(explain)
@@ -152,6 +176,18 @@ def _online(verb: str) -> Run:
         return function(args)
 
     return run
+
+
+def _load(args: argparse.Namespace) -> int:
+    from xdploaderd.cli.load import load
+
+    return load(args)
+
+
+def _unload(args: argparse.Namespace) -> int:
+    from xdploaderd.cli.load import unload
+
+    return unload(args)
 
 
 def _explain_pin(args: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import PurePosixPath
@@ -13,7 +14,8 @@ from xdploaderd.cli.output import print_line, print_warnings, write_out
 from xdploaderd.errors import BtfError, KernelError, PinError
 from xdploaderd.info import MapInfo
 from xdploaderd.kernel.bpf import Bpf, ObjectKind
-from xdploaderd.kernel.cpus import possible_cpus
+from xdploaderd.kernel.bpffs import is_bpffs
+from xdploaderd.kernel.facts import possible_cpus
 from xdploaderd.load.map_entries import MapEntry, is_per_cpu, map_entries
 from xdploaderd.load.pins import open_pin
 from xdploaderd.printable import quoted
@@ -25,6 +27,8 @@ _BATCH = 1000  # entries written at once
 def dump(args: argparse.Namespace) -> int:
     """Print every entry of a pinned map."""
     path = PurePosixPath(args.pin)
+    if os.path.exists(path) and not is_bpffs(path):
+        raise PinError(f"{quoted(args.pin)} does not lie on a BPF file system")
     bpf = Bpf()
     fd = open_pin(bpf, path, ObjectKind.MAP)
     if fd is None:
@@ -65,9 +69,10 @@ class _Shape:
         if not type_id:  # void: the key of a data map, an index
             return int.from_bytes(raw, sys.byteorder)
         try:
-            return decode_value(self._btf, type_id, raw)
+            value = decode_value(self._btf, type_id, raw)
         except BtfError:
             return raw.hex(" ")
+        return raw.hex(" ") if value == {} else value  # a DATASEC whose variables have no names
 
 
 def _read_btf(bpf: Bpf, info: MapInfo) -> Btf | None:

@@ -68,18 +68,18 @@ def read_kallsyms(path: Path = _KALLSYMS) -> str | None:
     return text if _KNOWN_ADDRESS.search(text) else None
 
 
-def count_cpus(ranges: str) -> int:
-    """Return the number of CPUs in a list such as `0-3,8`."""
-    count = 0
+def parse_cpus(ranges: str) -> tuple[int, ...]:
+    """Return the CPUs of a list such as `0-3,8`."""
+    cpus: list[int] = []
     for part in ranges.strip().split(","):
         first, _, last = part.partition("-")
-        count += int(last or first) - int(first) + 1
-    return count
+        cpus.extend(range(int(first), int(last or first) + 1))
+    return tuple(cpus)
 
 
-def possible_cpus() -> int:
-    """Return how many CPUs this machine may ever have: the length of a per-CPU value."""
+def possible_cpus() -> tuple[int, ...]:
+    """Return the CPUs this machine may ever have: a per-CPU value has a slot for each, in this order."""
     try:
-        return count_cpus(_POSSIBLE_CPUS.read_text())
+        return parse_cpus(_POSSIBLE_CPUS.read_text())
     except (OSError, ValueError):
-        return os.cpu_count() or 1
+        return tuple(range(os.cpu_count() or 1))

@@ -49,7 +49,7 @@ def running_kernel(bpf: Bpf, needs: frozenset[Need]) -> TargetKernel:
         features=probe_features(bpf),
         kconfig=read_kconfig(release) if Need.KCONFIG in needs else None,
         kallsyms=read_kallsyms() if Need.KALLSYMS in needs else None,
-        nr_cpus=possible_cpus(),
+        nr_cpus=len(possible_cpus()),
         page_size=os.sysconf("SC_PAGE_SIZE"),
     )
 
@@ -65,7 +65,7 @@ def target_from_file(path: Path) -> TargetKernel:
         btfs=(Btf.parse(read_btf_file(path), name=path.name),),
         features=frozenset(Feature),
         custom_btf=True,
-        nr_cpus=possible_cpus(),
+        nr_cpus=len(possible_cpus()),
         page_size=os.sysconf("SC_PAGE_SIZE"),
     )
 

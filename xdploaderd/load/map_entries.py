@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from xdploaderd.errors import KernelError, UsageError
 from xdploaderd.info import MapInfo
 from xdploaderd.kernel.bpf import Bpf
-from xdploaderd.kernel.cpus import possible_cpus
+from xdploaderd.kernel.facts import possible_cpus
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.uapi.bpf import MapType, enum_name
 
@@ -27,6 +27,8 @@ _WITHOUT_KEYS = frozenset(
         MapType.CGRP_STORAGE,
     }
 )
+_ENOTSUPP = 524  # of the kernel's own, which the C library does not know
+_UNREADABLE = "the kernel does not show values of this type of map"
 _SLOT = 8  # bytes that each CPU's value is rounded up to
 
 
@@ -45,13 +47,17 @@ def is_per_cpu(info: MapInfo) -> bool:
 
 
 def map_entries(bpf: Bpf, fd: Fd, info: MapInfo) -> Iterator[MapEntry]:
-    """Yield the entries of a map, in the kernel's order.
+    """Return the entries of a map, in the kernel's order.
 
     The map may change meanwhile: an entry that vanishes is left out, none comes twice, and never more come than the
     map can hold. Raises UsageError for a map that has no keys to walk.
     """
     if info.type in _WITHOUT_KEYS:
         raise UsageError(f"a map of type {enum_name(MapType, info.type)} has no keys that could be listed")
+    return _walk(bpf, fd, info)
+
+
+def _walk(bpf: Bpf, fd: Fd, info: MapInfo) -> Iterator[MapEntry]:
     cpus = len(possible_cpus()) if is_per_cpu(info) else 0
     seen: set[bytes] = set()
     key = bpf.map_next_key(fd, None, info.key_size)
@@ -68,7 +74,7 @@ def _entry(bpf: Bpf, fd: Fd, info: MapInfo, key: bytes, cpus: int) -> MapEntry |
     try:
         raw = bpf.map_lookup(fd, key, slot * cpus if cpus else info.value_size)
     except KernelError as error:
-        return MapEntry(key, error=str(error))
+        return MapEntry(key, error=_UNREADABLE if error.errno == _ENOTSUPP else str(error))
     if raw is None:
         return None
     if not cpus:

@@ -105,7 +105,7 @@ def test_wrong_command_line_exits_with_two(argv: list[str], capsys: Capture) -> 
     assert "usage: xdploaderctl" in capsys.readouterr().err
 
 
-VERBS = ["status", "list", "attach", "detach", "reload", "plan", "explain-pin", "convert-pinning"]
+VERBS = ["status", "list", "attach", "detach", "reload", "plan", "load", "unload", "explain-pin", "convert-pinning"]
 
 
 @pytest.mark.parametrize("argv", [[], *([verb] for verb in VERBS), ["map"], ["map", "dump"], ["version"]])

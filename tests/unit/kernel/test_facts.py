@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from xdploaderd.kernel.facts import count_cpus, read_kallsyms, read_kconfig, version_code
+from xdploaderd.kernel.facts import parse_cpus, read_kallsyms, read_kconfig, version_code
 from xdploaderd.kernel.hints import missing_capabilities
 
 
@@ -22,9 +22,9 @@ def test_version_code_follows_the_distribution(release: str, version: str, signa
     assert version_code(release, version, signature) == code
 
 
-@pytest.mark.parametrize(("ranges", "count"), [("0", 1), ("0-3\n", 4), ("0-3,8,10-11", 7)])
-def test_possible_cpus_are_counted(ranges: str, count: int) -> None:
-    assert count_cpus(ranges) == count
+@pytest.mark.parametrize(("ranges", "cpus"), [("0", (0,)), ("0-3\n", (0, 1, 2, 3)), ("0-1,8,10-11", (0, 1, 8, 10, 11))])
+def test_possible_cpus_are_listed(ranges: str, cpus: tuple[int, ...]) -> None:
+    assert parse_cpus(ranges) == cpus
 
 
 def test_kconfig_of_boot_wins_over_proc(tmp_path: Path) -> None:

@@ -1,0 +1,272 @@
+"""`xdploaderctl load`, `unload` and `map dump` on the real kernel, judged by bpftool."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import sandbox
+from xdploaderd.cli import load as cli_load
+from xdploaderd.cli.main import main
+from xdploaderd.kernel.bpf import Bpf
+from xdploaderd.load.tree import load_tree
+
+pytestmark = pytest.mark.kernel
+Capture = pytest.CaptureFixture[str]
+OBJECTS = Path(__file__).parents[1] / "bpf"
+BPFFS = Path("/sys/fs/bpf")
+DIR = BPFFS / "app"
+
+
+@pytest.fixture(autouse=True)
+def _empty_afterwards(_no_kernel_leak: None) -> Iterator[None]:
+    before = set(os.listdir(BPFFS))
+    yield
+    for name in set(os.listdir(BPFFS)) - before:
+        path = BPFFS / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@pytest.fixture
+def conf(tmp_path: Path) -> str:
+    """Return an empty pinning.conf: the defaults, whatever this machine has."""
+    path = tmp_path / "pinning.conf"
+    path.write_text("")
+    path.chmod(0o644)
+    return str(path)
+
+
+def _load(capsys: Capture, conf: str, name: str, *argv: str) -> tuple[int, Any, str]:
+    status = main(["load", str(OBJECTS / name), str(DIR), "--json", "--pinning", conf, *argv])
+    captured = capsys.readouterr()
+    return status, json.loads(captured.out) if captured.out else None, captured.err
+
+
+def _bpftool(*argv: str) -> Any:
+    done = subprocess.run(["bpftool", "-j", *argv], capture_output=True, check=True)
+    return json.loads(done.stdout) if done.stdout else None
+
+
+def _dump(capsys: Capture, pin: Path) -> Any:
+    assert main(["map", "dump", str(pin), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)["entries"]
+
+
+def _plain(shown: dict[str, Any]) -> dict[str, Any]:
+    """Undo what differs: bpftool 7.1 shows bit fields in hex, and text without a final NUL as numbers."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, str):
+            return int(value, 16) if value.startswith("0x") else list(value.encode())
+        return value
+
+    return {name: plain(value) for name, value in shown.items()}
+
+
+def _tree() -> set[str]:
+    return {name.removeprefix(f"{BPFFS}/") for name in sandbox.pin_tree()} - {"maps.debug", "progs.debug"}
+
+
+def test_load_tells_exactly_what_it_made(capsys: Capture, conf: str) -> None:
+    status, report, err = _load(capsys, conf, "xdp_count.bpf.o")
+    assert (status, err) == (0, "")
+    (prog,), (frames,) = report["programs"], report["maps"]
+    known = _bpftool("prog", "show", "pinned", str(DIR / "xdp_count"))
+    known_map = _bpftool("map", "show", "pinned", str(BPFFS / "xdp_frames"))
+    assert report == {
+        "object": "xdp_count",
+        "dialect": "standard",
+        "why": report["why"],
+        "programs": [
+            {
+                "name": "xdp_count",
+                "section": "xdp",
+                "id": known["id"],
+                "type": "xdp",
+                "tag": known["tag"],
+                "pins": [f"{DIR}/xdp_count"],
+            }
+        ],
+        "maps": [
+            {
+                "name": "xdp_frames",
+                "id": known_map["id"],
+                "type": "array",
+                "pins": [f"{BPFFS}/xdp_frames", f"{DIR}/maps/xdp_frames"],
+                "reused": False,
+            }
+        ],
+        "failed": [],
+    }
+    assert prog["id"] == known["id"]
+    assert _bpftool("map", "show", "pinned", str(DIR / "maps" / "xdp_frames"))["id"] == frames["id"]
+
+
+def test_unload_removes_only_the_directory_and_a_second_load_reuses_the_map(capsys: Capture, conf: str) -> None:
+    _, first, _ = _load(capsys, conf, "xdp_count.bpf.o")
+    assert main(["unload", str(DIR)]) == 0
+    assert _tree() == {"xdp_frames"}
+    capsys.readouterr()
+    _, second, _ = _load(capsys, conf, "xdp_count.bpf.o")
+    assert [(m["id"], m["reused"]) for m in second["maps"]] == [(first["maps"][0]["id"], True)]
+
+
+def test_refused_program_leaves_nothing_and_tells_why(capsys: Capture, conf: str) -> None:
+    status, report, err = _load(capsys, conf, "reject.bpf.o")
+    assert (status, report, _tree()) == (71, None, set())
+    error = json.loads(err)
+    assert error["code"] == "VerifierRejected"
+    assert "prog 'bad'" in error["message"]
+    assert any("invalid access to packet" in line for line in error["log"])
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_verifier_log_is_summed_up_or_whole(verbose: bool, capsys: Capture, conf: str) -> None:
+    argv = ["load", str(OBJECTS / "reject.bpf.o"), str(DIR), "--pinning", conf, *(["--verbose"] if verbose else [])]
+    assert main(argv) == 71
+    first, *rest = capsys.readouterr().err.splitlines()
+    assert "invalid access to packet" in first
+    assert any("processed " in line for line in rest) == verbose
+    assert any("--verbose prints them all" in line for line in rest) != verbose
+
+
+def test_partial_load_lists_what_failed_and_exits_with_three(capsys: Capture, conf: str) -> None:
+    status, report, _ = _load(capsys, conf, "reject.bpf.o", "--partial")
+    assert status == 3
+    assert [prog["name"] for prog in report["programs"]] == ["good"]
+    assert [(failure["name"], failure["code"]) for failure in report["failed"]] == [("bad", "VerifierRejected")]
+    assert _tree() == {"app", "app/good", "app/maps", "app/maps/reject_count", "reject_count"}
+
+
+def test_one_program_may_be_chosen(capsys: Capture, conf: str) -> None:
+    status, report, _ = _load(capsys, conf, "reject.bpf.o", "--program", "good")
+    assert (status, [prog["name"] for prog in report["programs"]]) == (0, ["good"])
+
+
+@pytest.mark.parametrize(
+    ("name", "argv", "status", "code"),
+    [
+        ("reject.bpf.o", ["--program", "godo"], 65, "NoSuchProgram"),
+        ("reject.bpf.o", ["--type", "nosuch=xdp"], 65, "NoSuchProgram"),
+        ("reject.bpf.o", ["--type", "xpd"], 64, "Usage"),
+        ("std_untyped.bpf.o", [], 65, "InvalidObject"),
+        ("big_endian.bpf.o", [], 65, "InvalidObject"),
+        ("README.md", [], 65, "InvalidObject"),
+        ("missing.o", [], 66, "FileUnreadable"),
+        ("xdp_pass.bpf.o", ["--pinning", "/nonexistent"], 66, "FileUnreadable"),
+    ],
+)
+def test_wrong_request_is_refused_and_leaves_nothing(
+    name: str, argv: list[str], status: int, code: str, capsys: Capture, conf: str
+) -> None:
+    found, report, err = _load(capsys, conf, name, *argv)
+    assert (found, report, _tree()) == (status, None, set())
+    assert json.loads(err)["code"] == code
+
+
+def test_type_may_be_given_for_a_section_that_does_not_say(capsys: Capture, conf: str) -> None:
+    _, report, _ = _load(capsys, conf, "std_untyped.bpf.o", "--type", "untyped=tc")
+    assert [prog["type"] for prog in report["programs"]] == ["sched_cls"]
+
+
+def test_object_without_programs_loads_to_none(capsys: Capture, conf: str) -> None:
+    status, report, _ = _load(capsys, conf, "maps_only.bpf.o")
+    assert (status, report["programs"]) == (0, [])
+
+
+def test_directory_that_is_not_empty_is_refused(capsys: Capture, conf: str) -> None:
+    _load(capsys, conf, "xdp_pass.bpf.o")
+    before = _tree()
+    status, _, err = _load(capsys, conf, "xdp_count.bpf.o")
+    assert (status, json.loads(err)["code"], _tree()) == (73, "PinFailed", before)
+
+
+@pytest.mark.parametrize("directory", ["/sys/fs/bpf", "/tmp/app", "relative", "/sys/fs/bpf/a/../b"])
+def test_directory_where_nothing_can_be_pinned_is_refused(directory: str, capsys: Capture, conf: str) -> None:
+    assert main(["load", str(OBJECTS / "xdp_pass.bpf.o"), directory, "--pinning", conf]) == 73
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not os.path.exists("/tmp/app")
+
+
+def test_interrupt_while_pinning_leaves_nothing(capsys: Capture, conf: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = load_tree
+
+    def interrupted(*args: Any) -> Any:
+        whole(*args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli_load, "load_tree", interrupted)
+    status, report, err = _load(capsys, conf, "xdp_count.bpf.o")
+    assert (status, report, _tree()) == (130, None, set())
+    assert err == "xdploaderctl: interrupted\n"
+
+
+def test_legacy_object_is_pinned_as_iproute2_pins_it(capsys: Capture, conf: str) -> None:
+    status, report, _ = _load(capsys, conf, "legacy_pin2.bpf.o", "--type", "tc")
+    assert (status, report["dialect"]) == (0, "legacy")
+    assert report["maps"][0]["pins"] == [f"{BPFFS}/tc/globals/cnt", f"{DIR}/maps/cnt"]
+
+
+def test_map_dump_agrees_with_bpftool(capsys: Capture, conf: str) -> None:
+    _load(capsys, conf, "std_maps.bpf.o")
+    pin = DIR / "maps" / "flows"
+    key = [*range(12)]
+    value = [*range(100, 124)]
+    words = ["key", *map(str, key), "value", *map(str, value)]
+    subprocess.run(["bpftool", "map", "update", "pinned", str(pin), *words], check=True)
+    (ours,), (theirs,) = _dump(capsys, pin), _bpftool("map", "dump", "pinned", str(pin))
+    for part in ("key", "value"):
+        assert _plain(ours[part]) == _plain(theirs["formatted"][part])
+
+
+def test_map_dump_shows_each_cpu(capsys: Capture, conf: str) -> None:
+    _load(capsys, conf, "std_maps.bpf.o")
+    pin = DIR / "maps" / "per_cpu"
+    words = ["key", "1", "0", "0", "0", "value", "7", *["0"] * 7]
+    subprocess.run(["bpftool", "map", "update", "pinned", str(pin), *words], check=True)
+    theirs = _bpftool("map", "dump", "pinned", str(pin))
+    assert [entry["values"] for entry in _dump(capsys, pin)] == [entry["formatted"]["values"] for entry in theirs]
+
+
+def test_map_without_btf_is_dumped_as_hex(capsys: Capture, conf: str) -> None:
+    _load(capsys, conf, "legacy_pin2.bpf.o", "--type", "xdp")
+    assert _dump(capsys, BPFFS / "tc" / "globals" / "cnt")[0]["key"] == "00 00 00 00"
+
+
+def test_map_dump_text_tells_shape_entries_and_count(capsys: Capture, conf: str) -> None:
+    _, report, _ = _load(capsys, conf, "xdp_count.bpf.o")
+    assert main(["map", "dump", str(BPFFS / "xdp_frames")]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"map {report['maps'][0]['id']} 'xdp_frames', array: key 4 bytes, value 8 bytes, at most 1 entries",
+        "0: 0",
+        "1 entry",
+    ]
+
+
+def test_map_that_never_ends_is_dumped_once(capsys: Capture, conf: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    _load(capsys, conf, "std_maps.bpf.o")
+    monkeypatch.setattr(Bpf, "map_next_key", lambda *_: b"\0\0\0\0")
+    assert len(_dump(capsys, DIR / "maps" / "first")) == 1
+
+
+@pytest.mark.parametrize(
+    ("pin", "status", "code"),
+    [
+        ("/sys/fs/bpf/none", 73, "PinFailed"),
+        ("/etc/passwd", 73, "PinFailed"),
+        ("/sys/fs/bpf", 73, "PinFailed"),
+        (f"{DIR}/use_maps", 73, "PinFailed"),
+        (f"{DIR}/maps/events", 64, "Usage"),
+        (f"{DIR}/maps/bloom", 64, "Usage"),
+    ],
+)
+def test_what_cannot_be_dumped_is_told(pin: str, status: int, code: str, capsys: Capture, conf: str) -> None:
+    _load(capsys, conf, "std_maps.bpf.o")
+    assert main(["map", "dump", pin]) == status
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err.split(": ")[1]) == ("", code)

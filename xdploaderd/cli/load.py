@@ -1,0 +1,168 @@
+"""`load` and `unload`: an object into the kernel without the daemon, pinned below one directory."""
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
+
+from xdploaderd.cli.objects import open_selected, pinning_of
+from xdploaderd.cli.output import EXIT_DEGRADED, print_json, print_line, print_table, print_warnings
+from xdploaderd.errors import LoaderError, error_context
+from xdploaderd.kernel.bpf import Bpf
+from xdploaderd.kernel.target import running_kernel
+from xdploaderd.load import object as load_object
+from xdploaderd.load.object import LoadedObject
+from xdploaderd.load.tree import TreePins, load_tree, unload_tree
+from xdploaderd.obj.prepare import prepare, target_needs
+from xdploaderd.obj.sections import FROM_PREFIX
+from xdploaderd.obj.select import require_type
+from xdploaderd.obj.spec import ObjectSpec
+from xdploaderd.uapi.bpf import MapType, ProgType, enum_name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedProgram:
+    """One program as `load --json` tells it."""
+
+    name: str
+    section: str
+    id: int
+    type: str
+    tag: str
+    pins: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportedMap:
+    """One map as `load --json` tells it."""
+
+    name: str
+    id: int
+    type: str
+    pins: Sequence[str]
+    reused: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """What could not be loaded, as `load --json` tells it."""
+
+    name: str
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a load did; the fields of `load --json`."""
+
+    object: str
+    dialect: str
+    why: str
+    programs: Sequence[LoadedProgram]
+    maps: Sequence[ReportedMap]
+    failed: Sequence[Failure]
+
+
+def load(args: argparse.Namespace) -> int:
+    """Load an object and pin what it has; exit 3 when a part failed and was allowed to."""
+    obj = open_selected(args, names=args.program)
+    pins = pinning_of(args)
+    if not args.partial:
+        _require_types(obj)
+    bpf = Bpf()
+    prepared = prepare(obj, running_kernel(bpf, target_needs(obj)), partial=args.partial)
+    with load_object.load(prepared, bpf, pins, partial=args.partial) as loaded:
+        tree = load_tree(loaded, bpf, PurePosixPath(args.directory))
+        report = _report(obj, loaded, tree)
+        warnings = (*pins.warnings, *obj.warnings, *_guessed_types(obj), *loaded.warnings)
+        loaded.commit()
+    if args.json:
+        print_json(asdict(report))
+    else:
+        print_warnings(warnings)
+        _print_report(report)
+    return EXIT_DEGRADED if report.failed else 0
+
+
+def unload(args: argparse.Namespace) -> int:
+    """Remove what `load` pinned below a directory."""
+    removed = [str(pin) for pin in unload_tree(PurePosixPath(args.directory))]
+    if args.json:
+        print_json({"removed": removed})
+    else:
+        for pin in removed:
+            print_line(f"removed {pin}")
+    return 0
+
+
+def _report(obj: ObjectSpec, loaded: LoadedObject, tree: TreePins) -> Report:
+    return Report(
+        object=obj.name,
+        dialect=obj.dialect,
+        why=obj.why,
+        programs=[_program(obj, loaded, tree, name) for name in loaded.programs],
+        maps=[_map(loaded, tree, name) for name in loaded.maps],
+        failed=list(_failures(loaded.failed)),
+    )
+
+
+def _program(obj: ObjectSpec, loaded: LoadedObject, tree: TreePins, name: str) -> LoadedProgram:
+    info = loaded.infos[name]
+    return LoadedProgram(
+        name=name,
+        section=obj.programs[name].function.section,
+        id=info.id,
+        type=enum_name(ProgType, info.type),
+        tag=info.tag,
+        pins=[str(tree.programs[name])],
+    )
+
+
+def _map(loaded: LoadedObject, tree: TreePins, name: str) -> ReportedMap:
+    found = loaded.maps[name]
+    own_pins = [str(found.pin)] if found.pin else []
+    return ReportedMap(
+        name=name,
+        id=found.info.id,
+        type=enum_name(MapType, found.info.type),
+        pins=[*own_pins, str(tree.maps[name])],
+        reused=found.reused,
+    )
+
+
+def _failures(failed: Mapping[str, LoaderError]) -> Iterator[Failure]:
+    for name, error in failed.items():
+        yield Failure(name=name, code=error.code, reason=str(error))
+
+
+def _require_types(obj: ObjectSpec) -> None:
+    """Ask for `--type` before anything is done; with --partial such a program is one of those that fail."""
+    with error_context(f"object '{obj.name}'"):
+        for program in obj.programs.values():
+            if program.autoload:
+                require_type(program)
+
+
+def _guessed_types(obj: ObjectSpec) -> Iterator[str]:
+    """Tell which types came from the mere beginning of a section's name, as libbpf before 1.0 took them."""
+    for program in obj.programs.values():
+        if program.autoload and program.type is not None and program.type_source == FROM_PREFIX:
+            kind = enum_name(ProgType, program.type)
+            yield f"prog '{program.name}': type {kind} is a guess from section '{program.function.section}'"
+
+
+def _print_report(report: Report) -> None:
+    print_line(f"object {report.object}: {report.dialect}, {report.why}")
+    if report.programs:
+        rows = [(p.name, p.section, p.type, str(p.id), p.tag, ", ".join(p.pins)) for p in report.programs]
+        print_table(("PROGRAM", "SECTION", "TYPE", "ID", "TAG", "PINS"), rows)
+    else:
+        print_line("no program was loaded")
+    if report.maps:
+        rows_of_maps = [
+            (m.name, m.type, str(m.id), "yes" if m.reused else "no", ", ".join(m.pins)) for m in report.maps
+        ]
+        print_table(("MAP", "TYPE", "ID", "REUSED", "PINS"), rows_of_maps)
+    for failure in report.failed:
+        print_line(f"not loaded: {failure.name}: {failure.code}: {failure.reason}")
