@@ -29,7 +29,7 @@ journal field ERROR_CODE, `code` in --json output.
 """
 
 import errno as errno_module
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import ClassVar
 
@@ -240,10 +240,13 @@ class UnreachableError(LoaderError):
 
 
 @contextmanager
-def error_context(place: str) -> Iterator[None]:
-    """Put `place` in front of every LoaderError that leaves the block, so that inner code need not know where it is."""
+def error_context(place: str | Callable[[], str]) -> Iterator[None]:
+    """Put `place` in front of every LoaderError that leaves the block, so that inner code need not know where it is.
+
+    A place that takes work to describe is given as a function, called only when there is an error.
+    """
     try:
         yield
     except LoaderError as error:
-        error.place = (place, *error.place)
+        error.place = (place if isinstance(place, str) else place(), *error.place)
         raise

@@ -1,40 +1,23 @@
 """Our prepared objects against libbpf: the same instructions, maps and BTF."""
 
-import gzip
-import os
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.support import libbpf
-from xdploaderd.btf.codec import Btf
+from tests.support.running import running_target
 from xdploaderd.insn import LD_IMM64, Insn, iter_insns
 from xdploaderd.obj.open import open_object
 from xdploaderd.obj.prepare import prepare
 from xdploaderd.obj.references import POISON_KFUNC_BASE
-from xdploaderd.obj.spec import MapSpec, PreparedObject, TargetKernel
-from xdploaderd.uapi.bpf import PSEUDO_KFUNC_CALL, Feature, ProgType, PseudoSrc
+from xdploaderd.obj.spec import MapSpec, PreparedObject
+from xdploaderd.uapi.bpf import PSEUDO_KFUNC_CALL, ProgType, PseudoSrc
 
 pytestmark = pytest.mark.oracle
 
 OBJECTS = Path(__file__).parent.parent / "bpf"
 STANDARD = ("std_calls", "std_externs", "std_globals", "std_maps", "demo_xdp", "tc_count", "xdp_count", "xdp_pass")
-
-
-def running_target() -> TargetKernel:
-    release = os.uname().release
-    version = [int(part) for part in release.split("-")[0].split(".")]
-    raw = Path("/sys/kernel/btf/vmlinux").read_bytes()
-    return TargetKernel(
-        release=release,
-        version_code=version[0] << 16 | version[1] << 8 | min(version[2], 255),
-        btfs=(Btf.parse(raw, name="vmlinux", trusted=True),),
-        features=frozenset(Feature),
-        kconfig=gzip.decompress(Path("/proc/config.gz").read_bytes()).decode(),
-        kallsyms=Path("/proc/kallsyms").read_text(),
-        nr_cpus=os.cpu_count() or 1,
-    )
 
 
 def prepared(name: str) -> PreparedObject:
@@ -66,6 +49,9 @@ def test_instructions_and_maps_are_those_of_libbpf(name: str) -> None:
     for program, insns in theirs.programs.items():
         assert masked(ours.programs[program].insns) == masked(insns), program
     assert {spec.name: map_fields(spec) for spec in ours.maps.values()} == theirs.maps
+    for spec in ours.maps.values():
+        if spec.section:
+            assert (spec.contents or bytes(spec.value_size)) == theirs.contents[spec.name], spec.name
 
 
 @pytest.mark.parametrize("name", STANDARD)

@@ -20,6 +20,7 @@ class Loaded:
     error: int
     programs: Mapping[str, bytes]
     maps: Mapping[str, tuple[int, int, int, int, int]]  # type, key size, value size, entries, flags
+    contents: Mapping[str, bytes]  # of data maps, by name
     btf: str
 
 
@@ -38,8 +39,14 @@ class _BtfInfo(ctypes.Structure):
 
 def _library() -> ctypes.CDLL:
     library = ctypes.CDLL("libbpf.so.1", use_errno=True)
-    for name in ("bpf_object__open_file", "bpf_object__next_program", "bpf_object__next_map", "bpf_program__insns"):
-        getattr(library, name).restype = ctypes.c_void_p
+    for name in (
+        "object__open_file",
+        "object__next_program",
+        "object__next_map",
+        "program__insns",
+        "map__initial_value",
+    ):
+        getattr(library, f"bpf_{name}").restype = ctypes.c_void_p
     for name in ("bpf_program__name", "bpf_map__name"):
         getattr(library, name).restype = ctypes.c_char_p
     library.bpf_program__insn_cnt.restype = ctypes.c_size_t
@@ -64,7 +71,13 @@ def load(path: Path, *, untyped: int = 0, autoload: bool | None = None) -> Loade
             if library.bpf_program__autoload(prog) & 1
         }
         btf_fd = library.bpf_object__btf_fd(obj)
-        return Loaded(error, programs, dict(_maps(library, obj)), _dump(library, btf_fd) if btf_fd >= 0 else "")
+        return Loaded(
+            error=error,
+            programs=programs,
+            maps={name: _fields(library, bpf_map) for name, bpf_map in _maps(library, obj)},
+            contents={name: _contents(library, bpf_map) for name, bpf_map in _maps(library, obj)},
+            btf=_dump(library, btf_fd) if btf_fd >= 0 else "",
+        )
 
 
 def dump_btf_file(path: Path) -> str:
@@ -94,13 +107,22 @@ def _insns(library: ctypes.CDLL, prog: ctypes.c_void_p) -> bytes:
     return ctypes.string_at(library.bpf_program__insns(prog), library.bpf_program__insn_cnt(prog) * INSN_SIZE)
 
 
-def _maps(library: ctypes.CDLL, obj: ctypes.c_void_p) -> Iterator[tuple[str, tuple[int, int, int, int, int]]]:
-    fields = ("type", "key_size", "value_size", "max_entries", "map_flags")
+def _maps(library: ctypes.CDLL, obj: ctypes.c_void_p) -> Iterator[tuple[str, ctypes.c_void_p]]:
     at = None
     while (at := library.bpf_object__next_map(obj, ctypes.c_void_p(at))) is not None:
-        bpf_map = ctypes.c_void_p(at)
-        values = [getattr(library, f"bpf_map__{field}")(bpf_map) & 0xFFFFFFFF for field in fields]
-        yield library.bpf_map__name(bpf_map).decode(), (values[0], values[1], values[2], values[3], values[4])
+        yield library.bpf_map__name(ctypes.c_void_p(at)).decode(), ctypes.c_void_p(at)
+
+
+def _fields(library: ctypes.CDLL, bpf_map: ctypes.c_void_p) -> tuple[int, int, int, int, int]:
+    fields = ("type", "key_size", "value_size", "max_entries", "map_flags")
+    values = [getattr(library, f"bpf_map__{field}")(bpf_map) & 0xFFFFFFFF for field in fields]
+    return values[0], values[1], values[2], values[3], values[4]
+
+
+def _contents(library: ctypes.CDLL, bpf_map: ctypes.c_void_p) -> bytes:
+    size = ctypes.c_size_t()
+    address = library.bpf_map__initial_value(bpf_map, ctypes.byref(size))
+    return ctypes.string_at(address, size.value) if address else b""
 
 
 def _dump(library: ctypes.CDLL, btf_fd: int) -> str:

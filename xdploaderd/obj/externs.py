@@ -4,15 +4,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from xdploaderd.btf.codec import Btf
-from xdploaderd.btf.types import Array, BtfKind, Datasec, Enum, Func, Int, IntEncoding, Linkage, Var
+from xdploaderd.btf.types import BtfKind, Datasec, Enum, Func, Int, Linkage, Var
 from xdploaderd.errors import ObjectError, error_context
 from xdploaderd.obj.elf import SHN_UNDEF, ElfImage, SymBind, Symbol, SymType
+from xdploaderd.obj.kconfig import ValueKind, find_value_type
 from xdploaderd.obj.layout import find_datasec
 from xdploaderd.obj.spec import KCONFIG_MAP, ExternKind, ExternSpec
 
 KSYMS_SECTION = ".ksyms"
-_TRISTATE = "libbpf_tristate"
-_INT_SIZES = (1, 2, 4, 8)
 
 
 def is_extern(symbol: Symbol) -> bool:
@@ -65,26 +64,13 @@ def _read_extern(btf: Btf, symbol: Symbol, members: Mapping[str, Mapping[str, in
             raise ObjectError("is a function, want a variable in .kconfig")
         return ExternSpec(name=symbol.name, kind=ExternKind.KFUNC, type_id=ids[0], weak=weak)
     if kconfig:
-        _check_kconfig_type(btf, declared.type_id)
+        if find_value_type(btf, declared.type_id) is None:
+            raise ObjectError(f"has a type that no configuration value fits, want one of {', '.join(ValueKind)}")
         size = btf.size_of(declared.type_id)
         return ExternSpec(name=symbol.name, kind=ExternKind.KCONFIG, type_id=declared.type_id, weak=weak, size=size)
     typeless = btf.kind_of(btf.skip_mods_and_typedefs(declared.type_id)) is BtfKind.VOID
     kind = ExternKind.KSYM_TYPELESS if typeless else ExternKind.KSYM_TYPED
     return ExternSpec(name=symbol.name, kind=kind, type_id=declared.type_id, weak=weak)
-
-
-def _check_kconfig_type(btf: Btf, type_id: int) -> None:
-    """Refuse types that no value of a kernel configuration can be put into (libbpf.c, find_kcfg_type)."""
-    match btf.type_by_id(btf.skip_mods_and_typedefs(type_id)):
-        case Int(encoding=encoding, size=size) if size in _INT_SIZES and (size == 1 or not encoding & IntEncoding.BOOL):
-            return
-        case Enum(name=name) if name == _TRISTATE:
-            return
-        case Array(elem_type_id=element, nelems=nelems) if nelems:
-            character = btf.type_by_id(btf.skip_mods_and_typedefs(element))
-            if isinstance(character, Int) and character.size == 1 and not character.encoding & IntEncoding.BOOL:
-                return
-    raise ObjectError("want a bool, char, integer, string or enum libbpf_tristate for a kernel configuration value")
 
 
 def _lay_out(btf: Btf, externs: Iterator[ExternSpec]) -> Iterator[ExternSpec]:

@@ -64,7 +64,7 @@ def kconfig_values(externs: Iterable[ExternSpec], btf: Btf, target: TargetKernel
             continue
         try:
             with error_context(f"extern '{extern.name}'"):
-                encoded = _value_of(extern, value_type(btf, extern.type_id), settings, target)
+                encoded = _value_of(extern, _value_type(btf, extern.type_id), settings, target)
         except LoaderError as error:
             errors[extern.name] = error
             continue
@@ -75,26 +75,28 @@ def kconfig_values(externs: Iterable[ExternSpec], btf: Btf, target: TargetKernel
     return KconfigValues(bytes(contents[:size]), errors, tuple(warnings))
 
 
-def value_type(btf: Btf, type_id: int) -> ValueType:
-    """Return how values of that type are written; RelocationError for a type that no setting fits."""
+def find_value_type(btf: Btf, type_id: int) -> ValueType | None:
+    """Return how values of that type are written; None for a type that no setting fits."""
     match btf.type_by_id(btf.skip_mods_and_typedefs(type_id)):
         case Array(elem_type_id=elem, nelems=nelems):
             element = _plain_type(btf, elem)
-            found = ValueType(ValueKind.STRING, nelems, signed=False) if nelems else None
-            if element is None or element.kind is not ValueKind.CHAR:
-                found = None
+            is_text = bool(nelems) and element is not None and element.kind is ValueKind.CHAR
+            return ValueType(ValueKind.STRING, nelems, signed=False) if is_text else None
         case _:
-            found = _plain_type(btf, type_id)
+            return _plain_type(btf, type_id)
+
+
+def _value_type(btf: Btf, type_id: int) -> ValueType:
+    found = find_value_type(btf, type_id)
     if found is None:
-        wanted = ", ".join(ValueKind)
-        raise RelocationError(f"type is not one of a configuration value, want one of {wanted}")
+        raise RelocationError(f"type is not one of a configuration value, want one of {', '.join(ValueKind)}")
     return found
 
 
 def _plain_type(btf: Btf, type_id: int) -> ValueType | None:
     match btf.type_by_id(btf.skip_mods_and_typedefs(type_id)):
-        case Int(size=1, encoding=encoding) if encoding & IntEncoding.BOOL:
-            return ValueType(ValueKind.BOOL, 1, signed=False)
+        case Int(size=size, encoding=encoding) if encoding & IntEncoding.BOOL:
+            return ValueType(ValueKind.BOOL, 1, signed=False) if size == 1 else None
         case Int(size=1, encoding=encoding):
             return ValueType(ValueKind.CHAR, 1, signed=bool(encoding & IntEncoding.SIGNED))
         case Int(size=size, encoding=encoding) if size in INT_SIZES:

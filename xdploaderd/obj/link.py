@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from xdploaderd.errors import RelocationError, error_context
 from xdploaderd.insn import CALL, INSN_SIZE, LD_IMM64, Insn, Insns, decode_insn, put_insn
@@ -87,7 +88,7 @@ class _Linker:
         for insn_idx, target in _calls(function, self._locate):
             callee = self._subprograms.get(target)
             if callee is None:
-                with error_context(self._locate(function, insn_idx)):
+                with error_context(partial(self._locate, function, insn_idx)):
                     raise RelocationError(f"calls instruction {target} of section '.text', where no function starts")
             if target not in self.positions:
                 yield callee
@@ -106,7 +107,7 @@ def _calls(function: FunctionSpec, locate: Locate) -> Iterator[tuple[int, int]]:
     slots = {slot for slot, reloc in relocs.items() if isinstance(reloc, CallRef | FuncRef)}
     slots |= {slot for slot in _pseudo_slots(function.insns) if not isinstance(relocs.get(slot), ExternRef)}
     for slot in sorted(slots):
-        with error_context(locate(function, slot)):
+        with error_context(partial(locate, function, slot)):
             target = _target(function, slot, relocs.get(slot))
         if target is not None:
             yield slot, target

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import assert_never
 
 from xdploaderd.errors import RelocationError, error_context
@@ -26,7 +27,7 @@ def write_references(
     insns = bytearray(linked.insns)
     fd_refs: list[FdRef] = []
     for reloc in linked.relocs:
-        with error_context(locate(reloc.insn_idx)):
+        with error_context(partial(locate, reloc.insn_idx)):
             match reloc:
                 case MapRef() | DataRef():
                     fd_refs.append(_write_map(insns, reloc))

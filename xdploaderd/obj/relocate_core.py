@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from xdploaderd.btf.ext import CoreRelo
 from xdploaderd.errors import CoreRelocationError, LoaderError, error_context
@@ -87,7 +88,7 @@ class _Run:
         slot = relo.insn_off // INSN_SIZE - function.insn_off
         insns = self.insns.setdefault(key, bytearray(function.insns))
         try:
-            with error_context(self._locate(function, slot)):
+            with error_context(partial(self._locate, function, slot)):
                 decision = self._resolver.resolve(relo, program=function.name, number=number, insn_idx=slot)
                 self.decisions.append(patch_insn(insns, decision))
         except LoaderError as error:

@@ -8,7 +8,7 @@ import pytest
 from tests.builders.spec import btf_of, target_kernel
 from xdploaderd.btf.types import Array, BtfKind, BtfType, Composite, Enum, Int, IntEncoding, Ref
 from xdploaderd.errors import LoaderError, RelocationError
-from xdploaderd.obj.kconfig import KconfigValues, kconfig_values, value_type
+from xdploaderd.obj.kconfig import KconfigValues, find_value_type, kconfig_values
 from xdploaderd.obj.spec import ExternKind, ExternSpec, TargetKernel
 from xdploaderd.uapi.bpf import Feature
 
@@ -162,12 +162,16 @@ def test_unknown_virtual_value_is_zero_when_weak_and_refused_when_strong() -> No
         Array(U32, U32, 4),
         Array(OTHER, U32, 4),
         Int("__int128", 16, 0, 0, 128),
+        Int("wide_bool", 4, IntEncoding.BOOL, 0, 32),
         Ref(BtfKind.PTR, "", 0),
     ],
 )
 def test_type_that_no_setting_fits_is_refused(other: BtfType) -> None:
-    with pytest.raises(RelocationError, match="type is not one of a configuration value"):
-        value_type(btf_of(*TYPES, other), OTHER)
+    btf = btf_of(*TYPES, other)
+    assert find_value_type(btf, OTHER) is None
+    extern = ExternSpec(name="CONFIG_X", kind=ExternKind.KCONFIG, type_id=OTHER, weak=False, size=4)
+    found = kconfig_values([extern], btf, target_kernel(kconfig="CONFIG_X=y"), 4)
+    assert "type is not one of a configuration value" in error_of(found).message
 
 
 def test_values_lie_at_their_offsets() -> None:
