@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from xdploaderd import install
+from xdploaderd.control.dbus import DbusServer
 from xdploaderd.control.listener import listening
 from xdploaderd.control.server import ControlServer
 from xdploaderd.daemon.executor import Executor
@@ -110,6 +111,7 @@ async def _serve(options: Options, worker: ThreadPoolExecutor, control: socket.s
             _announce(reconciler, service, notifier),
             _reload_on_hup(service, notifier, hup),
             _feed_watchdog(notifier),
+            *_bus_jobs(options.bus, service),
         )
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(job) for job in jobs]
@@ -117,6 +119,11 @@ async def _serve(options: Options, worker: ThreadPoolExecutor, control: socket.s
             notifier.stopping()
             for task in tasks:
                 task.cancel()
+
+
+def _bus_jobs(bus: str, service: Service) -> Iterator[Coroutine[None, None, None]]:
+    if bus != "none":
+        yield DbusServer(service, address=None if bus == "system" else bus).run()
 
 
 def _assemble(options: Options, rtnl: Rtnl, worker: ThreadPoolExecutor) -> tuple[Reconciler, Service]:

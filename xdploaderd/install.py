@@ -25,6 +25,7 @@ FILES: Mapping[str, str] = {  # where each file goes, below the root; its source
     f"{UNITS}/xdploaderd.service": "systemd/xdploaderd.service",
     f"{UNITS}/xdploaderd.socket": "systemd/xdploaderd.socket",
     "usr/local/lib/tmpfiles.d/xdploaderd.conf": "systemd/xdploaderd.tmpfiles",
+    "etc/dbus-1/system.d/org.xdploaderd1.conf": "config/org.xdploaderd1.conf",
     "etc/xdploaderd/xdploaderd.yaml.example": "config/xdploaderd.yaml.example",
     "etc/libbpf/pinning.conf.example": "etc/libbpf/pinning.conf.example",
     "usr/local/share/man/man8/xdploaderd.8": "docs/xdploaderd.8.md",

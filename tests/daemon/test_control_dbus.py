@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,11 @@ from dbus_fast import Message
 from dbus_fast.aio import MessageBus
 
 from tests.fakes.loader import EDGE, FakeLoader
+from tests.support.bus import plain, private_bus
 from xdploaderd.control import dbus
 from xdploaderd.control.dbus import BUS_NAME, INTERFACE, OBJECT_PATH, DbusServer, to_properties
 from xdploaderd.errors import HookBusyError
 
-POLICY = Path(__file__).parents[2] / "config/org.xdploaderd1.conf"
-BUS_CONFIG = """<busconfig><type>session</type><listen>unix:path={path}</listen><auth>EXTERNAL</auth>
-<policy context="default"><allow user="*"/><allow own="*"/><allow send_destination="*" eavesdrop="true"/>
-<allow receive_sender="*"/><allow eavesdrop="true"/></policy>{include}</busconfig>"""
 NOBODY = 65534
 OWN_UID = frozenset({os.geteuid()})
 
@@ -32,31 +28,13 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@contextmanager
-def _bus(directory: Path, *, policy: bool = True) -> Iterator[str]:
-    """Run a bus of the test's own, with our policy where root runs the test (it lets nobody else in)."""
-    directory.chmod(0o755)
-    include = f"<include>{POLICY}</include>" if policy and os.geteuid() == 0 else ""
-    path = directory / "bus"
-    path.unlink(missing_ok=True)
-    config = directory / "bus.conf"
-    config.write_text(BUS_CONFIG.format(path=path, include=include))
-    command = ["dbus-daemon", f"--config-file={config}", "--nofork", "--nopidfile", "--print-address=1"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        try:
-            assert process.stdout is not None
-            yield process.stdout.readline().strip()
-        finally:
-            process.kill()
-
-
 def address_of(directory: Path) -> str:
     return f"unix:path={directory}/bus"
 
 
 @pytest.fixture
 def address(tmp_path: Path) -> Iterator[str]:
-    with _bus(tmp_path) as found:
+    with private_bus(tmp_path) as found:
         yield found
 
 
@@ -81,15 +59,7 @@ async def _call(address: str, method: str, *args: str, uid: int | None = None) -
         address, "call", BUS_NAME, OBJECT_PATH, INTERFACE, method, *signature, *args, uid=uid
     )
     assert status == 0, err
-    return _plain(json.loads(out)["data"][0])
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict) and set(value) == {"type", "data"}:
-        return _plain(value["data"])
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list) else value
+    return plain(json.loads(out)["data"][0])
 
 
 async def _on_bus(address: str) -> None:
@@ -165,7 +135,7 @@ def test_every_change_is_signalled(address: str) -> None:
             while len(seen) < 2:
                 message = json.loads(await asyncio.wait_for(monitor.stdout.readline(), 5))
                 if message["type"] == "signal" and message.get("member") == "AttachmentChanged":
-                    seen.append(_plain(message["payload"]["data"][0]))
+                    seen.append(plain(message["payload"]["data"][0]))
             assert [change["state"] for change in seen] == ["detached", "attached"]
             assert seen[1] == EDGE.to_json()
         finally:
@@ -215,7 +185,7 @@ def test_caller_of_another_uid_is_refused_by_the_daemon_itself(tmp_path: Path) -
                 await _call(address_of(tmp_path), method, *args)
         assert service.calls == []
 
-    with _bus(tmp_path, policy=False) as place:
+    with private_bus(tmp_path, policy=False) as place:
         _serve(place, test, uids=frozenset({os.geteuid() + 1}))
 
 
@@ -250,10 +220,10 @@ def test_restarted_bus_gets_the_daemon_back(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(dbus, "RETRY_SECONDS", 0.01)
 
     async def test(_service: FakeLoader) -> None:
-        with _bus(tmp_path):
+        with private_bus(tmp_path):
             await _on_bus(address_of(tmp_path))
             assert await _call(address_of(tmp_path), "ListAttachments") == [EDGE.to_json()]
-        with _bus(tmp_path):
+        with private_bus(tmp_path):
             await _on_bus(address_of(tmp_path))
             assert await _call(address_of(tmp_path), "ListAttachments") == [EDGE.to_json()]
 

@@ -39,6 +39,7 @@ class Daemon:
         self.pinning = directory / "pinning.conf"
         self.state = directory / "state"
         self.errors = directory / "stderr"
+        self.bus = "none"
         self.pinning.write_text("")
         self._pins = pin_tree()
         self.configure()
@@ -61,7 +62,7 @@ class Daemon:
         """Return the command line."""
         paths = {"--config": self.config, "--pinning": self.pinning, "--state-dir": self.state}
         options = [str(word) for pair in paths.items() for word in pair]
-        return [sys.executable, "-m", "xdploaderd", *options, "--bus", "none", *more]
+        return [sys.executable, "-m", "xdploaderd", *options, "--bus", self.bus, *more]
 
     def run(self, *more: str) -> "subprocess.CompletedProcess[str]":
         """Run a daemon that is expected to end by itself."""
