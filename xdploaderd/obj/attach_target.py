@@ -6,7 +6,11 @@ from xdploaderd.obj.ksyms import KernelType
 from xdploaderd.obj.spec import ProgramSpec, TargetKernel
 from xdploaderd.uapi.bpf import AttachType, ProgType
 
-WITH_TARGET = frozenset({ProgType.TRACING, ProgType.LSM, ProgType.EXT})
+WITH_TARGET = frozenset({ProgType.TRACING, ProgType.LSM})
+_REFUSED = {
+    ProgType.EXT: "replaces a function of another loaded program, which cannot be named here",
+    ProgType.STRUCT_OPS: "implements an operation of a kernel structure, which is not what interfaces run",
+}
 _PREFIXES = {
     AttachType.TRACE_RAW_TP: ("btf_trace_", BtfKind.TYPEDEF),
     AttachType.LSM_MAC: ("bpf_lsm_", BtfKind.FUNC),
@@ -17,10 +21,10 @@ _PREFIXES = {
 
 def find_attach_target(program: ProgramSpec, target: TargetKernel) -> KernelType | None:
     """Return the BTF id PROG_LOAD needs; None for types that need none. RelocationError when the kernel has it not."""
+    if program.type in _REFUSED:
+        raise ObjectError(_REFUSED[program.type])
     if program.type not in WITH_TARGET:
         return None
-    if program.type is ProgType.EXT:
-        raise ObjectError("replaces a function of another loaded program, which cannot be named here")
     if not program.attach_target:
         raise ObjectError(f"section '{program.function.section}' names no kernel function to attach to")
     module, _, wanted = program.attach_target.rpartition(":")

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass
 
-from xdploaderd.errors import LoaderError, RelocationError
+from xdploaderd.errors import LimitError, LoaderError, RelocationError
+from xdploaderd.obj.kallsyms import find_addresses
 from xdploaderd.obj.kconfig import KconfigValues, kconfig_values
 from xdploaderd.obj.ksyms import Resolved, resolve_ksym
+from xdploaderd.obj.limits import DEFAULT_LIMITS
 from xdploaderd.obj.spec import KCONFIG_MAP, ExternKind, MapSpec, ObjectSpec, TargetKernel
 
 
@@ -40,21 +42,31 @@ class ExternValues:
 
 
 def resolve_externs(obj: ObjectSpec, target: TargetKernel) -> ExternValues:
-    """Look up every extern of the object in `target`."""
+    """Look up every extern of the object in `target`; LimitError for too many."""
+    if len(obj.externs) > DEFAULT_LIMITS.externs:
+        raise LimitError(f"object with {len(obj.externs)} externs, at most {DEFAULT_LIMITS.externs} are looked up")
     values: dict[str, ExternValue] = {}
     kconfig_map = next((spec for spec in obj.maps.values() if spec.section == KCONFIG_MAP), None)
     kconfig = _kconfig_of(obj, target, kconfig_map)
     errors = dict(kconfig.errors) if kconfig else {}
+    addresses = _typeless_addresses(obj, target)
     for name, extern in obj.externs.items():
         if extern.kind is ExternKind.KCONFIG:
             values[name] = KconfigValue(kconfig_map.name if kconfig_map else KCONFIG_MAP, extern.offset)
             continue
         try:
-            values[name] = resolve_ksym(extern, obj.btf, target)
+            values[name] = resolve_ksym(extern, obj.btf, target, addresses)
         except LoaderError as error:
             errors[name] = error
     order = {name: number for number, name in enumerate(obj.externs)}
     return ExternValues(values=values, errors=errors, order=order, kconfig=kconfig)
+
+
+def _typeless_addresses(obj: ObjectSpec, target: TargetKernel) -> Mapping[str, frozenset[int]] | None:
+    names = {name for name, extern in obj.externs.items() if extern.kind is ExternKind.KSYM_TYPELESS}
+    if target.kallsyms is None:
+        return None
+    return find_addresses(target.kallsyms, names) if names else {}
 
 
 def _kconfig_of(obj: ObjectSpec, target: TargetKernel, kconfig_map: MapSpec | None) -> KconfigValues | None:

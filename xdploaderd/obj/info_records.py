@@ -77,6 +77,10 @@ def _linked(
             return ()
         if not found:
             raise RelocationError(f"'{placement.function.name}' has no {what} info, its caller has")
+        if len(found) > len(placement.function.insns) // INSN_SIZE:
+            raise RelocationError(
+                f"'{placement.function.name}' has {len(found)} {what} records, more than instructions"
+            )
         shift = placement.position - placement.function.insn_off
         rows += ((record.insn_off // INSN_SIZE + shift, record) for record in found)
     return rows

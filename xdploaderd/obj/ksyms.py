@@ -1,5 +1,6 @@
 """Kernel symbols: kfuncs and variables by BTF, addresses by kallsyms (libbpf.c, bpf_object__resolve_ksym*)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from xdploaderd.btf.codec import Btf
@@ -8,8 +9,6 @@ from xdploaderd.btf.types import BtfKind, Func, Var
 from xdploaderd.errors import RelocationError, error_context
 from xdploaderd.obj.spec import ExternKind, ExternSpec, TargetKernel
 from xdploaderd.relo_core.compat import types_are_compatible
-
-_LLVM_SUFFIX = ".llvm."  # of static data that link-time optimisation made global (kallsyms type 'd')
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +29,16 @@ class Address:
 Resolved = KernelType | Address | None  # None: a weak extern by type that the kernel has not
 
 
-def resolve_ksym(extern: ExternSpec, local: Btf | None, target: TargetKernel) -> Resolved:
-    """Return what the extern stands for in the target; RelocationError naming it when a strong one is missing."""
+def resolve_ksym(
+    extern: ExternSpec, local: Btf | None, target: TargetKernel, addresses: Mapping[str, frozenset[int]] | None
+) -> Resolved:
+    """Return what the extern stands for in the target; RelocationError naming it when a strong one is missing.
+
+    `addresses` has those of typeless externs (kallsyms.find_addresses), None when they cannot be known.
+    """
     with error_context(f"extern '{extern.name}'"):
         if extern.kind is ExternKind.KSYM_TYPELESS:
-            return Address(_address_of(extern, target))
+            return Address(_address_of(extern, addresses))
         if local is None:
             raise RelocationError("has a type, but the object has no BTF")
         if extern.kind is ExternKind.KFUNC:
@@ -89,33 +93,12 @@ def _refuse_if_strong(extern: ExternSpec, what: str) -> None:
         raise RelocationError(f"kernel has no {what} in its BTF, want it or a weak extern")
 
 
-def _address_of(extern: ExternSpec, target: TargetKernel) -> int:
-    if target.kallsyms is None:
+def _address_of(extern: ExternSpec, addresses: Mapping[str, frozenset[int]] | None) -> int:
+    if addresses is None:
         raise RelocationError("kernel symbols cannot be read, want /proc/kallsyms")
-    addresses = _addresses(extern.name, target.kallsyms)
-    if len(addresses) > 1:
-        listed = ", ".join(f"{address:#x}" for address in sorted(addresses))
-        raise RelocationError(f"names several kernel symbols, at {listed}")
-    if not addresses and not extern.weak:
+    found = addresses.get(extern.name, frozenset())
+    if len(found) > 1:
+        raise RelocationError(f"names several kernel symbols, at {', '.join(f'{at:#x}' for at in sorted(found))}")
+    if not found and not extern.weak:
         raise RelocationError("kernel has no such symbol, want it or a weak extern")
-    return next(iter(addresses), 0)
-
-
-def _addresses(name: str, kallsyms: str) -> frozenset[int]:
-    """Return every address of the name; a search for the text is a hundred times faster than splitting the lines."""
-    found: set[int] = set()
-    at = -1
-    while (at := kallsyms.find(f" {name}", at + 1)) >= 0:
-        start = kallsyms.rfind("\n", 0, at) + 1
-        end = kallsyms.find("\n", at)
-        address, kind, symbol, *_ = (*kallsyms[start : end if end >= 0 else None].split(), "", "", "")
-        if symbol == name or (kind == "d" and symbol.partition(_LLVM_SUFFIX)[0] == name):
-            found.add(_parse_address(address))
-    return frozenset(found)
-
-
-def _parse_address(text: str) -> int:
-    try:
-        return int(text, 16)
-    except ValueError:
-        raise RelocationError(f"kernel symbol list has the address '{text}', want hexadecimal digits") from None
+    return next(iter(found), 0)

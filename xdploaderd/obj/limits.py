@@ -19,6 +19,9 @@ class Limits:
     instructions: int = 1_000_000
     programs: int = 512
     maps: int = 256
+    externs: int = 1024
+    core_records: int = 65_536
+    linked_instructions: int = 4_000_000  # of all programs together, each with its own copies of subprograms
     data_bytes: int = 256 * MIB  # of all data maps of an object together
 
 

@@ -9,13 +9,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from xdploaderd.btf.ext import BtfExt, CoreReloKind
-from xdploaderd.errors import LoaderError, ObjectError, error_context
+from xdploaderd.errors import LimitError, LoaderError, ObjectError, error_context
+from xdploaderd.insn import INSN_SIZE
 from xdploaderd.obj.attach_target import WITH_TARGET, find_attach_target
 from xdploaderd.obj.callbacks import exception_callbacks
 from xdploaderd.obj.extern_values import ExternValues, resolve_externs
 from xdploaderd.obj.fixup import kernel_btf
 from xdploaderd.obj.info_records import describe_insn, linked_func_info, linked_line_info, sorted_records
 from xdploaderd.obj.kconfig import CONFIG_PREFIX
+from xdploaderd.obj.limits import DEFAULT_LIMITS
 from xdploaderd.obj.link import LinkedProgram, link_program
 from xdploaderd.obj.references import write_references
 from xdploaderd.obj.relocate_core import CoreRelocated, relocate_core
@@ -118,6 +120,7 @@ def _prepare_programs(
 ) -> tuple[Mapping[str, PreparedProgram], Mapping[str, LoaderError]]:
     programs: dict[str, PreparedProgram] = {}
     failed: dict[str, LoaderError] = {}
+    room = DEFAULT_LIMITS.linked_instructions
     for name, program in context.obj.programs.items():
         if not program.autoload:
             continue
@@ -128,6 +131,10 @@ def _prepare_programs(
             if not partial:
                 raise
             failed[name] = error
+            continue
+        room -= len(programs[name].insns) // INSN_SIZE
+        if room < 0:
+            raise LimitError(f"programs have over {DEFAULT_LIMITS.linked_instructions} instructions when linked")
     return programs, failed
 
 

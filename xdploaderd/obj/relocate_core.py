@@ -10,14 +10,15 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from xdploaderd.btf.ext import CoreRelo
-from xdploaderd.errors import CoreRelocationError, LoaderError, error_context
+from xdploaderd.errors import CoreRelocationError, LimitError, LoaderError, error_context
 from xdploaderd.insn import INSN_SIZE, Insns
+from xdploaderd.obj.limits import DEFAULT_LIMITS
 from xdploaderd.obj.spec import FunctionSpec, ObjectSpec, TargetKernel
 from xdploaderd.relo_core.decision import CoreDecision
 from xdploaderd.relo_core.patch import patch_insn
 from xdploaderd.relo_core.resolve import CoreResolver
 
-FunctionKey = tuple[str, int]  # section, first slot
+FunctionKey = tuple[str, int, str]  # section, first slot, name: two sections may have one name
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,9 @@ def relocate_core(
     """
     if obj.btf is None or obj.btf_ext is None:
         return CoreRelocated()
+    count = sum(map(len, obj.btf_ext.core_relos.values()))
+    if count > DEFAULT_LIMITS.core_records:
+        raise LimitError(f"object with {count} CO-RE records, at most {DEFAULT_LIMITS.core_records} are applied")
     run = _Run(obj, CoreResolver(obj.btf, target.btfs), locate)
     for section, records in obj.btf_ext.core_relos.items():
         functions = run.functions_of(section)
@@ -106,4 +110,4 @@ def _function_at(functions: Sequence[FunctionSpec], relo: CoreRelo, number: int)
 
 
 def _key(function: FunctionSpec) -> FunctionKey:
-    return function.section, function.insn_off
+    return function.section, function.insn_off, function.name

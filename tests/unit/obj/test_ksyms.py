@@ -9,8 +9,9 @@ from xdploaderd.btf.build import BtfBuilder
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.types import BtfKind, BtfType, Func, FuncProto, Int, Linkage, Ref, Var
 from xdploaderd.errors import RelocationError
-from xdploaderd.obj.ksyms import Address, KernelType, resolve_ksym
-from xdploaderd.obj.spec import ExternKind, ExternSpec
+from xdploaderd.obj.kallsyms import find_addresses
+from xdploaderd.obj.ksyms import Address, KernelType, Resolved, resolve_ksym
+from xdploaderd.obj.spec import ExternKind, ExternSpec, TargetKernel
 
 INT = Int("int", 4, 1, 0, 32)
 POINTER = Ref(BtfKind.PTR, "", 1)
@@ -35,6 +36,11 @@ def kernel(*types: BtfType) -> Btf:
     return btf_of(INT, POINTER, *types, name="vmlinux")
 
 
+def resolve(wanted: ExternSpec, local: Btf | None, target: TargetKernel) -> Resolved:
+    addresses = None if target.kallsyms is None else find_addresses(target.kallsyms, {wanted.name})
+    return resolve_ksym(wanted, local, target, addresses)
+
+
 def module_of(base: Btf, *types: BtfType) -> Btf:
     builder = BtfBuilder(strings=b"", first_id=len(base), first_offset=len(base.strings))
     for btf_type in types:
@@ -46,45 +52,45 @@ def module_of(base: Btf, *types: BtfType) -> Btf:
 def test_kfunc_is_found_without_its_flavor(name: str) -> None:
     own = "bpf_k" if name != "bpf_k___a___b" else "bpf_k___a"
     vmlinux = kernel(FuncProto(1, (("y", 1),)), Func(own, 3, Linkage.STATIC))
-    assert resolve_ksym(extern(name, ExternKind.KFUNC), LOCAL, target_kernel(vmlinux)) == KernelType(4)
+    assert resolve(extern(name, ExternKind.KFUNC), LOCAL, target_kernel(vmlinux)) == KernelType(4)
 
 
 def test_kfunc_of_a_module_names_the_module() -> None:
     vmlinux = kernel()
     module = module_of(vmlinux, FuncProto(1, (("x", 1),)), Func("bpf_k", 3, Linkage.STATIC))
-    found = resolve_ksym(extern("bpf_k", ExternKind.KFUNC), LOCAL, target_kernel(vmlinux, module))
+    found = resolve(extern("bpf_k", ExternKind.KFUNC), LOCAL, target_kernel(vmlinux, module))
     assert found == KernelType(4, "veth")
 
 
 def test_missing_kfunc_is_refused_by_name_unless_weak() -> None:
     target = target_kernel(kernel())
     with pytest.raises(RelocationError, match="extern 'bpf_k': kernel has no function 'bpf_k' in its BTF"):
-        resolve_ksym(extern("bpf_k", ExternKind.KFUNC), LOCAL, target)
-    assert resolve_ksym(extern("bpf_k", ExternKind.KFUNC, weak=True), LOCAL, target) is None
+        resolve(extern("bpf_k", ExternKind.KFUNC), LOCAL, target)
+    assert resolve(extern("bpf_k", ExternKind.KFUNC, weak=True), LOCAL, target) is None
 
 
 def test_kfunc_of_other_prototype_is_refused_unless_weak() -> None:
     target = target_kernel(kernel(FuncProto(1, (("x", 2),)), Func("bpf_k", 3, Linkage.STATIC)))
     with pytest.raises(RelocationError, match="prototype differs from that of function 'bpf_k' in BTF 'vmlinux'"):
-        resolve_ksym(extern("bpf_k", ExternKind.KFUNC), LOCAL, target)
-    assert resolve_ksym(extern("bpf_k", ExternKind.KFUNC, weak=True), LOCAL, target) is None
+        resolve(extern("bpf_k", ExternKind.KFUNC), LOCAL, target)
+    assert resolve(extern("bpf_k", ExternKind.KFUNC, weak=True), LOCAL, target) is None
 
 
 def test_variable_is_found_by_name() -> None:
     target = target_kernel(kernel(Var("v", 1, Linkage.GLOBAL)))
-    assert resolve_ksym(extern("v", ExternKind.KSYM_TYPED), LOCAL, target) == KernelType(3)
+    assert resolve(extern("v", ExternKind.KSYM_TYPED), LOCAL, target) == KernelType(3)
 
 
 def test_missing_variable_is_refused_unless_weak() -> None:
     with pytest.raises(RelocationError, match="extern 'v': kernel has no variable 'v'"):
-        resolve_ksym(extern("v", ExternKind.KSYM_TYPED), LOCAL, target_kernel(kernel()))
-    assert resolve_ksym(extern("v", ExternKind.KSYM_TYPED, weak=True), LOCAL, target_kernel(kernel())) is None
+        resolve(extern("v", ExternKind.KSYM_TYPED), LOCAL, target_kernel(kernel()))
+    assert resolve(extern("v", ExternKind.KSYM_TYPED, weak=True), LOCAL, target_kernel(kernel())) is None
 
 
 def test_variable_of_other_type_is_refused_even_when_weak() -> None:
     target = target_kernel(kernel(Var("v", 2, Linkage.GLOBAL)))
     with pytest.raises(RelocationError, match="type differs from that of variable 'v'"):
-        resolve_ksym(extern("v", ExternKind.KSYM_TYPED, weak=True), LOCAL, target)
+        resolve(extern("v", ExternKind.KSYM_TYPED, weak=True), LOCAL, target)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +103,7 @@ def test_variable_of_other_type_is_refused_even_when_weak() -> None:
     ],
 )
 def test_address_comes_from_kallsyms(name: str, address: int) -> None:
-    found = resolve_ksym(extern(name, ExternKind.KSYM_TYPELESS), None, target_kernel(kallsyms=KSYMS))
+    found = resolve(extern(name, ExternKind.KSYM_TYPELESS), None, target_kernel(kallsyms=KSYMS))
     assert found == Address(address)
 
 
@@ -105,28 +111,28 @@ def test_address_comes_from_kallsyms(name: str, address: int) -> None:
 def test_missing_symbol_is_refused_unless_weak(name: str) -> None:
     target = target_kernel(kallsyms=KSYMS)
     with pytest.raises(RelocationError, match=f"extern '{name}': kernel has no such symbol"):
-        resolve_ksym(extern(name, ExternKind.KSYM_TYPELESS), None, target)
-    assert resolve_ksym(extern(name, ExternKind.KSYM_TYPELESS, weak=True), None, target) == Address(0)
+        resolve(extern(name, ExternKind.KSYM_TYPELESS), None, target)
+    assert resolve(extern(name, ExternKind.KSYM_TYPELESS, weak=True), None, target) == Address(0)
 
 
 def test_ambiguous_symbol_is_refused_even_when_weak() -> None:
     with pytest.raises(
         RelocationError, match="names several kernel symbols, at 0xffffffff81000100, 0xffffffff81000200"
     ):
-        resolve_ksym(extern("dup", ExternKind.KSYM_TYPELESS, weak=True), None, target_kernel(kallsyms=KSYMS))
+        resolve(extern("dup", ExternKind.KSYM_TYPELESS, weak=True), None, target_kernel(kallsyms=KSYMS))
 
 
 def test_hidden_addresses_are_zero() -> None:
     hidden = "0000000000000000 t dup\n0000000000000000 T dup\n"
-    found = resolve_ksym(extern("dup", ExternKind.KSYM_TYPELESS), None, target_kernel(kallsyms=hidden))
+    found = resolve(extern("dup", ExternKind.KSYM_TYPELESS), None, target_kernel(kallsyms=hidden))
     assert found == Address(0)
 
 
 def test_unreadable_kallsyms_is_refused() -> None:
     with pytest.raises(RelocationError, match="kernel symbols cannot be read"):
-        resolve_ksym(extern("x", ExternKind.KSYM_TYPELESS, weak=True), None, target_kernel())
+        resolve(extern("x", ExternKind.KSYM_TYPELESS, weak=True), None, target_kernel())
 
 
 def test_garbage_in_kallsyms_is_refused() -> None:
     with pytest.raises(RelocationError, match="has the address 'zz'"):
-        resolve_ksym(extern("x", ExternKind.KSYM_TYPELESS), None, target_kernel(kallsyms="zz T x\n"))
+        resolve(extern("x", ExternKind.KSYM_TYPELESS), None, target_kernel(kallsyms="zz T x\n"))

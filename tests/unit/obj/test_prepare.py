@@ -21,7 +21,7 @@ from tests.builders.spec import (
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.ext import BtfExt, CoreRelo, CoreReloKind, FuncInfo, LineInfo
 from xdploaderd.btf.types import BtfKind, Composite, Func, FuncProto, Int, Linkage, Member, Ref
-from xdploaderd.errors import CoreRelocationError, ObjectError, RelocationError
+from xdploaderd.errors import CoreRelocationError, LimitError, ObjectError, RelocationError
 from xdploaderd.insn import Insn, decode_insn, iter_insns
 from xdploaderd.obj.prepare import prepare, target_needs
 from xdploaderd.obj.spec import (
@@ -262,3 +262,40 @@ def test_maps_are_settled_for_the_target() -> None:
     prepared = prepare(object_spec(maps=[perf], btf=btf_of(INT)), KERNEL)
     assert prepared.maps["perf"].max_entries == 2
     assert Btf.parse(prepared.btf or b"", name="x").name_of(1) == "int"
+
+
+@pytest.mark.parametrize("kind", [ProgType.EXT, ProgType.STRUCT_OPS])
+def test_program_of_another_world_is_refused_by_name(kind: ProgType) -> None:
+    with pytest.raises(ObjectError, match=r"object 'fw': prog 'p': (replaces a function|implements an operation)"):
+        prepare(object_spec(replace(program("p", [EXIT_INSN]), type=kind)), KERNEL)
+
+
+def test_more_records_than_instructions_are_refused() -> None:
+    records = tuple(LineInfo(0, 0, 0, 0) for _ in range(2))
+    obj = replace(object_spec(program("p", [EXIT_INSN]), btf=btf_of(INT)), btf_ext=BtfExt({}, {"xdp": records}, {}))
+    with pytest.raises(RelocationError, match="'p' has 2 line records, more than instructions"):
+        prepare(obj, KERNEL)
+
+
+def test_programs_that_share_too_much_are_refused() -> None:
+    sub = function("sub", [*[NOP] * 9_999, EXIT_INSN])
+    programs = [program(f"p{n}", [call(), EXIT_INSN], [CallRef(0, 0)]) for n in range(400)]
+    with pytest.raises(LimitError, match="programs have over 4000000 instructions when linked"):
+        prepare(object_spec(*programs, subprograms=[sub]), KERNEL, partial=True)
+
+
+def test_too_many_externs_and_core_records_are_refused() -> None:
+    externs = {f"x{n}": extern(f"x{n}", ExternKind.KFUNC) for n in range(1025)}
+    with pytest.raises(LimitError, match="object with 1025 externs, at most 1024"):
+        prepare(replace(object_spec(), externs=externs), KERNEL)
+    relos = (CoreRelo(0, 1, "0", CoreReloKind.TYPE_EXISTS),) * 65_537
+    with pytest.raises(LimitError, match="object with 65537 CO-RE records, at most 65536"):
+        prepare(replace(object_spec(btf=btf_of(INT)), btf_ext=BtfExt({}, {}, {"xdp": relos})), KERNEL)
+
+
+def test_functions_of_equally_named_sections_are_kept_apart() -> None:
+    obj = core_object("0:1", (Member("a", 1, 0, 0), Member("b", 1, 32, 0)))
+    kernel = btf_of(INT, Composite(BtfKind.STRUCT, "sample", 24, (Member("b", 1, 160, 0),)), name="vmlinux")
+    twin = replace(program("twin", [NOP, EXIT_INSN]), function=function("twin", [NOP, EXIT_INSN], section=".text"))
+    prepared = prepare(replace(obj, programs={**obj.programs, "twin": twin}), target_kernel(kernel))
+    assert prepared.programs["twin"].insns == twin.function.insns
