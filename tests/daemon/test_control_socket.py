@@ -272,6 +272,31 @@ def test_silent_peer_is_closed_but_not_while_its_call_runs(path: Path, monkeypat
     _serve(path, test)
 
 
+async def _call_without_reading(path: Path, service: FakeLoader, count: int) -> None:
+    _, writer = await asyncio.open_unix_connection(path, limit=1024)  # it reads no further than that
+    try:
+        for _ in range(count):
+            wanted = len(service.calls) + 1
+            writer.write(encode_frame({"method": "org.xdploaderd.Loader.Status"}))
+            await writer.drain()
+            while len(service.calls) < wanted and not writer.is_closing():  # noqa: ASYNC110 - the fake has no event
+                await asyncio.sleep(0)
+    finally:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+def test_peer_that_never_reads_its_answers_is_cut_off(path: Path) -> None:
+    async def test(service: FakeLoader, call: Call) -> None:
+        with pytest.raises(ConnectionError):
+            await _call_without_reading(path, service, 5000)
+        assert len(service.calls) < 2000
+        assert (await call("Status"))["status"]["pid"] == 42
+
+    _serve(path, test)
+
+
 def test_client_that_goes_away_does_not_cancel_its_call(path: Path) -> None:
     async def test(service: FakeLoader, _call: Call) -> None:
         service.gate = asyncio.Event()

@@ -19,6 +19,7 @@ from asyncvarlink import (
     VarlinkInterfaceRegistry,
     VarlinkInterfaceServerProtocol,
     VarlinkMethodCall,
+    VarlinkMethodReply,
     VarlinkTransport,
     varlinkmethod,
 )
@@ -43,6 +44,7 @@ ROOT_ONLY: Final = frozenset({0})
 MAX_CLIENTS: Final = 256
 MAX_STRANGERS: Final = 8  # connections of peers that may not call; so they never keep root out
 MAX_PENDING_CALLS: Final = 16  # sent ahead on one connection
+MAX_UNSENT_REPLIES: Final = 16  # to a peer that does not read them
 IDLE_SECONDS: Final = 30.0
 _ACCEPT_PAUSE_SECONDS = 0.2
 _UCRED = struct.Struct("=iII")  # struct ucred: pid, uid, gid
@@ -118,6 +120,7 @@ class _Peer(VarlinkInterfaceServerProtocol):
         self._frame_bytes = 0
         self._pending = 0
         self._running = 0
+        self._unsent = 0
         self._idle = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._idle_too_long)
 
     def _watch_idle(self) -> None:
@@ -181,6 +184,19 @@ class _Peer(VarlinkInterfaceServerProtocol):
     def _ended(self, _done: asyncio.Future[None]) -> None:
         self._running -= 1
         self._watch_idle()
+
+    def send_reply(
+        self, reply: VarlinkMethodReply, fds: list[int] | None = None, autoclose: bool = True
+    ) -> asyncio.Future[None]:
+        sent: asyncio.Future[None] = super().send_reply(reply, fds, autoclose)
+        self._unsent += 1
+        sent.add_done_callback(self._reply_sent)
+        if self._unsent > MAX_UNSENT_REPLIES:
+            self._cut_off("answers are not read")
+        return sent
+
+    def _reply_sent(self, _done: asyncio.Future[None]) -> None:
+        self._unsent -= 1
 
     def handle_call_exception(self, exc: BaseException, oneway: bool) -> NoReturn:
         if isinstance(exc, LoaderError):
