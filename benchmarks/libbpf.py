@@ -1,0 +1,30 @@
+"""libbpf through ctypes, for the other side of each pair."""
+
+import ctypes
+import ctypes.util
+
+_PRINT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
+_silent = _PRINT(lambda _level, _format, _args: 0)  # kept for the life of the process: libbpf holds the pointer
+
+
+def library() -> ctypes.CDLL:
+    """Return libbpf.so.1 with its messages silenced and its pointers typed."""
+    lib = ctypes.CDLL(ctypes.util.find_library("bpf") or "libbpf.so.1", use_errno=True)
+    lib.libbpf_set_print.argtypes = [_PRINT]
+    lib.libbpf_set_print(_silent)
+    for name in ("bpf_object__open_file", "btf__parse"):
+        getattr(lib, name).restype = ctypes.c_void_p
+    lib.bpf_object__open_file.argtypes = [ctypes.c_char_p, ctypes.c_void_p]
+    lib.bpf_object__load.argtypes = [ctypes.c_void_p]
+    lib.bpf_object__close.argtypes = [ctypes.c_void_p]
+    lib.btf__parse.argtypes = [ctypes.c_char_p, ctypes.c_void_p]
+    lib.btf__free.argtypes = [ctypes.c_void_p]
+    return lib
+
+
+def open_and_load(lib: ctypes.CDLL, path: str) -> None:
+    """Open, load and close one object; RuntimeError when libbpf refuses."""
+    obj = lib.bpf_object__open_file(path.encode(), None)
+    if not obj or lib.bpf_object__load(obj):
+        raise RuntimeError(f"libbpf refuses {path}: errno {ctypes.get_errno()}")
+    lib.bpf_object__close(obj)
