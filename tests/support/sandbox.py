@@ -57,6 +57,16 @@ def pin_tree() -> frozenset[str]:
     return frozenset(str(Path(top) / name) for top, dirs, files in os.walk(BPFFS) for name in [*dirs, *files])
 
 
+def clear_pins() -> None:
+    """Remove everything below the sandbox's bpffs but the kernel's own *.debug files."""
+    for path in map(Path, sorted(pin_tree(), reverse=True)):
+        if path.is_symlink() or path.is_file():
+            if path.suffix != ".debug":
+                path.unlink()
+        else:
+            path.rmdir()
+
+
 def wait_until_freed(before: dict[str, frozenset[int]]) -> dict[str, frozenset[int]]:
     """Return the objects made since `before` that are still alive after the settling time; empty sets: no leak."""
     deadline = time.monotonic() + SETTLE_SECONDS
