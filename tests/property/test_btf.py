@@ -39,7 +39,9 @@ pytestmark = pytest.mark.property
 MAX_TYPES = 12
 PROTO = 1  # the first type of every generated blob, for FUNC to refer to
 
-names = st.text(st.characters(codec="utf-8", categories=("L", "Nd", "Pc")), max_size=6)
+names = st.one_of(
+    st.text(st.characters(codec="utf-8", categories=("L", "Nd", "Pc")), max_size=6), st.text("_ab", max_size=9)
+)
 words = st.integers(0, 0xFFFFFFFF)
 ids = st.integers(0, MAX_TYPES)
 s32 = st.integers(-(1 << 31), (1 << 31) - 1)
@@ -94,7 +96,7 @@ def test_decoding_gives_back_what_was_encoded(listed: list[BtfType], byteorder: 
 def test_names_found_are_the_names_decoded(listed: list[BtfType]) -> None:
     btf = Btf.parse(encode_types(listed, byteorder="little"), name="x")
     kinds = frozenset(BtfKind)
-    for name in {t.name for t in listed if t.name}:
+    for name in {t.name for t in listed if t.name} | {"a", "b", "a_", "a___b"}:
         assert btf.ids_by_name(name, kinds) == tuple(i for i, t in btf.types() if t.name == name)
         wanted = essential_name(name)
         expected = tuple(i for i, t in btf.types() if t.name and essential_name(t.name) == wanted)

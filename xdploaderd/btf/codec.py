@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterator
 from typing import Self
 
 from xdploaderd.btf.header import BtfHeader
+from xdploaderd.btf.lookup import NameLookup
+from xdploaderd.btf.names import essential_name
 from xdploaderd.btf.records import (
     KIND_MASK,
     KIND_SHIFT,
@@ -14,7 +16,7 @@ from xdploaderd.btf.records import (
     index_records,
     names_and_references,
 )
-from xdploaderd.btf.strings import BtfStrings
+from xdploaderd.btf.strings import BtfStrings, searchable
 from xdploaderd.btf.types import (
     Array,
     BtfKind,
@@ -50,7 +52,7 @@ class Btf:
     __slots__ = (
         "_base",
         "_first",
-        "_names",
+        "_lookup",
         "_offsets",
         "_pointer_size",
         "_strings",
@@ -68,11 +70,14 @@ class Btf:
         self.name = name
         self.byteorder = header.byteorder
         self._base = base
-        self._words = types.cast("I") if header.byteorder == sys.byteorder else _swapped(types)
-        self._strings: BtfStrings = BtfStrings(view, header.str_off, header.str_len, base._strings if base else None)
+        native = header.byteorder == sys.byteorder
+        self._words = types.cast("I") if native else _swapped(types)
+        hay = searchable(view)
+        self._strings: BtfStrings = BtfStrings(hay, header.str_off, header.str_len, base._strings if base else None)
+        types_hay, start = (hay, header.type_off) if native else (self._words.tobytes(), 0)
+        self._lookup = NameLookup(self._words, types_hay, start, self._strings)
         self._first = len(base) if base else 1  # id of the first own type
         self._offsets: array[int] | None = None
-        self._names: bytes | None = None
         self._types: dict[int, BtfType] = {0: _VOID}
         self._pointer_size = 0
 
@@ -150,14 +155,15 @@ class Btf:
 
     def ids_by_name(self, name: str, kinds: Collection[BtfKind]) -> tuple[int, ...]:
         """Return the ids, ascending, of the blob's own types (not its base's) of that name and one of `kinds`."""
-        return self._ids_by_offsets(self._strings.offsets_of(name), kinds) if name else ()
+        found = self.ids_by_essential_name(essential_name(name), kinds)
+        return tuple(type_id for type_id in found if self.name_of(type_id) == name)
 
     def ids_by_essential_name(self, name: str, kinds: Collection[BtfKind]) -> tuple[int, ...]:
         """Return the ids, ascending, of the own types of `kinds` whose name without flavor is `name`."""
         if not name:
             return ()
-        offsets = (*self._strings.offsets_of(name), *self._strings.flavors_of(name))
-        return self._ids_by_offsets(iter(offsets), kinds)
+        ids = (self._first + number for number in self._lookup.records(name, self._index()))
+        return tuple(type_id for type_id in ids if self.kind_of(type_id) in kinds)
 
     def types(self) -> Iterator[tuple[int, BtfType]]:
         """Yield (id, type) of every own type in order, void left out."""
@@ -206,7 +212,9 @@ class Btf:
     def _index(self) -> "array[int]":
         if self._offsets is None:
             with error_context(f"BTF '{self.name}'"):
-                self._offsets = index_records(self._words, self._first)
+                words = array("I")
+                words.frombytes(self._words.cast("B"))  # quicker to walk than the memoryview
+                self._offsets = index_records(words, self._first)
         return self._offsets
 
     def _place_of(self, type_id: int) -> int:
@@ -222,18 +230,6 @@ class Btf:
         if not name.isprintable():
             raise self._error(f"name at string offset {offset} has unprintable characters")
         return name
-
-    def _ids_by_offsets(self, name_offsets: Iterator[int], kinds: Collection[BtfKind]) -> tuple[int, ...]:
-        if self._names is None:
-            self._names = array("I", map(self._words.__getitem__, self._index())).tobytes()
-        found: list[int] = []
-        for offset in name_offsets:
-            needle = offset.to_bytes(4, sys.byteorder)
-            at = -1
-            while (at := self._names.find(needle, at + 1)) >= 0:
-                if at % 4 == 0 and self.kind_of(self._first + at // 4) in kinds:
-                    found.append(self._first + at // 4)
-        return tuple(sorted(found))
 
     def _guess_pointer_size(self) -> int:
         for name in LONG_NAMES:

@@ -21,7 +21,7 @@ from xdploaderd.btf.types import (
     SecVar,
     Var,
 )
-from xdploaderd.errors import BtfError
+from xdploaderd.errors import BtfError, error_context
 
 KINDS = tuple(BtfKind)
 HEAD_WORDS = 3  # name_off, info, size or type
@@ -48,31 +48,34 @@ _NAME_COLUMN = frozenset({BtfKind.STRUCT, BtfKind.UNION, BtfKind.ENUM, BtfKind.F
 _TYPE_COLUMN = {BtfKind.STRUCT: 1, BtfKind.UNION: 1, BtfKind.FUNC_PROTO: 1, BtfKind.DATASEC: 0}
 
 
-class Strides(dict[int, int]):
-    """Record length in words by info word: a kernel has 130,000 records but only some 300 distinct info words."""
-
-    def __missing__(self, info: int) -> int:
-        kind = info >> KIND_SHIFT & KIND_MASK
-        if not 0 < kind < len(KINDS):
-            raise BtfError(f"kind {kind} is unknown, want 1 to {len(KINDS) - 1}")
-        elements = (info & VLEN_MASK) * ELEMENT_WORDS.get(KINDS[kind], 0)
-        stride = self[info] = HEAD_WORDS + _FIXED.get(KINDS[kind], 0) + elements
-        return stride
+def _stride(info: int) -> int:
+    """Return the length in words of a record with this info word; BtfError for an unknown kind."""
+    kind = info >> KIND_SHIFT & KIND_MASK
+    if not 0 < kind < len(KINDS):
+        raise BtfError(f"kind {kind} is unknown, want 1 to {len(KINDS) - 1}")
+    return HEAD_WORDS + _FIXED.get(KINDS[kind], 0) + (info & VLEN_MASK) * ELEMENT_WORDS.get(KINDS[kind], 0)
 
 
-def index_records(words: memoryview, first_id: int) -> "array[int]":
-    """Return the place of every record, in words; BtfError for an unknown kind or a record past the section's end."""
-    strides = Strides()
+def index_records(words: "array[int]", first_id: int) -> "array[int]":
+    """Return the place of every record, in words; BtfError for an unknown kind or a record past the section's end.
+
+    A kernel has 130,000 records but only some 300 distinct info words, so that their lengths are remembered; an array
+    and a plain dict are what the interpreter is quickest with.
+    """
+    strides: dict[int, int] = {}
     offsets = array("I")
     at, end, add = 0, len(words), offsets.append
-    try:
-        while at < end:
-            add(at)
-            at += strides[words[at + 1]]
-    except IndexError:
-        at = end + 1
-    except BtfError as error:
-        raise BtfError(f"type [{first_id + len(offsets) - 1}]: {error.message}") from None
+    while at < end:
+        try:
+            while at < end:
+                add(at)
+                at += strides[words[at + 1]]
+        except IndexError:
+            break
+        except KeyError:
+            with error_context(f"type [{first_id + len(offsets) - 1}]"):
+                strides[words[at + 1]] = _stride(words[at + 1])
+            offsets.pop()
     if at != end:
         raise BtfError(f"type [{first_id + len(offsets) - 1}] does not end inside the type section")
     return offsets

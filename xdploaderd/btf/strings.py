@@ -13,6 +13,8 @@ class Searchable(Protocol):
 
     def __len__(self) -> int: ...
 
+    def __getitem__(self, place: slice, /) -> bytes: ...
+
     def find(self, sub: bytes, start: int, end: int, /) -> int:
         """Return the first place of `sub` in [start, end), or -1."""
 
@@ -23,11 +25,10 @@ class Searchable(Protocol):
 class BtfStrings:
     """Strings of one blob; those of a split blob continue its base's, so offsets of both are taken."""
 
-    __slots__ = ("_base", "_end", "_flavors", "_hay", "_start", "_view", "end", "first")
+    __slots__ = ("_base", "_end", "_flavors", "_hay", "_start", "end", "first")
 
-    def __init__(self, raw: memoryview, start: int, length: int, base: Self | None) -> None:
-        self._view = raw
-        self._hay = _searchable(raw)
+    def __init__(self, hay: Searchable, start: int, length: int, base: Self | None) -> None:
+        self._hay = hay
         self._start = start
         self._end = start + length
         self._base = base
@@ -43,7 +44,7 @@ class BtfStrings:
             raise BtfError(f"string offset {offset} is outside the strings, which have {self.end} bytes")
         start = self._start + offset - self.first
         try:
-            return str(self._view[start : self._hay.find(b"\0", start, self._end)], "utf-8")
+            return self._hay[start : self._hay.find(b"\0", start, self._end)].decode()
         except UnicodeDecodeError:
             raise BtfError(f"string at offset {offset} is not valid UTF-8") from None
 
@@ -57,14 +58,19 @@ class BtfStrings:
             return
         at = self._start
         while (at := self._hay.find(needle, at, self._end)) >= 0:
-            if at == self._start or self._view[at - 1] == 0:
+            if at == self._start or self._hay[at - 1 : at] == b"\0":
                 yield at - self._start + self.first
             at += 1
 
-    def flavors_of(self, name: str) -> Iterator[int]:
-        """Yield the offset of every string `name___FLAVOR` whose essential name is `name`."""
+    def offsets_of_essential(self, name: str) -> Iterator[int]:
+        """Yield the offset of every whole string whose name without flavor is `name`, the base's first."""
+        if essential_name(name) == name:
+            yield from self.offsets_of(name)
+        yield from self._flavors_of(name)
+
+    def _flavors_of(self, name: str) -> Iterator[int]:
         if self._base:
-            yield from self._base.flavors_of(name)
+            yield from self._base._flavors_of(name)
         if self._flavors is None:
             self._flavors = self._find_flavors()
         yield from self._flavors.get(name, ())
@@ -75,12 +81,13 @@ class BtfStrings:
         while (at := self._hay.find(b"___", at, self._end)) >= 0:
             begin = self._hay.rfind(b"\0", self._start, at) + 1 or self._start
             at = self._hay.find(b"\0", at, self._end)
-            text = str(self._view[begin:at], "utf-8", "replace")
+            text = self._hay[begin:at].decode(errors="replace")
             if (essential := essential_name(text)) != text:
                 flavors.setdefault(essential, []).append(begin - self._start + self.first)
         return flavors
 
 
-def _searchable(raw: memoryview) -> Searchable:
+def searchable(raw: memoryview) -> Searchable:
+    """Return what to search for the bytes of `raw`: its owner where that has no others, else a copy."""
     owner: object = raw.obj
     return owner if isinstance(owner, Searchable) and len(owner) == raw.nbytes else bytes(raw)

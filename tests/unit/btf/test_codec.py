@@ -66,10 +66,35 @@ def test_names_are_found_by_kind_and_by_essential_name() -> None:
     assert btf.ids_by_name("sk_buff", {BtfKind.STRUCT}) == (1,)
     assert btf.ids_by_name("sk_buff", {BtfKind.STRUCT, BtfKind.TYPEDEF}) == (1, 2)
     assert btf.ids_by_essential_name("sk_buff", {BtfKind.STRUCT}) == (1, 3)
-    assert btf.ids_by_essential_name("sk_buff___old", {BtfKind.STRUCT}) == (3,)
+    assert btf.ids_by_essential_name("sk_buff___old", {BtfKind.STRUCT}) == ()  # its essential name is another
+    assert btf.ids_by_name("sk_buff___old", {BtfKind.STRUCT}) == (3,)
     assert btf.ids_by_name("buff", {BtfKind.STRUCT}) == ()
     assert btf.ids_by_name("", {BtfKind.STRUCT}) == ()
     assert btf.ids_by_name("\udcff", {BtfKind.STRUCT}) == ()
+
+
+def test_flavor_of_a_flavor_is_not_its_name() -> None:
+    btf = btf_of(struct("a", 4), struct("a___b", 4), struct("a___b___c", 4))
+    assert btf.ids_by_essential_name("a", {BtfKind.STRUCT}) == (1, 2)
+    assert btf.ids_by_essential_name("a___b", {BtfKind.STRUCT}) == (3,)
+
+
+def test_many_names_are_answered_from_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xdploaderd.btf.lookup.MAX_SEARCHES", 3)
+    types = [struct(f"s{number}{flavor}", 4) for number in range(8) for flavor in ("", "___x")]
+    btf = btf_of(*types, struct("\udcff", 4))
+    for number in range(8):
+        assert btf.ids_by_essential_name(f"s{number}", {BtfKind.STRUCT}) == (2 * number + 1, 2 * number + 2)
+        assert btf.ids_by_essential_name(f"missing{number}", {BtfKind.STRUCT}) == ()
+
+
+def test_four_bytes_that_are_no_name_are_not_taken_for_one() -> None:
+    builder = BtfBuilder()
+    offset = builder.add_string("s")
+    for btf_type in (struct("t", offset, member("s", 1)), Array(1, 1, offset), struct("s", 1)):
+        builder.add(btf_type)
+    btf = Btf.parse(builder.encode(), name="x")
+    assert btf.ids_by_name("s", frozenset(BtfKind)) == (3,)
 
 
 def test_split_blob_continues_ids_and_strings_of_its_base() -> None:

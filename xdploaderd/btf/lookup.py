@@ -1,0 +1,62 @@
+"""Records by name: a search of the blob's bytes, since an object asks for a few of a kernel's 130,000 types."""
+
+import sys
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator
+
+from xdploaderd.btf.names import essential_name
+from xdploaderd.btf.strings import BtfStrings, Searchable
+from xdploaderd.errors import BtfError
+
+MAX_SEARCHES = 256  # of some 3 ms in a kernel's blob; a table of all names takes less than the next so many
+WORD = 4
+
+
+class NameLookup:
+    """Remembers what was asked for; whoever asks for very many names gets a table of all."""
+
+    __slots__ = ("_found", "_hay", "_offsets", "_start", "_strings", "_table_made", "_words")
+
+    def __init__(self, words: memoryview, hay: Searchable, start: int, strings: BtfStrings) -> None:
+        self._words = words
+        self._hay = hay  # has the words from byte `start` on
+        self._start = start
+        self._strings = strings
+        self._found: dict[str, tuple[int, ...]] = {}
+        self._table_made = False
+
+    def records(self, name: str, offsets: "array[int]") -> tuple[int, ...]:
+        """Return the numbers, ascending, of the records at `offsets` whose name without flavor is `name`."""
+        if name in self._found or self._table_made:
+            return self._found.get(name, ())
+        if len(self._found) == MAX_SEARCHES:
+            self._found, self._table_made = self._table(offsets), True
+            return self._found.get(name, ())
+        found = self._found[name] = tuple(sorted(self._search(name, offsets)))
+        return found
+
+    def _search(self, name: str, offsets: "array[int]") -> Iterator[int]:
+        end = self._start + self._words.nbytes
+        for string_offset in self._strings.offsets_of_essential(name):
+            needle = string_offset.to_bytes(WORD, sys.byteorder)
+            at = self._start - 1
+            while (at := self._hay.find(needle, at + 1, end)) >= 0:
+                place, rest = divmod(at - self._start, WORD)
+                number = bisect_left(offsets, place)
+                # The same four bytes may be another field of a record.
+                if not rest and number < len(offsets) and offsets[number] == place:
+                    yield number
+
+    def _table(self, offsets: "array[int]") -> dict[str, tuple[int, ...]]:
+        by_offset: dict[int, list[int]] = {}
+        for number, place in enumerate(offsets):
+            by_offset.setdefault(self._words[place], []).append(number)
+        table: dict[str, tuple[int, ...]] = {}
+        for string_offset, numbers in by_offset.items():
+            try:
+                name = essential_name(self._strings[string_offset])
+            except BtfError:
+                continue  # no string that anyone can ask for
+            table[name] = tuple(sorted((*table.get(name, ()), *numbers)))
+        return table
