@@ -14,6 +14,8 @@ from xdploaderd.printable import quoted
 
 DEFAULT_ROOT = PurePosixPath("/sys/fs/bpf")
 DEFAULT_BY_NAME = PurePosixPath(".")
+DEFAULT_OBJECT_NS = PurePosixPath("tc")
+DEFAULT_GLOBAL_NS = PurePosixPath("tc/globals")
 _LIBBPF_PIN_BY_NAME = 1
 
 
@@ -21,14 +23,14 @@ _LIBBPF_PIN_BY_NAME = 1
 class PinningConf:
     """The whole pinning configuration; every directory but `root` is relative to it.
 
-    `object_ns` and `global_ns` None: as iproute2, `tc` and `tc/globals`, or `xdp` and `xdp/globals` for XDP where
-    ROOT/xdp is a real directory. `sources` are the files it was read from, `warnings` what they should not say.
+    The defaults of `object_ns` and `global_ns` mean what iproute2 does, written out or not: `xdp` in place of `tc` for
+    XDP where ROOT/xdp is a real directory. `sources` are the files read, `warnings` what they should not say.
     """
 
     root: PurePosixPath = DEFAULT_ROOT
     by_name: PurePosixPath = DEFAULT_BY_NAME
-    object_ns: PurePosixPath | None = None
-    global_ns: PurePosixPath | None = None
+    object_ns: PurePosixPath = DEFAULT_OBJECT_NS
+    global_ns: PurePosixPath = DEFAULT_GLOBAL_NS
     subdirs: Mapping[int, PurePosixPath] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -56,9 +58,10 @@ class PinningConf:
             case 0:
                 return None
             case 1:
-                return (self.object_ns or PurePosixPath(work_dir)) / object_sha1
+                default = self.object_ns == DEFAULT_OBJECT_NS
+                return (PurePosixPath(work_dir) if default else self.object_ns) / object_sha1
             case 2:
-                return self.global_ns or PurePosixPath(work_dir, "globals")
+                return PurePosixPath(work_dir, "globals") if self.global_ns == DEFAULT_GLOBAL_NS else self.global_ns
             case _:
                 return self.subdirs.get(pinning)
 
@@ -88,8 +91,8 @@ def assemble(
     return PinningConf(
         root=paths.get(Keyword.ROOT, DEFAULT_ROOT),
         by_name=paths.get(Keyword.BY_NAME, DEFAULT_BY_NAME),
-        object_ns=paths.get(Keyword.OBJECT_NS),
-        global_ns=paths.get(Keyword.GLOBAL_NS),
+        object_ns=paths.get(Keyword.OBJECT_NS, DEFAULT_OBJECT_NS),
+        global_ns=paths.get(Keyword.GLOBAL_NS, DEFAULT_GLOBAL_NS),
         subdirs={s.number: s.path for s in first.values() if s.keyword is Keyword.NUMBER},
         sources=sources,
         warnings=warnings,

@@ -1,9 +1,10 @@
 """xdploaderd.yaml: what an entry means, and that every fault is told with its place."""
 
+import json
 import re
 import time
 from contextlib import suppress
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import pytest
 from hypothesis import given
@@ -242,6 +243,11 @@ def test_schema_names_every_key() -> None:
     assert set(entry["properties"]) == set(AttachmentConfig.__dataclass_fields__)
     assert entry["required"] == ["name", "interface", "hook", "object", "program"]
     assert entry["properties"]["priority"]["maximum"] == 65535
+
+
+def test_published_schema_is_that_of_the_model() -> None:
+    published = Path(__file__).parents[3] / "config" / "xdploaderd.schema.json"
+    assert json.loads(published.read_text()) == attachments_schema()
 
 
 YAML_TEXT = st.text(st.sampled_from("attchmens:-{}[],&*!<>|?#'\"%@ \n\t\\0x9") | st.characters(), max_size=80)

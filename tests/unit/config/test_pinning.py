@@ -49,6 +49,12 @@ def test_each_statement_moves_its_maps() -> None:
     assert [_path(conf, n) for n in (16, 8, 4294967295)] == [f"/run/bpf/{d}/cnt" for d in ("hex", "octal", "last")]
 
 
+def test_defaults_written_out_mean_the_same_for_xdp() -> None:
+    conf = _conf("object-ns tc\nglobal-ns tc/globals/\n")
+    assert _path(conf, 1, work_dir="xdp") == f"/sys/fs/bpf/xdp/{SHA1}/cnt"
+    assert _path(conf, 2, work_dir="xdp") == "/sys/fs/bpf/xdp/globals/cnt"
+
+
 def test_a_dot_as_sub_directory_is_the_root() -> None:
     assert _path(_conf("by-name .\n3 .\n"), 3) == "/sys/fs/bpf/cnt"
 
