@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from xdploaderd import install
 from xdploaderd.control.dbus import DbusServer
+from xdploaderd.control.inherited import inherited_listener
 from xdploaderd.control.listener import listening
 from xdploaderd.control.server import ControlServer
 from xdploaderd.daemon.executor import Executor
@@ -35,12 +37,11 @@ from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.target import running_kernel
 from xdploaderd.log import setup_logging, stderr_is_journal
 from xdploaderd.net.rtnl import Rtnl
-from xdploaderd.notify import Notifier, listen_fd, watchdog_period
+from xdploaderd.notify import Notifier, watchdog_period
 
 log = logging.getLogger("xdploaderd.main")
 
 
-CONTROL_FD_NAME = "control"  # FileDescriptorName= of the socket unit
 EVENTS_RETRY = 5.0  # seconds
 
 
@@ -86,14 +87,14 @@ def _run(options: Options) -> int:
 
 @contextmanager
 def _control_socket(path: Path) -> Iterator[socket.socket]:
-    """The socket unit's socket, which stays, or one of our own."""
-    fd = listen_fd(CONTROL_FD_NAME)
-    if fd is None:
+    """The socket unit's socket, which stays in the file system, or one of our own."""
+    inherited = inherited_listener(path, os.environ)
+    if inherited is None:
         with listening(path) as listener:
             yield listener
     else:
-        with socket.socket(fileno=fd) as listener:
-            yield listener
+        with inherited:
+            yield inherited
 
 
 async def _serve(options: Options, worker: ThreadPoolExecutor, control: socket.socket) -> None:

@@ -1,13 +1,13 @@
-"""What systemd is told (sd_notify(3)) and hands over (sd_listen_fds(3)); nothing of it outside of a unit."""
+"""What the service manager is told (sd_notify(3), sd_watchdog_enabled(3)); nothing outside of a unit."""
 
 import os
 import time
 from collections.abc import Mapping
 
 try:
-    from systemd.daemon import listen_fds_with_names, notify
+    from systemd.daemon import notify
 except ImportError:  # the extra `systemd` is not installed: there is nobody to tell
-    listen_fds_with_names = notify = None
+    notify = None
 
 MICROSECONDS = 1_000_000
 
@@ -49,11 +49,3 @@ def watchdog_period(environ: Mapping[str, str] = os.environ) -> float | None:
     if not usec.isdecimal() or int(usec) == 0 or environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
     return int(usec) / MICROSECONDS / 2
-
-
-def listen_fd(name: str) -> int | None:
-    """Return the descriptor of the socket unit's socket of that name; the caller owns it. Variables are taken away."""
-    if listen_fds_with_names is None:
-        return None
-    named: Mapping[int, str] = listen_fds_with_names(unset_environment=True)
-    return next((fd for fd, fd_name in named.items() if fd_name == name), None)

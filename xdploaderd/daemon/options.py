@@ -32,7 +32,13 @@ def parse_options(argv: Sequence[str]) -> Options:
     """Return the options; ends the process with status 64 and a message where they make no sense."""
     parser = _Parser(prog="xdploaderd", description="Attach XDP and tc programs and keep them attached.")
     parser.add_argument("--version", action="version", version=f"xdploaderd {__version__}")
-    parser.add_argument("--config", type=Path, default=CONFIG_FILE, metavar="PATH", help="default: %(default)s")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=CONFIG_FILE,
+        metavar="PATH",
+        help="file, or directory with xdploaderd.yaml and conf.d (default: %(default)s with its drop-ins)",
+    )
     parser.add_argument("--pinning", type=Path, default=PINNING_CONF, metavar="FILE", help="default: %(default)s")
     parser.add_argument(
         "--socket", type=Path, metavar="PATH", help=f"control socket (default: {SOCKET_NAME} in the state directory)"
@@ -40,7 +46,10 @@ def parse_options(argv: Sequence[str]) -> Options:
     parser.add_argument("--state-dir", type=Path, default=STATE_DIR, metavar="DIR", help="default: %(default)s")
     parser.add_argument("--check", action="store_true", help="read configuration and objects, tell faults, end")
     parser.add_argument(
-        "--bus", default="system", metavar="ADDRESS", help="D-Bus to serve on: system, none or an address (%(default)s)"
+        "--bus",
+        default="system",
+        metavar="ADDRESS",
+        help="D-Bus to serve on: system, none or an address (%(default)s)",
     )
     parser.add_argument("--log-level", choices=tuple(LEVELS), default="info", help="default: %(default)s")
     given = parser.parse_args(argv)

@@ -7,7 +7,6 @@ as absent: all that is kept so can be found out again or costs one replace.
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -44,10 +43,7 @@ def write_state(path: Path, values: Mapping[str, Any], *, boot_id: str) -> None:
     """Replace the file by one that holds `values`; raise OSError and leave the old one where that fails."""
     body = json.dumps({"version": VERSION, "boot_id": boot_id, "values": values}, sort_keys=True).encode()
     new = path.with_name(path.name + ".new")
-    with new.open("wb") as file:
-        file.write(_checksum(body) + b"\n" + body)
-        file.flush()
-        os.fsync(file.fileno())
+    new.write_bytes(_checksum(body) + b"\n" + body)  # no fsync: what a power cut loses is of another boot
     new.replace(path)
 
 
