@@ -4,6 +4,7 @@ from xdploaderd.btf.types import BtfKind
 from xdploaderd.errors import ObjectError, RelocationError
 from xdploaderd.obj.ksyms import KernelType
 from xdploaderd.obj.spec import ProgramSpec, TargetKernel
+from xdploaderd.printable import quoted
 from xdploaderd.uapi.bpf import AttachType, ProgType
 
 WITH_TARGET = frozenset({ProgType.TRACING, ProgType.LSM})
@@ -26,7 +27,7 @@ def find_attach_target(program: ProgramSpec, target: TargetKernel) -> KernelType
     if program.type not in WITH_TARGET:
         return None
     if not program.attach_target:
-        raise ObjectError(f"section '{program.function.section}' names no kernel function to attach to")
+        raise ObjectError(f"section {quoted(program.function.section)} names no kernel function to attach to")
     module, _, wanted = program.attach_target.rpartition(":")
     attach_type = program.attach_type
     prefix, kind = _PREFIXES.get(attach_type, ("", BtfKind.FUNC)) if attach_type else ("", BtfKind.FUNC)
@@ -36,5 +37,7 @@ def find_attach_target(program: ProgramSpec, target: TargetKernel) -> KernelType
             continue
         for type_id in btf.ids_by_name(name, {kind})[:1]:
             return KernelType(type_id, btf.name if number else "")
-    where = f"module '{module}'" if module else "kernel"
-    raise RelocationError(f"{where} has no {kind.name.lower()} '{name}' in its BTF, which the program attaches to")
+    where = f"module {quoted(module)}" if module else "kernel"
+    raise RelocationError(
+        f"{where} has no {kind.name.lower()} {quoted(name)} in its BTF, which the program attaches to"
+    )

@@ -15,6 +15,7 @@ from xdploaderd.btf.ext import BtfExt, FuncInfo, LineInfo
 from xdploaderd.errors import BtfError, RelocationError
 from xdploaderd.insn import INSN_SIZE
 from xdploaderd.obj.spec import FunctionSpec, Placement
+from xdploaderd.printable import printable, quoted
 
 FUNC_INFO = struct.Struct("=II")  # struct bpf_func_info: insn_off, type_id
 LINE_INFO = struct.Struct("=IIII")  # struct bpf_line_info: insn_off, file_name_off, line_off, line_col
@@ -53,7 +54,7 @@ def linked_line_info(ext: BtfExt, placements: Iterable[Placement]) -> bytes:
 
 def describe_insn(btf: Btf | None, ext: BtfExt | None, function: FunctionSpec, insn_idx: int) -> str:
     """Return where an instruction is, for messages: its slot in the function and, where known, file and line."""
-    plain = f"insn #{insn_idx} of '{function.name}'"
+    plain = f"insn #{insn_idx} of {quoted(function.name)}"
     if btf is None or ext is None:
         return plain
     records = ext.line_infos.get(function.section, ())
@@ -64,7 +65,7 @@ def describe_insn(btf: Btf | None, ext: BtfExt | None, function: FunctionSpec, i
         file_name = btf.string(records[at].file_name_off)
     except BtfError:
         return plain
-    return f"{plain} ({file_name.rpartition('/')[2]}:{records[at].line_col >> LINE_SHIFT})"
+    return f"{plain} ({printable(file_name.rpartition('/')[2])}:{records[at].line_col >> LINE_SHIFT})"
 
 
 def _linked(
@@ -76,10 +77,10 @@ def _linked(
         if not found and number == 0:
             return ()
         if not found:
-            raise RelocationError(f"'{placement.function.name}' has no {what} info, its caller has")
+            raise RelocationError(f"{quoted(placement.function.name)} has no {what} info, its caller has")
         if len(found) > len(placement.function.insns) // INSN_SIZE:
             raise RelocationError(
-                f"'{placement.function.name}' has {len(found)} {what} records, more than instructions"
+                f"{quoted(placement.function.name)} has {len(found)} {what} records, more than instructions"
             )
         shift = placement.position - placement.function.insn_off
         rows += ((record.insn_off // INSN_SIZE + shift, record) for record in found)

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 
 from xdploaderd.errors import RelocationError
+from xdploaderd.printable import quoted
 
 _LLVM_SUFFIX = ".llvm."  # of static data that link-time optimisation made global (type 'd')
 _FIELDS = 3  # address, type, name; a module's name may follow
@@ -24,4 +25,4 @@ def _parse_address(text: str) -> int:
     try:
         return int(text, 16)
     except ValueError:
-        raise RelocationError(f"kernel symbol list has the address '{text}', want hexadecimal digits") from None
+        raise RelocationError(f"kernel symbol list has the address {quoted(text)}, want hexadecimal digits") from None

@@ -10,6 +10,7 @@ from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.types import Array, Enum, Int, IntEncoding
 from xdploaderd.errors import LoaderError, RelocationError, error_context
 from xdploaderd.obj.spec import ExternKind, ExternSpec, TargetKernel
+from xdploaderd.printable import printable, quoted
 from xdploaderd.uapi.bpf import Feature
 
 CONFIG_PREFIX = "CONFIG_"
@@ -155,9 +156,9 @@ def _encode_letter(value: ValueType, letter: str) -> bytes:
 
 def _encode_string(value: ValueType, text: str) -> bytes:
     if value.kind is not ValueKind.STRING:
-        raise RelocationError(f"value {text} does not fit type {value.kind}, want an array of char")
+        raise RelocationError(f"value {printable(text)} does not fit type {value.kind}, want an array of char")
     if len(text) < len('""') or not text.endswith('"'):
-        raise RelocationError(f"value {text} has no closing quote")
+        raise RelocationError(f"value {printable(text)} has no closing quote")
     return text[1:-1].encode("utf-8", "surrogateescape") + b"\0"
 
 
@@ -165,11 +166,11 @@ def _parse_integer(text: str) -> int:
     """Read as strtoull with base 0: a minus sign wraps to 64 bits."""
     found = _C_INTEGER.fullmatch(text)
     if found is None:
-        raise RelocationError(f"value '{text}' is not y, n, m, a quoted text or an integer")
+        raise RelocationError(f"value {quoted(text)} is not y, n, m, a quoted text or an integer")
     sign, hexadecimal, octal, decimal = found.groups()
     digits, base = next((d, b) for d, b in ((hexadecimal, 16), (octal, 8), (decimal, 10)) if d)
     if len(digits) > U64_BITS or (number := int(digits, base)) >> U64_BITS:
-        raise RelocationError(f"value '{text}' is over 64 bits")
+        raise RelocationError(f"value {quoted(text)} is over 64 bits")
     return -number % (1 << U64_BITS) if sign == "-" else number
 
 
@@ -193,6 +194,6 @@ def _parse_settings(text: str) -> Mapping[str, str]:
         if line.startswith(CONFIG_PREFIX):
             name, _, value = line.partition("=")
             if not value:
-                raise RelocationError(f"kernel configuration line {number}: '{name}' has no value")
+                raise RelocationError(f"kernel configuration line {number}: {quoted(name)} has no value")
             settings.setdefault(name, value)
     return settings

@@ -8,6 +8,7 @@ from functools import partial
 from xdploaderd.errors import RelocationError, error_context
 from xdploaderd.insn import CALL, INSN_SIZE, LD_IMM64, Insn, Insns, decode_insn, put_insn
 from xdploaderd.obj.spec import CallRef, DataRef, ExternRef, FuncRef, FunctionSpec, MapRef, Placement, Reloc
+from xdploaderd.printable import quoted
 from xdploaderd.uapi.bpf import PSEUDO_CALL, PseudoSrc
 
 TEXT_SECTION = ".text"
@@ -135,7 +136,7 @@ def _same_section_target(function: FunctionSpec, slot: int, insn: Insn) -> int |
     if 0 <= target < len(function.insns) // INSN_SIZE:
         return None
     if function.section != TEXT_SECTION:
-        raise RelocationError(f"calls another function of section '{function.section}', want one of '.text'")
+        raise RelocationError(f"calls another function of section {quoted(function.section)}, want one of '.text'")
     return function.insn_off + target
 
 

@@ -34,6 +34,7 @@ from xdploaderd.obj.spec import (
     TargetKernel,
 )
 from xdploaderd.obj.target_maps import settle_map
+from xdploaderd.printable import quoted
 from xdploaderd.uapi.bpf import Feature
 
 KERNEL_TYPE_NEEDS = frozenset({Need.VMLINUX_BTF, Need.MODULE_BTF})
@@ -65,7 +66,7 @@ def prepare(obj: ObjectSpec, target: TargetKernel, *, partial: bool = False) -> 
     The first program that cannot be prepared raises; with `partial` it is named in `failed` and the rest is prepared.
     RelocationError, CoreRelocationError, BtfError or ObjectError name object, program, instruction and source line.
     """
-    with error_context(f"object '{obj.name}'"):
+    with error_context(f"object {quoted(obj.name)}"):
         _check_byteorder(obj)
         context = _make_context(obj, target)
         btf = kernel_btf(obj, target.features)
@@ -125,7 +126,7 @@ def _prepare_programs(
         if not program.autoload:
             continue
         try:
-            with error_context(f"prog '{name}'"):
+            with error_context(f"prog {quoted(name)}"):
                 programs[name] = _prepare_program(context, program)
         except LoaderError as error:
             if not partial:
@@ -187,7 +188,9 @@ def _prepare_map(spec: MapSpec, context: _Context, *, with_btf: bool) -> MapSpec
 def _info_warnings(context: _Context, programs: Mapping[str, PreparedProgram]) -> tuple[str, ...]:
     if context.records is None or Feature.BTF_FUNC not in context.target.features:
         return ()
-    return tuple(f"prog '{name}' has no function info" for name, program in programs.items() if not program.func_info)
+    return tuple(
+        f"prog {quoted(name)} has no function info" for name, program in programs.items() if not program.func_info
+    )
 
 
 def _check_byteorder(obj: ObjectSpec) -> None:

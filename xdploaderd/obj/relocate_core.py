@@ -14,6 +14,7 @@ from xdploaderd.errors import CoreRelocationError, LimitError, LoaderError, erro
 from xdploaderd.insn import INSN_SIZE, Insns
 from xdploaderd.obj.limits import DEFAULT_LIMITS
 from xdploaderd.obj.spec import FunctionSpec, ObjectSpec, TargetKernel
+from xdploaderd.printable import quoted
 from xdploaderd.relo_core.decision import CoreDecision
 from xdploaderd.relo_core.patch import patch_insn
 from xdploaderd.relo_core.resolve import CoreResolver
@@ -57,7 +58,7 @@ def relocate_core(
     for section, records in obj.btf_ext.core_relos.items():
         functions = run.functions_of(section)
         for number, relo in enumerate(records):
-            with error_context(f"section '{section}'"):
+            with error_context(f"section {quoted(section)}"):
                 function = _function_at(functions, relo, number)
             # Code of an overridden weak function belongs to none; libbpf skips its records, too.
             if function is not None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from xdploaderd.errors import LimitError, error_context
 from xdploaderd.obj.spec import MapSpec, TargetKernel
+from xdploaderd.printable import quoted
 from xdploaderd.uapi.bpf import Feature, MapFlags, MapType
 
 MAX_ENTRIES = (1 << 32) - 1
@@ -34,7 +35,7 @@ def settle_map(spec: MapSpec, target: TargetKernel, *, with_btf: bool) -> MapSpe
 
     LimitError for a ring buffer too large to round up.
     """
-    with error_context(f"map '{spec.name}'"):
+    with error_context(f"map {quoted(spec.name)}"):
         has_btf = with_btf and spec.type not in WITHOUT_BTF
         return replace(
             spec,

@@ -299,3 +299,11 @@ def test_functions_of_equally_named_sections_are_kept_apart() -> None:
     twin = replace(program("twin", [NOP, EXIT_INSN]), function=function("twin", [NOP, EXIT_INSN], section=".text"))
     prepared = prepare(replace(obj, programs={**obj.programs, "twin": twin}), target_kernel(kernel))
     assert prepared.programs["twin"].insns == twin.function.insns
+
+
+def test_names_of_the_object_cannot_write_to_the_terminal() -> None:
+    evil = "p\x1b[2J"
+    obj = object_spec(program(evil, [NOP, EXIT_INSN], [MapRef(0, "m")]))
+    with pytest.raises(RelocationError) as refused:
+        prepare(replace(obj, name="fw\n"), KERNEL)
+    assert str(refused.value).startswith(r"object 'fw\x0a': prog 'p\x1b[2J': insn #0 of 'p\x1b[2J': code is")
