@@ -9,7 +9,15 @@ import pytest
 from tests.builders.prepared import map_spec
 from xdploaderd.errors import PinError
 from xdploaderd.kernel.bpf import Bpf
-from xdploaderd.kernel.bpffs import is_bpffs, is_bpffs_root, make_pin_dir, pins_under, remove_dirs, unpin
+from xdploaderd.kernel.bpffs import (
+    check_pin_path,
+    is_bpffs,
+    is_bpffs_root,
+    make_pin_dir,
+    pins_under,
+    remove_dirs,
+    unpin,
+)
 
 pytestmark = pytest.mark.kernel
 ROOT = PurePosixPath("/sys/fs/bpf")
@@ -118,3 +126,17 @@ def test_pins_are_listed_and_removed_and_nothing_else_is(top: Path, tmp_path: Pa
     (tmp_path / "file").touch()
     with pytest.raises(PinError, match="is no pin"):
         unpin(PurePosixPath(tmp_path / "file"))
+
+
+def test_path_that_a_foreigner_controls_is_refused_before_anything_is_opened(top: Path) -> None:
+    check_pin_path(TOP / "missing/x")
+    assert not list(top.iterdir())
+    (top / "link").symlink_to(ROOT)
+    check_pin_path(TOP / "link")
+    os.lchown(top / "link", NOBODY, NOBODY)
+    with pytest.raises(PinError, match="link' belongs to user 65534"):
+        check_pin_path(TOP / "link")
+    (top / "theirs").mkdir()
+    os.chown(top / "theirs", NOBODY, NOBODY)
+    with pytest.raises(PinError, match="theirs' belongs to user 65534"):
+        check_pin_path(TOP / "theirs/x")

@@ -1,6 +1,7 @@
 """Objects made by hand, loaded into the running kernel."""
 
 import errno
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -226,3 +227,15 @@ def test_unpinned_program_arrays_are_named() -> None:
     with load(prepared([], arrays), Bpf(), Pins()) as loaded:
         assert list(loaded.unpinned_program_arrays()) == ["a"]
         loaded.own.undo.close()
+
+
+def test_map_pinned_in_a_directory_of_a_foreigner_is_not_reused() -> None:
+    bpf = Bpf()
+    load(prepared([], [map_spec(pinning=1)]), bpf, Pins()).close()
+    os.chown(MAPS, 65534, 65534)
+    try:
+        with pytest.raises(PinError, match="belongs to user 65534"):
+            load(prepared([], [map_spec(pinning=1)]), bpf, Pins())
+    finally:
+        unpin(MAPS / "stats")
+        Path(MAPS).rmdir()

@@ -27,6 +27,13 @@ def test_only_what_is_needed_is_read() -> None:
     assert target.nr_cpus >= len(os.sched_getaffinity(0))
 
 
+def test_tracing_features_are_probed_only_when_needed() -> None:
+    bpf = Bpf()
+    assert Feature.SYSCALL_WRAPPER not in running_kernel(bpf, frozenset()).features
+    assert Feature.SYSCALL_WRAPPER not in bpf.answers
+    assert Feature.SYSCALL_WRAPPER in running_kernel(bpf, frozenset({Need.TRACING_FEATURES})).features
+
+
 def test_vmlinux_btf_is_read_once_and_has_the_kernels_types() -> None:
     first = running_kernel(Bpf(), frozenset({Need.VMLINUX_BTF})).btfs[0]
     second = running_kernel(Bpf(), frozenset({Need.MODULE_BTF})).btfs[0]

@@ -187,7 +187,11 @@ class Bpf:
 
     def kind_of(self, fd: Fd) -> ObjectKind:
         """Tell what a descriptor stands for, by the name of its anonymous inode (no bpf(2) command says it)."""
-        name = os.readlink(f"/proc/self/fd/{fd.fileno()}")
+        try:
+            name = os.readlink(f"/proc/self/fd/{fd.fileno()}")
+        except OSError as error:
+            message = "cannot tell what a descriptor stands for: /proc is not readable"
+            raise KernelError(message, operation="readlink", errno=error.errno or 0) from None
         marks = {
             "bpf-map": ObjectKind.MAP,
             "bpf-prog": ObjectKind.PROG,

@@ -53,6 +53,20 @@ def make_pin_dir(path: PurePosixPath) -> tuple[PurePosixPath, ...]:
     return tuple(made)
 
 
+def check_pin_path(path: PurePosixPath) -> None:
+    """Raise PinError when a third party decides what is found at `path`; what does not exist is nobody's."""
+    for directory in reversed(path.parents):
+        if not os.path.lexists(directory):
+            return
+        _ensure_dir(directory)
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return
+    if stat.S_ISLNK(status.st_mode):
+        _check_owner(path, status)
+
+
 def _ensure_dir(path: PurePosixPath) -> bool:
     """Check one component, making it when its parent lies on a BPF file system; tell whether it was made."""
     try:

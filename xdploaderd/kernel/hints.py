@@ -41,6 +41,6 @@ def permission_hint() -> str:
     if "[confidentiality]" in _read(_LOCKDOWN):
         reasons.append("kernel lockdown is at level confidentiality")
     limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
-    if limit != resource.RLIM_INFINITY:
+    if limit != resource.RLIM_INFINITY and not reasons:
         reasons.append(f"kernels before 5.11 count maps against RLIMIT_MEMLOCK, which is {limit // 1024} KiB")
     return "; ".join(reasons)

@@ -34,13 +34,9 @@ _NO_INTERFACE = Ifindex(0x7FFFFFFF)
 _XDP_FLAGS_HW_MODE = 0x8  # include/uapi/linux/if_link.h
 _SYSCALL_WRAPPERS = {"x86_64": "__x64_sys_bpf", "aarch64": "__arm64_sys_bpf"}
 
-# What preparing and loading an XDP or tc object depends on.
-PREPARE_FEATURES = (
-    *BTF_FEATURES,
-    Feature.GLOBAL_DATA,
-    Feature.ARRAY_MMAP,
-    Feature.PROBE_READ_KERN,
-)
+# What preparing any object depends on, and what externs named LINUX_HAS_* ask for.
+PREPARE_FEATURES = (*BTF_FEATURES, Feature.ARRAY_MMAP)
+TRACING_FEATURES = (Feature.BPF_COOKIE, Feature.SYSCALL_WRAPPER)
 
 
 def probe(bpf: Bpf, feature: Feature) -> Answer:

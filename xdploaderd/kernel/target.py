@@ -15,7 +15,7 @@ from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.btf_file import read_btf_file
 from xdploaderd.kernel.facts import possible_cpus, read_kallsyms, read_kconfig, running_version_code
 from xdploaderd.kernel.modules import module_btfs
-from xdploaderd.kernel.probes import probe_features
+from xdploaderd.kernel.probes import PREPARE_FEATURES, TRACING_FEATURES, probe_features
 from xdploaderd.kernel.syscall import map_file
 from xdploaderd.obj.spec import Need, TargetKernel
 from xdploaderd.uapi.bpf import Feature
@@ -46,7 +46,7 @@ def running_kernel(bpf: Bpf, needs: frozenset[Need]) -> TargetKernel:
         release=release,
         version_code=running_version_code(),
         btfs=_btfs(bpf, needs),
-        features=probe_features(bpf),
+        features=probe_features(bpf, _features(needs)),
         kconfig=read_kconfig(release) if Need.KCONFIG in needs else None,
         kallsyms=read_kallsyms() if Need.KALLSYMS in needs else None,
         nr_cpus=len(possible_cpus()),
@@ -96,6 +96,10 @@ def _vmlinux_bytes() -> bytes | memoryview:
         return VMLINUX.read_bytes()
     except OSError as error:
         raise FileError(f"cannot read '{VMLINUX}': {os.strerror(error.errno or 0).lower()}") from None
+
+
+def _features(needs: frozenset[Need]) -> tuple[Feature, ...]:
+    return (*PREPARE_FEATURES, *TRACING_FEATURES) if Need.TRACING_FEATURES in needs else PREPARE_FEATURES
 
 
 def _btfs(bpf: Bpf, needs: frozenset[Need]) -> tuple[Btf, ...]:

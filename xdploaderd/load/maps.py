@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from xdploaderd.errors import KernelError, LoaderError, PinError, error_context
 from xdploaderd.info import MapInfo
 from xdploaderd.kernel.bpf import Bpf, ObjectKind
+from xdploaderd.kernel.bpffs import check_pin_path
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.load.pins import PinPaths, open_pin, pin, pin_path
 from xdploaderd.load.reuse import check_reusable
@@ -91,6 +92,7 @@ def _create_or_reuse(bpf: Bpf, spec: MapSpec, path: PurePosixPath | None, btf: F
 
 
 def _reuse(bpf: Bpf, spec: MapSpec, path: PurePosixPath, fds: ExitStack) -> LoadedMap | None:
+    check_pin_path(path)
     fd = open_pin(bpf, path, ObjectKind.MAP)
     if fd is None:
         return None

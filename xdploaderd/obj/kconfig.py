@@ -15,6 +15,7 @@ from xdploaderd.uapi.bpf import Feature
 
 CONFIG_PREFIX = "CONFIG_"
 VIRTUAL_PREFIX = "LINUX_"
+FEATURE_PREFIX = "LINUX_HAS_"
 TRISTATE_ENUM = "libbpf_tristate"
 TRISTATE = {"n": 0, "y": 1, "m": 2}  # enum libbpf_tristate of bpf_helpers.h
 INT_SIZES = (1, 2, 4, 8)

@@ -16,7 +16,7 @@ from xdploaderd.obj.callbacks import exception_callbacks
 from xdploaderd.obj.extern_values import ExternValues, resolve_externs
 from xdploaderd.obj.fixup import kernel_btf
 from xdploaderd.obj.info_records import describe_insn, linked_func_info, linked_line_info, sorted_records
-from xdploaderd.obj.kconfig import CONFIG_PREFIX
+from xdploaderd.obj.kconfig import CONFIG_PREFIX, FEATURE_PREFIX
 from xdploaderd.obj.limits import DEFAULT_LIMITS
 from xdploaderd.obj.link import LinkedProgram, link_program
 from xdploaderd.obj.references import write_references
@@ -52,6 +52,8 @@ def target_needs(obj: ObjectSpec) -> frozenset[Need]:
         needs |= _EXTERN_NEEDS.get(extern.kind, frozenset())
         if extern.kind is ExternKind.KCONFIG and extern.name.startswith(CONFIG_PREFIX):
             needs.add(Need.KCONFIG)
+        if extern.kind is ExternKind.KCONFIG and extern.name.startswith(FEATURE_PREFIX):
+            needs.add(Need.TRACING_FEATURES)
     relos = obj.btf_ext.core_relos.values() if obj.btf_ext else ()
     if any(relo.kind != CoreReloKind.TYPE_ID_LOCAL for section in relos for relo in section):
         needs |= KERNEL_TYPE_NEEDS

@@ -219,6 +219,7 @@ class Need(StrEnum):
     MODULE_BTF = "module BTF"
     KCONFIG = "kconfig"
     KALLSYMS = "kallsyms"
+    TRACING_FEATURES = "tracing features"  # of LINUX_HAS_* externs; finding out reads all of kallsyms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

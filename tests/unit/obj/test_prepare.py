@@ -240,6 +240,7 @@ def test_raw_tracepoint_by_btf_finds_its_typedef() -> None:
     ("kind", "name", "needs"),
     [
         (ExternKind.KCONFIG, "CONFIG_HZ", {Need.KCONFIG}),
+        (ExternKind.KCONFIG, "LINUX_HAS_BPF_COOKIE", {Need.TRACING_FEATURES}),
         (ExternKind.KCONFIG, "LINUX_KERNEL_VERSION", set()),
         (ExternKind.KSYM_TYPELESS, "jiffies", {Need.KALLSYMS}),
         (ExternKind.KFUNC, "bpf_kfunc", {Need.VMLINUX_BTF, Need.MODULE_BTF}),
