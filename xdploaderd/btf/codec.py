@@ -36,6 +36,7 @@ from xdploaderd.errors import BtfError, error_context
 MAX_RESOLVE_STEPS = 32  # the kernel's MAX_RESOLVE_DEPTH, and libbpf's limit
 MAX_CHAIN = 256  # typedefs and modifiers in a row; every longer chain is taken for a cycle
 MAX_CACHED_TYPES = 4096
+MAX_NAME = 4096  # characters; the kernel takes 511
 MODIFIERS = frozenset({BtfKind.VOLATILE, BtfKind.CONST, BtfKind.RESTRICT, BtfKind.TYPE_TAG})
 MODS_AND_TYPEDEFS = MODIFIERS | {BtfKind.TYPEDEF}
 LONG_NAMES = ("long unsigned int", "unsigned long", "unsigned long int", "long", "long int")
@@ -227,6 +228,8 @@ class Btf:
         if not offset:
             return ""
         name = self._strings[offset]
+        if len(name) > MAX_NAME:
+            raise self._error(f"name at string offset {offset} has {len(name)} characters, want at most {MAX_NAME}")
         if not name.isprintable():
             raise self._error(f"name at string offset {offset} has unprintable characters")
         return name

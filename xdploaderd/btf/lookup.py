@@ -1,5 +1,6 @@
 """Records by name: a search of the blob's bytes, since an object asks for a few of a kernel's 130,000 types."""
 
+import itertools
 import sys
 from array import array
 from bisect import bisect_left
@@ -10,6 +11,7 @@ from xdploaderd.btf.strings import BtfStrings, Searchable
 from xdploaderd.errors import BtfError
 
 MAX_SEARCHES = 256  # of some 3 ms in a kernel's blob; a table of all names takes less than the next so many
+MAX_SAME_STRINGS = 1024  # compilers store a string once, and flavors of a name are few
 WORD = 4
 
 
@@ -38,7 +40,10 @@ class NameLookup:
 
     def _search(self, name: str, offsets: "array[int]") -> Iterator[int]:
         end = self._start + self._words.nbytes
-        for string_offset in self._strings.offsets_of_essential(name):
+        same = tuple(itertools.islice(self._strings.offsets_of_essential(name), MAX_SAME_STRINGS + 1))
+        if len(same) > MAX_SAME_STRINGS:
+            raise BtfError(f"string at offset {same[0]} is stored over {MAX_SAME_STRINGS} times")
+        for string_offset in same:
             needle = string_offset.to_bytes(WORD, sys.byteorder)
             at = self._start - 1
             while (at := self._hay.find(needle, at + 1, end)) >= 0:

@@ -6,6 +6,8 @@ from typing import Protocol, Self, runtime_checkable
 from xdploaderd.btf.names import essential_name
 from xdploaderd.errors import BtfError
 
+MAX_STRING = 65_536  # bytes; the longest are lines of source text
+
 
 @runtime_checkable
 class Searchable(Protocol):
@@ -43,8 +45,11 @@ class BtfStrings:
         if not self.first <= offset < self.end:
             raise BtfError(f"string offset {offset} is outside the strings, which have {self.end} bytes")
         start = self._start + offset - self.first
+        end = self._hay.find(b"\0", start, min(self._end, start + MAX_STRING + 1))
+        if end < 0:
+            raise BtfError(f"string at offset {offset} does not end within {MAX_STRING} bytes")
         try:
-            return self._hay[start : self._hay.find(b"\0", start, self._end)].decode()
+            return self._hay[start:end].decode()
         except UnicodeDecodeError:
             raise BtfError(f"string at offset {offset} is not valid UTF-8") from None
 

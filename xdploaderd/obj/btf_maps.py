@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.types import Array, BtfKind, BtfType, Composite, Enum, FuncProto, Linkage, Member, Ref, SecVar, Var
 from xdploaderd.errors import BtfError, ObjectError, error_context
-from xdploaderd.obj.elf import ElfImage, Section
-from xdploaderd.obj.layout import complete_datasec, find_datasec
+from xdploaderd.obj.elf import Section
+from xdploaderd.obj.layout import DescribedSection
 from xdploaderd.obj.places import PlacedMap, kernel_name
-from xdploaderd.obj.spec import LIBBPF_PIN_BY_NAME, PIN_NONE, DatasecLayout, MapSpec
+from xdploaderd.obj.spec import LIBBPF_PIN_BY_NAME, PIN_NONE, MapSpec
 from xdploaderd.uapi.bpf import MapType
 
 MAPS_SECTION = ".maps"
@@ -39,14 +39,12 @@ class _Definition:
 
 
 def read_btf_maps(
-    image: ElfImage, section: Section, btf: Btf, layout: DatasecLayout | None, *, strict: bool = True
+    section: Section, btf: Btf, described: DescribedSection | None, *, strict: bool = True
 ) -> tuple[PlacedMap, ...]:
     """Return the maps of section .maps in address order; without `strict`, unknown members are passed over."""
-    datasec = find_datasec(btf, section.name)
-    if datasec is None or layout is None:
+    if described is None:
         raise BtfError(f"section '{section.name}' is not described by BTF (was the object built with -g?)")
-    variables = complete_datasec(btf, datasec, layout).vars
-    return tuple(_placed_maps(section, btf, variables, strict=strict))
+    return tuple(_placed_maps(section, btf, described.datasec.vars, strict=strict))
 
 
 def values_offset(btf: Btf, map_type_id: int) -> int | None:
@@ -57,10 +55,9 @@ def values_offset(btf: Btf, map_type_id: int) -> int | None:
     return definition.members[-1].bit_offset // 8
 
 
-def map_variable_types(btf: Btf, section: str) -> Mapping[str, int]:
+def map_variable_types(btf: Btf, described: DescribedSection) -> Mapping[str, int]:
     """Return the type ids of the variables of a section, by variable name."""
-    datasec = find_datasec(btf, section)
-    found = [btf.type_by_id(entry.type_id) for entry in datasec.vars] if datasec else []
+    found = [btf.type_by_id(entry.type_id) for entry in described.datasec.vars]
     return {var.name: var.type_id for var in found if isinstance(var, Var)}
 
 

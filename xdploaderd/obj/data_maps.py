@@ -4,12 +4,12 @@ import re
 from collections.abc import Iterator, Mapping
 
 from xdploaderd.btf.codec import Btf
-from xdploaderd.btf.types import BtfKind, Linkage, Var
+from xdploaderd.btf.types import Linkage, Var
 from xdploaderd.errors import LimitError
 from xdploaderd.obj.elf import ElfImage, Section, SectionType
-from xdploaderd.obj.layout import effective_linkage, find_datasec
+from xdploaderd.obj.layout import DescribedSection, effective_linkage
 from xdploaderd.obj.places import PlacedMap
-from xdploaderd.obj.spec import KCONFIG_MAP, DatasecLayout, ExternKind, ExternSpec, MapSpec
+from xdploaderd.obj.spec import KCONFIG_MAP, ExternKind, ExternSpec, MapSpec
 from xdploaderd.uapi.bpf import BPF_OBJ_NAME_LEN, MapFlags, MapType
 
 _NAME_MAX = BPF_OBJ_NAME_LEN - 1
@@ -17,7 +17,7 @@ _SUFFIX_ROOM = 7  # bytes of a map name kept for the section's name, so that `.r
 
 
 def read_data_maps(
-    image: ElfImage, object_name: str, btf: Btf | None, layouts: Mapping[str, DatasecLayout]
+    image: ElfImage, object_name: str, btf: Btf | None, described: Mapping[str, DescribedSection]
 ) -> tuple[PlacedMap, ...]:
     """Return one map for each non-empty data section, in section order; LimitError when they are too large."""
     sections = [section for section in image.sections if _is_data(section)]
@@ -29,12 +29,14 @@ def read_data_maps(
             f" at most {image.limits.data_bytes} are loaded"
         )
     return tuple(
-        PlacedMap(_data_map(section, object_name, btf, layouts.get(section.name)), section.index, None)
+        PlacedMap(_data_map(section, object_name, btf, described.get(section.name)), section.index, None)
         for section in sections
     )
 
 
-def kconfig_map(externs: Mapping[str, ExternSpec], object_name: str, btf: Btf | None) -> Iterator[MapSpec]:
+def kconfig_map(
+    externs: Mapping[str, ExternSpec], object_name: str, described: DescribedSection | None
+) -> Iterator[MapSpec]:
     """Yield the map that holds values of the kernel's configuration, if any extern asks for one."""
     size = max((e.offset + e.size for e in externs.values() if e.kind is ExternKind.KCONFIG), default=0)
     if size:
@@ -47,7 +49,7 @@ def kconfig_map(externs: Mapping[str, ExternSpec], object_name: str, btf: Btf | 
             value_size=size,
             max_entries=1,
             flags=int(MapFlags.RDONLY_PROG | MapFlags.MMAPABLE),
-            value_type_id=_datasec_id(btf, KCONFIG_MAP),
+            value_type_id=described.type_id if described else 0,
             freeze=True,
             section=KCONFIG_MAP,
             rule="section",
@@ -73,9 +75,9 @@ def _is_named(section: Section, name: str) -> bool:
     return section.name == name or section.name.startswith(f"{name}.")
 
 
-def _data_map(section: Section, object_name: str, btf: Btf | None, layout: DatasecLayout | None) -> MapSpec:
+def _data_map(section: Section, object_name: str, btf: Btf | None, described: DescribedSection | None) -> MapSpec:
     read_only = _is_named(section, ".rodata")
-    mmapable = btf is not None and layout is not None and _has_global(btf, section.name, layout)
+    mmapable = btf is not None and described is not None and _has_global(btf, described)
     flags = (MapFlags.RDONLY_PROG if read_only else 0) | (MapFlags.MMAPABLE if mmapable else 0)
     kernel_name = internal_map_name(object_name, section.name)
     custom = section.type != SectionType.NOBITS and section.name not in (".data", ".rodata")
@@ -87,7 +89,7 @@ def _data_map(section: Section, object_name: str, btf: Btf | None, layout: Datas
         value_size=section.size,
         max_entries=1,
         flags=int(flags),
-        value_type_id=_datasec_id(btf, section.name),
+        value_type_id=described.type_id if described else 0,
         contents=None if section.type == SectionType.NOBITS else bytes(section.data()),
         freeze=read_only,
         section=section.name,
@@ -95,12 +97,10 @@ def _data_map(section: Section, object_name: str, btf: Btf | None, layout: Datas
     )
 
 
-def _datasec_id(btf: Btf | None, name: str) -> int:
-    return next(iter(btf.ids_by_name(name, {BtfKind.DATASEC})), 0) if btf else 0
-
-
-def _has_global(btf: Btf, section: str, layout: DatasecLayout) -> bool:
+def _has_global(btf: Btf, described: DescribedSection) -> bool:
     """Tell whether a variable is visible outside the object, so that somebody may want to map it into memory."""
-    datasec = find_datasec(btf, section)
-    variables = (btf.type_by_id(entry.type_id) for entry in datasec.vars) if datasec else ()
-    return any(isinstance(var, Var) and effective_linkage(var, layout) != Linkage.STATIC for var in variables)
+    layout = described.layout
+    variables = (btf.type_by_id(entry.type_id) for entry in described.datasec.vars)
+    return layout is not None and any(
+        isinstance(var, Var) and effective_linkage(var, layout) != Linkage.STATIC for var in variables
+    )

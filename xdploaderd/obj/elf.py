@@ -135,6 +135,7 @@ class ElfImage:
     sections: tuple[Section, ...]
     symbols: tuple[Symbol, ...]
     limits: Limits
+    _section_by_name: Mapping[str, Section]
     _symbols_by_section: Mapping[int, tuple[Symbol, ...]]
     _reloc_tables: Mapping[int, tuple[Section, ...]]
 
@@ -154,13 +155,14 @@ class ElfImage:
                 sections=sections,
                 symbols=symbols,
                 limits=limits,
+                _section_by_name={section.name: section for section in reversed(sections)},
                 _symbols_by_section=_grouped(symbols, lambda symbol: symbol.section),
                 _reloc_tables=_grouped(tables, lambda table: table.info),
             )
 
     def section(self, name: str) -> Section | None:
         """Return the first section of that name."""
-        return next((section for section in self.sections if section.name == name), None)
+        return self._section_by_name.get(name)
 
     def program_sections(self) -> tuple[Section, ...]:
         """Return the sections that hold instructions, in index order."""

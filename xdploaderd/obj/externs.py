@@ -4,14 +4,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from xdploaderd.btf.codec import Btf
-from xdploaderd.btf.types import BtfKind, Datasec, Enum, Func, Int, Linkage, Var
-from xdploaderd.errors import ObjectError, error_context
+from xdploaderd.btf.types import BtfKind, Enum, Func, Int, Linkage, Var
+from xdploaderd.errors import LimitError, ObjectError, error_context
 from xdploaderd.obj.elf import SHN_UNDEF, ElfImage, SymBind, Symbol, SymType
 from xdploaderd.obj.kconfig import ValueKind, find_value_type
-from xdploaderd.obj.layout import find_datasec
+from xdploaderd.obj.layout import KSYMS_SECTION, DescribedSection
 from xdploaderd.obj.spec import KCONFIG_MAP, ExternKind, ExternSpec
-
-KSYMS_SECTION = ".ksyms"
 
 
 def is_extern(symbol: Symbol) -> bool:
@@ -24,45 +22,47 @@ def is_extern(symbol: Symbol) -> bool:
     )
 
 
-def read_externs(image: ElfImage, btf: Btf | None) -> Mapping[str, ExternSpec]:
+def read_externs(
+    image: ElfImage, btf: Btf | None, described: Mapping[str, DescribedSection]
+) -> Mapping[str, ExternSpec]:
     """Return the externs by name, those of .kconfig first and laid out; ObjectError for what BTF does not explain."""
     symbols = [symbol for symbol in image.symbols if is_extern(symbol)]
     if not symbols:
         return {}
     if btf is None:
         raise ObjectError(f"extern '{symbols[0].name}' needs BTF (build the object with -g)")
-    members = {name: dict(_members(btf, name)) for name in (KCONFIG_MAP, KSYMS_SECTION)}
+    members = {name: dict(_members(btf, described.get(name))) for name in (KCONFIG_MAP, KSYMS_SECTION)}
     found: dict[str, ExternSpec] = {}
     for symbol in symbols:
         with error_context(f"extern '{symbol.name}'"):
             found[symbol.name] = _read_extern(btf, symbol, members)
     kconfig = (extern for extern in found.values() if extern.kind is ExternKind.KCONFIG)
     laid_out = {extern.name: extern for extern in _lay_out(btf, kconfig)}
+    size = max((extern.offset + extern.size for extern in laid_out.values()), default=0)
+    if size > image.limits.kconfig_bytes:
+        raise LimitError(f"externs of .kconfig take {size} bytes, at most {image.limits.kconfig_bytes} are filled")
     return laid_out | {name: extern for name, extern in found.items() if name not in laid_out}
 
 
-def _members(btf: Btf, section: str) -> Iterator[tuple[str, int]]:
+def _members(btf: Btf, described: DescribedSection | None) -> Iterator[tuple[str, int]]:
     """Yield (name, type id) of the variables and functions of a section."""
-    datasec = find_datasec(btf, section)
-    for entry in datasec.vars if isinstance(datasec, Datasec) else ():
+    for entry in described.datasec.vars if described else ():
         yield btf.name_of(entry.type_id), entry.type_id
 
 
 def _read_extern(btf: Btf, symbol: Symbol, members: Mapping[str, Mapping[str, int]]) -> ExternSpec:
-    ids = btf.ids_by_name(symbol.name, {BtfKind.VAR, BtfKind.FUNC})
-    if not ids:
-        raise ObjectError("is not described by BTF")
-    declared = btf.type_by_id(ids[0])
+    kconfig = symbol.name in members[KCONFIG_MAP]
+    type_id = members[KCONFIG_MAP if kconfig else KSYMS_SECTION].get(symbol.name)
+    if type_id is None:
+        raise ObjectError("is described by BTF in no section known for externs, want .kconfig or .ksyms")
+    declared = btf.type_by_id(type_id)
     if not isinstance(declared, Var | Func) or declared.linkage != Linkage.EXTERN:
         raise ObjectError("is not declared extern in BTF")
-    kconfig = members[KCONFIG_MAP].get(symbol.name) == ids[0]
-    if not kconfig and members[KSYMS_SECTION].get(symbol.name) != ids[0]:
-        raise ObjectError("is in no section known for externs, want .kconfig or .ksyms")
     weak = symbol.bind == SymBind.WEAK
     if isinstance(declared, Func):
         if kconfig:
             raise ObjectError("is a function, want a variable in .kconfig")
-        return ExternSpec(name=symbol.name, kind=ExternKind.KFUNC, type_id=ids[0], weak=weak)
+        return ExternSpec(name=symbol.name, kind=ExternKind.KFUNC, type_id=type_id, weak=weak)
     if kconfig:
         if find_value_type(btf, declared.type_id) is None:
             raise ObjectError(f"has a type that no configuration value fits, want one of {', '.join(ValueKind)}")

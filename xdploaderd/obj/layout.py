@@ -1,48 +1,58 @@
 """Where variables of data sections lie: ELF symbols complete the DATASECs of BTF (libbpf.c, btf_fixup_datasec)."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.types import BtfKind, Datasec, Linkage, Var
-from xdploaderd.errors import ObjectError
+from xdploaderd.errors import LimitError, ObjectError
 from xdploaderd.obj.elf import ElfImage, Symbol, SymType
-from xdploaderd.obj.spec import DatasecLayout
+from xdploaderd.obj.spec import KCONFIG_MAP, DatasecLayout
 
-EXTERN_SECTIONS = frozenset({".kconfig", ".ksyms"})
-
-
-def find_datasec(btf: Btf, name: str) -> Datasec | None:
-    """Return the DATASEC of a section."""
-    for type_id in btf.ids_by_name(name, {BtfKind.DATASEC}):
-        found = btf.type_by_id(type_id)
-        if isinstance(found, Datasec):
-            return found
-    return None
+KSYMS_SECTION = ".ksyms"
 
 
-def datasec_layouts(image: ElfImage, btf: Btf) -> Mapping[str, DatasecLayout]:
-    """Return the layout of every section that BTF describes; ObjectError where section or variable is missing."""
+@dataclass(frozen=True, slots=True)
+class DescribedSection:
+    """A section as BTF describes it: `datasec` has size and offsets filled in, and its variables by offset.
+
+    `layout` None: a section of externs, which lies in no file.
+    """
+
+    type_id: int
+    datasec: Datasec
+    layout: DatasecLayout | None = None
+
+
+def describe_sections(image: ElfImage, btf: Btf) -> Mapping[str, DescribedSection]:
+    """Return what BTF says of each section, by name; ObjectError where section, symbol or variable is missing."""
     symbols = {
         symbol.name: symbol
         for symbol in reversed(image.symbols)
         if symbol.type == SymType.OBJECT and not symbol.is_local()
     }
-    return {
-        datasec.name: _layout_of(image, btf, datasec, symbols)
-        for datasec in _datasecs(btf)
-        if datasec.name not in EXTERN_SECTIONS
-    }
+    found: dict[str, DescribedSection] = {}
+    variables = 0
+    for type_id, datasec in _datasecs(btf):
+        if datasec.name in found:
+            raise ObjectError(f"BTF describes section '{datasec.name}' twice")
+        variables += len(datasec.vars)
+        if variables > image.limits.variables:
+            raise LimitError(f"BTF describes more than {image.limits.variables} variables")
+        found[datasec.name] = _describe(image, btf, type_id, datasec, symbols)
+    return found
 
 
 def complete_datasec(btf: Btf, datasec: Datasec, layout: DatasecLayout) -> Datasec:
-    """Return the DATASEC with its size and the offsets of its global variables filled in, variables by offset."""
-    found = datasec.vars
+    """Return the DATASEC with size and offsets filled in and variables by offset; those of a linked object are kept."""
+    entries = datasec.vars
     if not datasec.size:
-        found = tuple(
-            replace(var, offset=layout.offsets.get(btf.name_of(var.type_id), var.offset)) for var in datasec.vars
+        names = (btf.name_of(entry.type_id) for entry in entries)
+        entries = tuple(
+            replace(entry, offset=layout.offsets.get(name, entry.offset))
+            for name, entry in zip(names, datasec.vars, strict=True)
         )
-    ordered = tuple(sorted(found, key=lambda var: var.offset))
+    ordered = tuple(sorted(entries, key=lambda entry: entry.offset))
     return replace(datasec, size=datasec.size or layout.size, vars=ordered)
 
 
@@ -51,35 +61,40 @@ def effective_linkage(var: Var, layout: DatasecLayout) -> int:
     return Linkage.STATIC if var.name in layout.hidden else var.linkage
 
 
-def _datasecs(btf: Btf) -> Iterator[Datasec]:
+def _datasecs(btf: Btf) -> Iterator[tuple[int, Datasec]]:
     for type_id in range(btf.first_id, len(btf)):
         if btf.kind_of(type_id) is BtfKind.DATASEC:
             datasec = btf.type_by_id(type_id)
             if isinstance(datasec, Datasec):
-                yield datasec
+                yield type_id, datasec
 
 
-def _layout_of(image: ElfImage, btf: Btf, datasec: Datasec, symbols: Mapping[str, Symbol]) -> DatasecLayout:
+def _describe(
+    image: ElfImage, btf: Btf, type_id: int, datasec: Datasec, symbols: Mapping[str, Symbol]
+) -> DescribedSection:
+    if datasec.name in (KCONFIG_MAP, KSYMS_SECTION):
+        return DescribedSection(type_id, datasec)
     section = image.section(datasec.name)
     size = section.size if section else 0
     if not (datasec.size or size):
         raise ObjectError(f"BTF describes section '{datasec.name}', which is missing or empty")
-    found = dict(_variables(btf, datasec, symbols))
-    return DatasecLayout(
+    variables = dict(_variables(btf, datasec, symbols))
+    layout = DatasecLayout(
         name=datasec.name,
         size=size or datasec.size,
-        offsets={name: symbol.value for name, symbol in found.items()},
-        hidden=frozenset(name for name, symbol in found.items() if symbol.is_hidden()),
+        offsets={name: symbol.value for name, symbol in variables.items()},
+        hidden=frozenset(name for name, symbol in variables.items() if symbol.is_hidden()),
     )
+    return DescribedSection(type_id, complete_datasec(btf, datasec, layout), layout)
 
 
 def _variables(btf: Btf, datasec: Datasec, symbols: Mapping[str, Symbol]) -> Iterator[tuple[str, Symbol]]:
+    """Yield the global variables of a section with their symbols."""
     for entry in datasec.vars:
         var = btf.type_by_id(entry.type_id)
         if not isinstance(var, Var):
-            raise ObjectError(
-                f"BTF section '{datasec.name}' has a {var.kind.name.lower()} '{var.name}', want variables"
-            )
+            kind = var.kind.name.lower()
+            raise ObjectError(f"BTF section '{datasec.name}' has a {kind} '{var.name}', want variables")
         if var.linkage != Linkage.GLOBAL:
             continue
         if var.name not in symbols:

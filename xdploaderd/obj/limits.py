@@ -7,7 +7,11 @@ MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Counts, and sizes in bytes. The kernel's own bounds: BTF 16 MiB (BTF_MAX_SIZE), 1,000,000 instructions."""
+    """Counts, and sizes in bytes.
+
+    The kernel takes 1,000,000 instructions and 16 MiB of BTF; compilers describe only types that are used, so that the
+    largest objects known have well under 1 MiB of it.
+    """
 
     file_size: int = 16 * MIB
     sections: int = 4096
@@ -15,13 +19,15 @@ class Limits:
     relocations: int = 262_144
     name_length: int = 1024
     name_bytes: int = 8 * MIB
-    btf_size: int = 16 * MIB
+    btf_size: int = 4 * MIB
+    variables: int = 65_536
     instructions: int = 1_000_000
     programs: int = 512
     maps: int = 256
     externs: int = 1024
     core_records: int = 65_536
     linked_instructions: int = 4_000_000  # of all programs together, each with its own copies of subprograms
+    kconfig_bytes: int = 65_536  # of all externs of .kconfig together
     data_bytes: int = 256 * MIB  # of all data maps of an object together
 
 

@@ -8,7 +8,7 @@ from xdploaderd.btf.ext import BtfExt, parse_btf_ext
 from xdploaderd.errors import LimitError, ObjectError, error_context
 from xdploaderd.obj.btf_maps import MAPS_SECTION
 from xdploaderd.obj.elf import ElfImage, Section, SectionType
-from xdploaderd.obj.layout import datasec_layouts
+from xdploaderd.obj.layout import DescribedSection, describe_sections
 from xdploaderd.obj.spec import DatasecLayout
 
 _LICENSE_MAX = 63  # bytes libbpf keeps
@@ -22,8 +22,12 @@ class ObjectTypes:
 
     btf: Btf | None = None
     btf_ext: BtfExt | None = None
-    layouts: Mapping[str, DatasecLayout] = field(default_factory=dict)
+    sections: Mapping[str, DescribedSection] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+    def layouts(self) -> Mapping[str, DatasecLayout]:
+        """Return where the variables of data sections lie, by section."""
+        return {name: section.layout for name, section in self.sections.items() if section.layout}
 
 
 def license_text(image: ElfImage, *, strict: bool) -> str:
@@ -66,7 +70,7 @@ def read_types(image: ElfImage, name: str, *, optional: bool) -> ObjectTypes:
             raise
         return ObjectTypes(warnings=(f"BTF is not used: {error}",))
     try:
-        return ObjectTypes(btf, btf_ext, datasec_layouts(image, btf))
+        return ObjectTypes(btf, btf_ext, describe_sections(image, btf))
     except ObjectError as error:
         if not optional:
             raise

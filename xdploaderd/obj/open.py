@@ -22,7 +22,7 @@ from xdploaderd.obj.metadata import ObjectTypes, kernel_version, license_text, r
 from xdploaderd.obj.places import PlacedMap, map_places, maps_by_name
 from xdploaderd.obj.programs import entry_programs, read_functions, subprograms
 from xdploaderd.obj.slots import initial_slots
-from xdploaderd.obj.spec import Dialect, MapSpec, ObjectSpec
+from xdploaderd.obj.spec import KCONFIG_MAP, Dialect, MapSpec, ObjectSpec
 from xdploaderd.obj.tail_calls import tail_call_slots
 from xdploaderd.uapi.bpf import BPF_OBJ_NAME_LEN
 
@@ -85,7 +85,7 @@ def _read(image: ElfImage, base: str, dialect: Dialect, why: str) -> ObjectSpec:
     types = read_types(image, base, optional=dialect is Dialect.LEGACY and not image.section(MAPS_SECTION))
     name = base.partition(".")[0][: BPF_OBJ_NAME_LEN - 1]
     reading = _Reading(image, name, dialect, types)
-    externs = read_externs(image, types.btf)
+    externs = read_externs(image, types.btf, types.sections)
     functions = find_functions(image, allow_static=reading.legacy)
     placed = _read_maps(reading)
     slots, unwanted = _slots(reading, placed, functions)
@@ -99,13 +99,13 @@ def _read(image: ElfImage, base: str, dialect: Dialect, why: str) -> ObjectSpec:
         byteorder=image.byteorder,
         license=license_text(image, strict=reading.legacy),
         kern_version=0 if reading.legacy else kernel_version(image),
-        maps=maps_by_name([*specs, *kconfig_map(externs, name, types.btf)], image.limits),
+        maps=maps_by_name([*specs, *kconfig_map(externs, name, types.sections.get(KCONFIG_MAP))], image.limits),
         programs=entry_programs(read, unwanted),
         subprograms=subprograms(read),
         externs=externs,
         btf=types.btf,
         btf_ext=types.btf_ext,
-        datasecs=types.layouts,
+        datasecs=types.layouts(),
         warnings=(*types.warnings, *_notes(image, unwanted)),
     )
 
@@ -117,18 +117,18 @@ def _read_maps(reading: _Reading) -> tuple[PlacedMap, ...]:
     defined: tuple[PlacedMap, ...] = ()
     if section is not None and types.btf is not None:
         with error_context(f"section '{MAPS_SECTION}'"):
-            defined = read_btf_maps(image, section, types.btf, types.layouts.get(MAPS_SECTION))
+            defined = read_btf_maps(section, types.btf, types.sections.get(MAPS_SECTION))
     legacy = read_legacy_maps(image, types.btf) if reading.legacy else ()
-    return (*legacy, *defined, *read_data_maps(image, reading.name, types.btf, types.layouts))
+    return (*legacy, *defined, *read_data_maps(image, reading.name, types.btf, types.sections))
 
 
 def _slots(
     reading: _Reading, placed: Sequence[PlacedMap], functions: Sequence[Function]
 ) -> tuple[Mapping[str, Mapping[int, str]], AbstractSet[str]]:
     """Return what maps hold from the start, and the programs that are not to be loaded of themselves."""
-    image, btf = reading.image, reading.types.btf
+    image = reading.image
     section = image.section(MAPS_SECTION)
-    slots = dict(initial_slots(image, section, btf, placed, functions)) if section and btf else {}
+    slots = dict(initial_slots(image, section, reading.types, placed, functions)) if section else {}
     if not reading.legacy:
         return slots, frozenset()
     tail_calls, unwanted = tail_call_slots(placed, functions)

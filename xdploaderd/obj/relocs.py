@@ -4,6 +4,7 @@ Calls are settled to the first instruction of the callee in .text, whether a rel
 the instruction does; who links programs needs no ELF.
 """
 
+import heapq
 import re
 import sys
 from bisect import bisect_left
@@ -70,7 +71,9 @@ def collect_relocs(
     count = len(function.insns) // INSN_SIZE
     named = in_section.between(function.insn_off, function.insn_off + count)
     found: dict[int, Reloc] = {}
-    for slot in sorted({*named, *_pseudo_refs(function)}):
+    for slot in heapq.merge(named, _pseudo_refs(function)):
+        if slot in found:
+            continue
         with error_context(f"function '{function.name}'"), error_context(f"insn #{slot}"):
             insn = decode_insn(function.insns, slot, sys.byteorder)
             if slot in named:

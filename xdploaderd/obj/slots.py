@@ -9,6 +9,7 @@ from xdploaderd.insn import INSN_SIZE
 from xdploaderd.obj.btf_maps import MAP_IN_MAP_TYPES, map_variable_types, values_offset
 from xdploaderd.obj.elf import ElfImage, ElfReloc, Section, Symbol
 from xdploaderd.obj.functions import Function
+from xdploaderd.obj.metadata import ObjectTypes
 from xdploaderd.obj.places import PlacedMap
 from xdploaderd.uapi.bpf import MapType
 
@@ -19,10 +20,17 @@ Slots = Mapping[str, Mapping[int, str]]
 
 
 def initial_slots(
-    image: ElfImage, section: Section, btf: Btf, maps: Sequence[PlacedMap], functions: Sequence[Function]
+    image: ElfImage,
+    section: Section,
+    types: ObjectTypes,
+    maps: Sequence[PlacedMap],
+    functions: Sequence[Function],
 ) -> Slots:
     """Return, by name of the holding map, the maps or programs put into its slots by relocations of `section`."""
-    types = map_variable_types(btf, section.name)
+    btf, described = types.btf, types.sections.get(section.name)
+    if btf is None or described is None:
+        return {}
+    type_ids = map_variable_types(btf, described)
     ordered = sorted((item for item in maps if item.section == section.index), key=lambda item: item.offset or 0)
     starts = [item.offset or 0 for item in ordered]
     names = {item.offset: item.spec.name for item in ordered}
@@ -33,7 +41,7 @@ def initial_slots(
             holder = _holder(ordered, starts, reloc)
             symbol = image.symbols[reloc.symbol]
             with error_context(f"map '{holder.spec.name}'"):
-                slot = _slot(btf, holder, reloc, types.get(holder.spec.name, 0))
+                slot = _slot(btf, holder, reloc, type_ids.get(holder.spec.name, 0))
                 target = _target(holder, symbol, section, names, entries)
                 found.setdefault(holder.spec.name, {})[slot] = target
     return found

@@ -18,6 +18,7 @@ from xdploaderd.btf.types import (
     Func,
     FuncProto,
     Fwd,
+    Int,
     Member,
     Ref,
     SecVar,
@@ -268,3 +269,20 @@ def test_rewriting_keeps_old_string_offsets() -> None:
     assert rewritten.strings.startswith(old)
     assert rewritten.type_by_id(19) == types[18]
     assert encode_types((t for _, t in btf.types()), byteorder="little", strings=old) == btf.raw
+
+
+def test_name_without_end_in_sight_is_refused() -> None:
+    btf = btf_of(Int("n" * 5000, 4, 0, 0, 32))
+    with pytest.raises(BtfError, match="5000 characters, want at most 4096"):
+        btf.type_by_id(1)
+    with pytest.raises(BtfError, match="does not end within 65536 bytes"):
+        btf_of(Int("n" * 70000, 4, 0, 0, 32)).name_of(1)
+
+
+def test_string_stored_without_end_is_refused_soon() -> None:
+    raw = bytearray(blob_of([U32]))
+    strings = b"\0" + b"a\0" * 2000
+    raw[20:24] = len(strings).to_bytes(4, "little")
+    btf = Btf.parse(bytes(raw[:40]) + strings, name="twice")
+    with pytest.raises(BtfError, match="stored over 1024 times"):
+        btf.ids_by_name("a", {BtfKind.INT})

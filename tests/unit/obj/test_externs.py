@@ -9,7 +9,7 @@ from tests.builders.btf import BOOL, CHAR, U32, U64, struct
 from tests.builders.elf import Sec, Sym, object_of, program
 from xdploaderd.btf.build import BtfBuilder
 from xdploaderd.btf.types import Array, BtfKind, BtfType, Datasec, Enum, Func, FuncProto, Linkage, SecVar, Var
-from xdploaderd.errors import ObjectError
+from xdploaderd.errors import LimitError, ObjectError
 from xdploaderd.obj.elf import SymBind
 from xdploaderd.obj.open import open_object
 from xdploaderd.obj.spec import ExternKind, ExternSpec, ObjectSpec
@@ -64,12 +64,19 @@ def test_ksym_of_type_void_is_typeless() -> None:
     [struct("s", 4), Array(1, 1, 0), Enum(BtfKind.ENUM, "other", 4, False, ()), FuncProto(0, ())],
 )
 def test_kconfig_of_another_type_is_refused(btf_type: BtfType) -> None:
-    with pytest.raises(ObjectError, match="extern 'x': want a bool, char, integer, string or enum"):
+    with pytest.raises(
+        ObjectError, match="extern 'x': has a type that no configuration value fits, want one of bool, char"
+    ):
         opened(".kconfig", ("x", btf_type))
 
 
+def test_text_without_end_among_kernel_configuration_is_a_limit() -> None:
+    with pytest.raises(LimitError, match="take 4294967295 bytes, at most 65536"):
+        opened(".kconfig", ("x", Array(1, 1, 0xFFFFFFFF)))
+
+
 def test_extern_of_another_section_is_refused() -> None:
-    with pytest.raises(ObjectError, match=re.escape("extern 'x': is in no section known for externs")):
+    with pytest.raises(ObjectError, match="extern 'x': is described by BTF in no section known for externs"):
         opened(".other", ("x", U32))
 
 
@@ -80,9 +87,10 @@ def test_extern_without_btf_is_refused() -> None:
 
 def test_extern_that_btf_does_not_name_or_defines_is_refused() -> None:
     types = BtfBuilder()
-    types.add(Var("defined", types.add(U32), Linkage.GLOBAL))
+    var = types.add(Var("defined", types.add(U32), Linkage.GLOBAL))
+    types.add(Datasec(".ksyms", 0, (SecVar(var, 0, 0),)))
     section = Sec(".BTF", types.encode())
-    for name, reason in (("x", "is not described by BTF"), ("defined", "is not declared extern")):
+    for name, reason in (("x", "is described by BTF in no section"), ("defined", "is not declared extern")):
         with pytest.raises(ObjectError, match=reason):
             open_object(object_of(program("main"), Sym(name, 0), section).build(), name="t.o")
 
