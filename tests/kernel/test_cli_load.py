@@ -212,6 +212,17 @@ def test_legacy_object_is_pinned_as_iproute2_pins_it(capsys: Capture, conf: str)
     assert report["maps"][0]["pins"] == [f"{BPFFS}/tc/globals/cnt", f"{DIR}/maps/cnt"]
 
 
+def test_pinning_value_that_is_not_configured_is_a_warning(capsys: Capture, conf: str) -> None:
+    argv = ["load", str(OBJECTS / "legacy_pin9.bpf.o"), str(DIR), "--type", "xdp", "--pinning", conf]
+    assert main(argv) == 0
+    assert "warning: map 'cnt': not pinned, no configuration says where pinning value 9 goes" in capsys.readouterr().err
+    assert main(["unload", str(DIR)]) == 0
+    Path(conf).write_text("9 nine\n")
+    assert main(argv) == 0
+    assert "warning" not in capsys.readouterr().err
+    assert "nine/cnt" in _tree()
+
+
 def test_map_dump_agrees_with_bpftool(capsys: Capture, conf: str) -> None:
     _load(capsys, conf, "std_maps.bpf.o")
     pin = DIR / "maps" / "flows"

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from xdploaderd.cli.objects import open_selected, pinning_of
 from xdploaderd.cli.output import EXIT_DEGRADED, print_json, print_line, print_table, print_warnings
-from xdploaderd.errors import LoaderError, error_context
+from xdploaderd.errors import LoaderError
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.target import running_kernel
 from xdploaderd.load import object as load_object
@@ -15,7 +15,6 @@ from xdploaderd.load.object import LoadedObject
 from xdploaderd.load.tree import TreePins, load_tree, unload_tree
 from xdploaderd.obj.prepare import prepare, target_needs
 from xdploaderd.obj.sections import FROM_PREFIX
-from xdploaderd.obj.select import require_type
 from xdploaderd.obj.spec import ObjectSpec
 from xdploaderd.uapi.bpf import MapType, ProgType, enum_name
 
@@ -68,8 +67,6 @@ def load(args: argparse.Namespace) -> int:
     """Load an object and pin what it has; exit 3 when a part failed and was allowed to."""
     obj = open_selected(args, names=args.program)
     pins = pinning_of(args)
-    if not args.partial:
-        _require_types(obj)
     bpf = Bpf()
     prepared = prepare(obj, running_kernel(bpf, target_needs(obj)), partial=args.partial)
     with load_object.load(prepared, bpf, pins, partial=args.partial) as loaded:
@@ -134,14 +131,6 @@ def _map(loaded: LoadedObject, tree: TreePins, name: str) -> ReportedMap:
 def _failures(failed: Mapping[str, LoaderError]) -> Iterator[Failure]:
     for name, error in failed.items():
         yield Failure(name=name, code=error.code, reason=str(error))
-
-
-def _require_types(obj: ObjectSpec) -> None:
-    """Ask for `--type` before anything is done; with --partial such a program is one of those that fail."""
-    with error_context(f"object '{obj.name}'"):
-        for program in obj.programs.values():
-            if program.autoload:
-                require_type(program)
 
 
 def _guessed_types(obj: ObjectSpec) -> Iterator[str]:

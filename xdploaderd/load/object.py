@@ -91,6 +91,7 @@ def _load(prepared: PreparedObject, bpf: Bpf, pins: PinPaths, own: Ownership, *,
         if btf is not None:
             temporary.enter_context(btf)
         maps, failed_maps = create_maps(prepared, bpf, pins, btf, own, partial=partial)
+        warnings.extend(_unconfigured_pins(maps))
         failed_maps |= _fill_maps(bpf, maps, partial=partial)
         modules = ModuleBtfs(bpf)
         temporary.callback(modules.close)
@@ -159,4 +160,13 @@ def _unusable_names(prepared: PreparedObject) -> list[str]:
         f"prog '{name}': loaded without a name, the kernel takes none with such characters"
         for name, prog in prepared.programs.items()
         if prog.spec.has_symbol and not kernel_name(name)
+    ]
+
+
+def _unconfigured_pins(maps: Mapping[str, LoadedMap]) -> list[str]:
+    """Say which maps want a pinning value that no configuration names: iproute2 leaves them unpinned in silence."""
+    return [
+        f"map '{name}': not pinned, no configuration says where pinning value {loaded.spec.pinning} goes"
+        for name, loaded in maps.items()
+        if loaded.spec.is_legacy and loaded.spec.pinning and loaded.pin is None
     ]
