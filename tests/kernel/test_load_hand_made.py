@@ -16,6 +16,7 @@ from tests.support import sandbox
 from xdploaderd.errors import LoaderError, ObjectError, PinError, PinMismatchError, VerifierError
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.bpffs import unpin
+from xdploaderd.kernel.probe_btf import blob_of_all
 from xdploaderd.kernel.syscall import bpf_syscall
 from xdploaderd.load.object import load
 from xdploaderd.obj.spec import Dialect
@@ -182,7 +183,9 @@ def test_failure_at_any_call_leaves_nothing() -> None:
     )
     jumps = replace(map_spec("jumps", type=MapType.PROG_ARRAY, value_size=4, pinning=1), slots={1: "tail"})
     constants = replace(map_spec("consts", max_entries=1), contents=bytes(8), freeze=True, section=".rodata")
-    objects = prepared([prog(uses=["outer", "jumps"]), prog("tail")], [inner, outer, jumps, constants])
+    typed = map_spec("typed", key_type_id=1, value_type_id=6, value_size=4)
+    maps = [inner, outer, jumps, constants, typed]
+    objects = prepared([prog(uses=["outer", "jumps"]), prog("tail")], maps, btf=blob_of_all())
     for nth in range(1, 100):
         before, pins = sandbox.object_ids(), sandbox.pin_tree()
         door = FailingDoor(bpf_syscall, nth, errno.ENOMEM)

@@ -68,8 +68,9 @@ def test_exception_before_commit_takes_the_tree_back() -> None:
     assert not _tree()
 
 
-def test_failed_pin_takes_the_tree_back() -> None:
-    bpf = Bpf(FailingDoor(bpf_syscall, 3, errno.ENOMEM, BpfCmd.OBJ_PIN))
+@pytest.mark.parametrize("nth", [1, 2, 3, 4])
+def test_failed_pin_takes_the_tree_back(nth: int) -> None:
+    bpf = Bpf(FailingDoor(bpf_syscall, nth, errno.ENOMEM, BpfCmd.OBJ_PIN))
     with pytest.raises(LoaderError, match="ENOMEM"), _loaded(bpf) as loaded:
         load_tree(loaded, bpf, DIR)
     assert not _tree()

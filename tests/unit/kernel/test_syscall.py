@@ -1,9 +1,13 @@
+import ctypes
 import errno
 import os
 
 import pytest
 
+from xdploaderd.kernel import syscall
+from xdploaderd.kernel.attr import IdAttr
 from xdploaderd.kernel.syscall import Fd, filesystem_magic
+from xdploaderd.uapi.bpf import BpfCmd
 
 PROC_SUPER_MAGIC = 0x9FA0
 
@@ -59,3 +63,40 @@ def test_fd_below_three_is_moved_up() -> None:
 
 def test_filesystem_magic_of_proc() -> None:
     assert filesystem_magic("/proc") == PROC_SUPER_MAGIC
+
+
+class _Libc:
+    """Fails with each errno in turn, then succeeds with 7."""
+
+    def __init__(self, *codes: int) -> None:
+        self.codes = list(codes)
+
+    def syscall(self, _nr: int, _cmd: int, _attr: object, _size: int) -> int:
+        if not self.codes:
+            return 7
+        ctypes.set_errno(self.codes.pop(0))
+        return -1
+
+
+@pytest.mark.parametrize(
+    ("cmd", "codes"),
+    [
+        (BpfCmd.MAP_CREATE, [errno.EINTR] * 9),
+        (BpfCmd.PROG_LOAD, [errno.EAGAIN] * 4),
+        (BpfCmd.PROG_LOAD, [errno.EINTR, errno.EAGAIN] * 4),
+    ],
+)
+def test_interrupted_call_is_repeated(monkeypatch: pytest.MonkeyPatch, cmd: BpfCmd, codes: list[int]) -> None:
+    monkeypatch.setattr(syscall, "_libc", _Libc(*codes))
+    assert syscall.bpf_syscall(cmd, IdAttr()) == 7
+
+
+@pytest.mark.parametrize(
+    ("cmd", "codes"), [(BpfCmd.PROG_LOAD, [errno.EAGAIN] * 5), (BpfCmd.MAP_UPDATE_ELEM, [errno.EAGAIN])]
+)
+def test_call_that_stays_busy_is_given_up(monkeypatch: pytest.MonkeyPatch, cmd: BpfCmd, codes: list[int]) -> None:
+    libc = _Libc(*codes)
+    monkeypatch.setattr(syscall, "_libc", libc)
+    with pytest.raises(BlockingIOError):
+        syscall.bpf_syscall(cmd, IdAttr())
+    assert not libc.codes
