@@ -1,7 +1,7 @@
 """When a local type and a target's are compatible, or match (libbpf relo_core.c, bpf_core_types_are_compat, _match).
 
-Both walks follow libbpf's limits of 32 levels and 32 steps; the number of all comparisons is bounded besides, since
-functions of functions would otherwise make it exponential.
+Both walks follow libbpf's limits of 32 levels and 32 steps; a budget bounds the number of all comparisons besides,
+since functions of functions would otherwise make it exponential.
 """
 
 from xdploaderd.btf.codec import Btf
@@ -21,11 +21,11 @@ from xdploaderd.btf.types import (
     Void,
 )
 from xdploaderd.errors import CoreRelocationError
+from xdploaderd.relo_core.budget import COMPARISON, Budget
 from xdploaderd.relo_core.spec import ENUM_KINDS
 
 MAX_LEVELS = 32
 MAX_STEPS = 32
-MAX_COMPARISONS = 100_000
 
 
 def kinds_agree(a: BtfKind, b: BtfKind) -> bool:
@@ -33,16 +33,18 @@ def kinds_agree(a: BtfKind, b: BtfKind) -> bool:
     return a is b or (a in ENUM_KINDS and b in ENUM_KINDS)
 
 
-def types_are_compatible(local: Btf, local_id: int, target: Btf, target_id: int) -> bool:
+def types_are_compatible(local: Btf, local_id: int, target: Btf, target_id: int, budget: Budget | None = None) -> bool:
     """Compare shapes, names ignored below the root: bpf_core_type_exists(), and externs against the kernel's types."""
-    return kinds_agree(local.kind_of(local_id), target.kind_of(target_id)) and _Compatible(local, target).compare(
+    comparison = _Compatible(local, target, budget or Budget())
+    return kinds_agree(local.kind_of(local_id), target.kind_of(target_id)) and comparison.compare(
         local_id, target_id, MAX_LEVELS
     )
 
 
-def types_match(local: Btf, local_id: int, target: Btf, target_id: int) -> bool:
+def types_match(local: Btf, local_id: int, target: Btf, target_id: int, budget: Budget | None = None) -> bool:
     """Compare names and layouts of all that the local type has: bpf_core_type_matches()."""
-    return _Matching(local, target).compare(local_id, target_id, MAX_LEVELS, behind_ptr=False)
+    comparison = _Matching(local, target, budget or Budget())
+    return comparison.compare(local_id, target_id, MAX_LEVELS, behind_ptr=False)
 
 
 def fields_are_compatible(local: Btf, local_id: int, target: Btf, target_id: int) -> bool:
@@ -66,13 +68,12 @@ def fields_are_compatible(local: Btf, local_id: int, target: Btf, target_id: int
     raise _too_deep()
 
 
-def names_match(mine: str, other: str) -> bool:
-    """Tell whether two names are the same but for their flavors; an anonymous type is like anonymous ones only."""
-    return essential_name(mine) == essential_name(other) if other else not mine
-
-
 def _names_agree_or_anonymous(mine: str, other: str) -> bool:
-    return not mine or not other or essential_name(mine) == essential_name(other)
+    return not mine or not other or _names_match(mine, other)
+
+
+def _names_match(mine: str, other: str) -> bool:
+    return essential_name(mine) == essential_name(other)
 
 
 def _too_deep() -> CoreRelocationError:
@@ -80,17 +81,15 @@ def _too_deep() -> CoreRelocationError:
 
 
 class _Comparison:
-    """Two blobs, and how many comparisons of their types are left."""
+    """Two blobs, and how much work comparing their types may still make."""
 
-    def __init__(self, local: Btf, target: Btf) -> None:
+    def __init__(self, local: Btf, target: Btf, budget: Budget) -> None:
         self._local = local
         self._target = target
-        self._left = MAX_COMPARISONS
+        self._budget = budget
 
     def _resolve(self, local_id: int, target_id: int) -> tuple[BtfType, BtfType]:
-        self._left -= 1
-        if self._left < 0:
-            raise CoreRelocationError(f"comparing the types takes over {MAX_COMPARISONS} steps")
+        self._budget.take(COMPARISON)
         local, target = self._local, self._target
         return (
             local.type_by_id(local.skip_mods_and_typedefs(local_id)),
@@ -140,7 +139,7 @@ class _Matching(_Comparison):
             raise _too_deep()
         for _ in range(MAX_STEPS):
             mine, other = self._resolve(local_id, target_id)
-            if not names_match(mine.name, other.name):
+            if not _names_match(mine.name, other.name):
                 return False
             match mine, other:
                 case Ref(), Ref():  # only pointers are left of Ref
@@ -181,11 +180,16 @@ class _Matching(_Comparison):
         )
 
     def _members(self, mine: Composite, other: Composite, level: int) -> bool:
-        return len(mine.members) <= len(other.members) and all(
+        if len(mine.members) > len(other.members):
+            return False
+        self._budget.take_members(len(other.members))
+        there: dict[str, list[int]] = {}
+        for candidate in other.members:
+            there.setdefault(essential_name(candidate.name), []).append(candidate.type_id)
+        return all(
             any(
-                names_match(member.name, candidate.name)
-                and self.compare(member.type_id, candidate.type_id, level - 1, behind_ptr=False)
-                for candidate in other.members
+                self.compare(member.type_id, type_id, level - 1, behind_ptr=False)
+                for type_id in there.get(essential_name(member.name), ())
             )
             for member in mine.members
         )

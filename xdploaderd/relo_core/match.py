@@ -8,6 +8,7 @@ from xdploaderd.btf.ext import CoreReloKind
 from xdploaderd.btf.names import essential_name
 from xdploaderd.btf.types import Array, BtfKind, Composite, Enum
 from xdploaderd.errors import CoreRelocationError
+from xdploaderd.relo_core.budget import CANDIDATE, Budget
 from xdploaderd.relo_core.compat import fields_are_compatible, types_are_compatible, types_match
 from xdploaderd.relo_core.spec import (
     ENUM_KINDS,
@@ -19,8 +20,6 @@ from xdploaderd.relo_core.spec import (
     SpecWalk,
     composite_at,
 )
-
-MAX_MEMBERS_SEARCHED = 100_000  # anonymous members of anonymous members could make it exponential
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,30 +57,32 @@ def _candidates_in(targets: Sequence[Btf], name: str, kinds: Collection[BtfKind]
     return tuple(Candidate(btf, found) for btf in targets for found in btf.ids_by_essential_name(name, kinds))
 
 
-def match_spec(local: CoreSpec, candidate: Candidate) -> Match:
+def match_spec(local: CoreSpec, candidate: Candidate, budget: Budget) -> Match:
     """Carry a local access over to a candidate."""
+    budget.take(CANDIDATE)
     if local.kind in TYPE_KINDS:
-        return _match_type(local, candidate)
+        return _match_type(local, candidate, budget)
     if local.kind in ENUM_VALUE_KINDS:
-        return _match_enumerator(local, candidate)
-    return _FieldMatch(local, candidate).run()
+        return _match_enumerator(local, candidate, budget)
+    return _FieldMatch(local, candidate, budget).run()
 
 
-def _match_type(local: CoreSpec, candidate: Candidate) -> Match:
+def _match_type(local: CoreSpec, candidate: Candidate, budget: Budget) -> Match:
     spec = CoreSpec(btf=candidate.btf, root_type_id=candidate.type_id, kind=local.kind)
     by_layout = local.kind is CoreReloKind.TYPE_MATCHES
     compare = types_match if by_layout else types_are_compatible
-    if compare(local.btf, local.root_type_id, candidate.btf, candidate.type_id):
+    if compare(local.btf, local.root_type_id, candidate.btf, candidate.type_id, budget):
         return Match(spec)
     return Match(spec, "the types do not match" if by_layout else "the types are not compatible")
 
 
-def _match_enumerator(local: CoreSpec, candidate: Candidate) -> Match:
+def _match_enumerator(local: CoreSpec, candidate: Candidate, budget: Budget) -> Match:
     spec = CoreSpec(btf=candidate.btf, root_type_id=candidate.type_id, kind=local.kind)
     enum_id = candidate.btf.skip_mods_and_typedefs(candidate.type_id)
     enum = candidate.btf.type_by_id(enum_id)
     if not isinstance(enum, Enum):
         return Match(spec, "it is no enum")
+    budget.take_members(len(enum.values))
     wanted = essential_name(local.accessors[0].name)
     for index, (name, _) in enumerate(enum.values):
         if essential_name(name) == wanted:
@@ -101,10 +102,10 @@ def _match_enumerator(local: CoreSpec, candidate: Candidate) -> Match:
 class _FieldMatch:
     """The walk through a candidate along the names and indices of a local spec."""
 
-    def __init__(self, local: CoreSpec, candidate: Candidate) -> None:
+    def __init__(self, local: CoreSpec, candidate: Candidate, budget: Budget) -> None:
         self._local = local
         self._walk = SpecWalk(candidate.btf, candidate.type_id, local.kind)
-        self._left = MAX_MEMBERS_SEARCHED
+        self._budget = budget
 
     def run(self) -> Match:
         first, *others = self._local.accessors
@@ -145,9 +146,9 @@ class _FieldMatch:
         composite = self._walk.btf.type_by_id(type_id)
         if not isinstance(composite, Composite):
             return []
-        self._left -= len(composite.members)
-        if depth > MAX_SPEC_LEN or self._left < 0:
-            raise CoreRelocationError("the candidate's anonymous members are nested too deep or too wide")
+        self._budget.take_members(len(composite.members))
+        if depth > MAX_SPEC_LEN:
+            raise CoreRelocationError(f"the candidate's anonymous members are nested over {MAX_SPEC_LEN} levels deep")
         for index, member in enumerate(composite.members):
             if member.name == name:
                 return [(type_id, index)]

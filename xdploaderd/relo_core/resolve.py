@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.ext import CoreRelo, CoreReloKind
 from xdploaderd.errors import BtfError, CoreRelocationError, error_context
+from xdploaderd.relo_core.budget import Budget
 from xdploaderd.relo_core.decision import CandidateRecord, CoreDecision, SpecRecord
 from xdploaderd.relo_core.match import Candidate, find_candidates, match_spec
 from xdploaderd.relo_core.spec import CoreSpec, format_spec, parse_spec
@@ -22,6 +23,7 @@ class CoreResolver:
         self._local = local
         self._targets = targets
         self._candidates: dict[int, tuple[Candidate, ...]] = {}
+        self._budget = Budget()
 
     def resolve(self, relo: CoreRelo, *, program: str, number: int, insn_idx: int) -> CoreDecision:
         """Return the decision on one record; patch_insn writes it.
@@ -63,7 +65,7 @@ class CoreResolver:
         target: CoreSpec | None = None
         value: CoreValue | None = None
         for candidate in self._candidates_of(local.root_type_id):
-            match = match_spec(local, candidate)
+            match = match_spec(local, candidate, self._budget)
             records.append(CandidateRecord(SpecRecord.of(match.spec), match.mismatch))
             if match.mismatch:
                 continue

@@ -8,6 +8,8 @@ from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.ext import CoreRelo, CoreReloKind
 from xdploaderd.btf.types import Array, BtfKind, BtfType, Composite, Enum, Fwd, Int, Ref
 from xdploaderd.errors import CoreRelocationError
+from xdploaderd.relo_core import resolve
+from xdploaderd.relo_core.budget import Budget
 from xdploaderd.relo_core.decision import CoreDecision, format_decision
 from xdploaderd.relo_core.resolve import CoreResolver
 
@@ -295,6 +297,17 @@ def test_endless_anonymous_nesting_of_a_target_is_refused() -> None:
     )
     with pytest.raises(CoreRelocationError, match="anonymous members are nested"):
         decide(LOCAL, [endless], K.FIELD_EXISTS, STRUCT, "0:0")
+
+
+def test_doubling_anonymous_nesting_of_a_target_ends_in_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolve, "Budget", lambda: Budget(1000))
+    doubling = btf_of(
+        S32,
+        *(struct("", 4, member("", level), member("", level)) for level in range(1, 40)),
+        struct("s", 4, member("", 40)),
+    )
+    with pytest.raises(CoreRelocationError, match="steps"):
+        decide(LOCAL, [doubling], K.FIELD_EXISTS, STRUCT, "0:0")
 
 
 def test_decision_tells_both_specs_every_candidate_and_the_outcome() -> None:
