@@ -1,0 +1,234 @@
+"""The order of a change, and what is undone when a step fails."""
+
+import asyncio
+from collections.abc import Iterator
+from concurrent.futures import Executor as Pool
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Self, cast
+
+import pytest
+
+from tests.daemon.fake_world import FakeWorld, entry, prog, want
+from xdploaderd.config.attachments import AttachmentConfig
+from xdploaderd.daemon.actions import Attach, Change, Detach, Repair, Replace
+from xdploaderd.daemon.executor import Executor
+from xdploaderd.daemon.placing import Placer
+from xdploaderd.daemon.programs import OwnPrograms, Staged
+from xdploaderd.daemon.seams import Outcome
+from xdploaderd.daemon.world import Occupant, Place, Record
+from xdploaderd.errors import AttachError, VerifierError
+from xdploaderd.hooks import Hook, XdpMode
+from xdploaderd.kernel.syscall import Fd
+from xdploaderd.uapi.bpf import Ifindex, ProgId
+
+WORLD = FakeWorld("eth0", "eth1")
+HERE, THERE = WORLD.place("eth0"), WORLD.place("eth1")
+
+
+class FakeFd:
+    """A descriptor that is only a name."""
+
+    def __init__(self, name: str, log: list[str]) -> None:
+        self.name, self._log = name, log
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._log.append(f"close {self.name}")
+
+
+class Parts:
+    """Placer and OwnPrograms that write down what is asked of them; `fail` names the step that raises."""
+
+    def __init__(self, fail: str = "", error: Exception | None = None) -> None:
+        self.log: list[str] = []
+        self.fail = fail
+        self.error = error or AttachError("refused")
+
+    def step(self, text: str) -> None:
+        """Write a step down, or fail it."""
+        self.log.append(text)
+        if text == self.fail:
+            raise self.error
+
+    async def put(self, place: Place, fd: FakeFd, *, label: str) -> bool:
+        assert label == "fw.o:[main]"
+        self.step(f"put {fd.name} on {place.ifname} {place.mode}")
+        return place.hook is not Hook.XDP
+
+    async def swap(self, current: Occupant, fd: FakeFd, *, expected: FakeFd | None, label: str) -> None:
+        self.step(f"swap {fd.name} for {expected.name if expected else 'anything'} on {current.place.ifname}")
+
+    async def take_off(self, place: Place, expected: FakeFd, *, remove_clsact: bool = False) -> None:
+        self.step(f"take {expected.name} off {place.ifname}")
+
+    def stage(self, config: AttachmentConfig, place: Place) -> Staged:
+        self.step(f"stage {config.name}")
+        record = Record(attachment=config.name, object="o", sha1="b" * 40, program="main", hook=config.hook)
+        return Staged(prog(8), record, cast("Fd", FakeFd("new", self.log)), self._loaded())
+
+    @contextmanager
+    def _loaded(self) -> Iterator[None]:
+        try:
+            yield
+        except AttachError:
+            self.log.append("undo load")
+            raise
+        self.log.append("commit load")
+
+    def open(self, name: str) -> FakeFd:
+        return FakeFd(f"pin of {name}", self.log)
+
+    def open_foreign(self, prog_id: ProgId) -> FakeFd:
+        return FakeFd(f"program {prog_id}", self.log)
+
+    def info(self, _fd: FakeFd) -> object:
+        return prog(7)
+
+    def moved(self, name: str, place: Place) -> object:
+        self.step(f"remember {name} on {place.ifname}")
+        return prog(7)
+
+    def promote(self, name: str) -> None:
+        self.step(f"promote {name}")
+
+    def discard(self, name: str) -> None:
+        self.step(f"discard {name}")
+
+    def forget(self, name: str) -> None:
+        self.step(f"forget {name}")
+
+    def clsact_was_made(self, ifindex: Ifindex) -> None:
+        self.step(f"clsact on {ifindex} is ours")
+
+    def made_clsact(self, _ifindex: Ifindex) -> bool:
+        return False
+
+
+class Inline(Pool):
+    """A worker that works at once."""
+
+    def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        try:
+            done.set_result(function(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001 - a pool hands on whatever its work raises
+            done.set_exception(error)
+        return done
+
+
+def carry_out(parts: Parts, action: Change) -> Outcome:
+    executor = Executor(cast("Placer", parts), cast("OwnPrograms", parts), cast("ThreadPoolExecutor", Inline()))
+    return asyncio.run(executor.execute(action))
+
+
+def attach(*, from_pin: bool = False, **fields: Any) -> Attach:
+    return Attach(name="edge", wanted=want(), place=HERE, from_pin=from_pin, **fields)
+
+
+def replacing(**fields: Any) -> Replace:
+    current = Occupant(HERE, ProgId(7))
+    values = {"owner": "edge", "from_pin": False, **fields}
+    return Replace(name="edge", wanted=want(), place=HERE, current=current, **values)
+
+
+def test_attach_from_the_file_pins_before_and_promotes_after() -> None:
+    parts = Parts()
+    assert carry_out(parts, attach()).sha1 == "b" * 40
+    assert parts.log == ["stage edge", "put new on eth0 native", "commit load", "promote edge"]
+
+
+def test_attach_from_the_pin_loads_nothing() -> None:
+    parts = Parts()
+    assert carry_out(parts, attach(from_pin=True)).sha1 == ""
+    assert parts.log == ["remember edge on eth0", "put pin of edge on eth0 native", "close pin of edge"]
+
+
+def test_clsact_made_by_an_attach_is_remembered() -> None:
+    parts = Parts()
+    config = entry(hook=Hook.TC_INGRESS)
+    carry_out(parts, replace(attach(), wanted=want(config), place=WORLD.place("eth0", Hook.TC_INGRESS)))
+    assert "clsact on 1 is ours" in parts.log
+
+
+def test_refused_load_touches_no_hook() -> None:
+    parts = Parts("stage edge", VerifierError("refused", errno=22, log=()))
+    with pytest.raises(VerifierError):
+        carry_out(parts, replacing())
+    assert parts.log == ["stage edge"]
+
+
+def test_refused_attach_undoes_the_load_and_leaves_the_pin_in_force() -> None:
+    parts = Parts("swap new for pin of edge on eth0")
+    with pytest.raises(AttachError):
+        carry_out(parts, replacing())
+    assert "undo load" in parts.log
+    assert "promote edge" not in parts.log
+
+
+def test_strays_are_taken_off_by_the_old_pin_after_the_new_program_runs() -> None:
+    parts = Parts()
+    carry_out(parts, attach(strays=(THERE,)))
+    assert parts.log[1:] == [
+        "put new on eth0 native",
+        "commit load",
+        "take pin of edge off eth1",
+        "close pin of edge",
+        "promote edge",
+    ]
+
+
+def test_claimed_place_keeps_the_old_pin_until_it_is_taken_over() -> None:
+    parts = Parts()
+    carry_out(parts, attach(promote=False))
+    assert parts.log == ["stage edge", "put new on eth0 native", "commit load"]
+
+
+def test_program_of_another_entry_is_expected_by_that_entry_s_pin() -> None:
+    parts = Parts()
+    carry_out(parts, replacing(owner="old"))
+    assert "swap new for pin of old on eth0" in parts.log
+
+
+def test_foreign_program_is_replaced_whatever_it_is() -> None:
+    parts = Parts()
+    carry_out(parts, replacing(owner=None))
+    assert "swap new for anything on eth0" in parts.log
+
+
+def test_change_of_mode_that_fails_puts_the_old_program_back() -> None:
+    skb = replace(HERE, mode=XdpMode.SKB)
+    parts = Parts("put new on eth0 skb")
+    with pytest.raises(AttachError):
+        carry_out(parts, replace(replacing(gap=True), place=skb))
+    assert parts.log == [
+        "stage edge",
+        "take pin of edge off eth0",
+        "put new on eth0 skb",
+        "put pin of edge on eth0 native",
+        "close pin of edge",
+        "undo load",
+    ]
+
+
+def test_detach_comes_before_the_pins_go() -> None:
+    parts = Parts()
+    carry_out(parts, Detach(name="edge", places=(HERE,), forget=True, hook=Hook.XDP, interface="eth0"))
+    assert parts.log == ["take pin of edge off eth0", "close pin of edge", "forget edge"]
+
+
+def test_refused_detach_keeps_the_pins() -> None:
+    parts = Parts("take pin of edge off eth0")
+    with pytest.raises(AttachError):
+        carry_out(parts, Detach(name="edge", places=(HERE,), forget=True, hook=Hook.XDP, interface="eth0"))
+    assert "forget edge" not in parts.log
+
+
+def test_repair_promotes_what_runs_and_discards_what_does_not() -> None:
+    parts = Parts()
+    carry_out(parts, Repair(name="edge", promote=True, strays=(THERE,), hook=Hook.XDP, interface="eth0"))
+    carry_out(parts, Repair(name="edge", promote=False, hook=Hook.XDP, interface="eth0"))
+    assert parts.log == ["take pin of edge off eth1", "close pin of edge", "promote edge", "discard edge"]
