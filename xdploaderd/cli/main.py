@@ -1,5 +1,6 @@
 """Entry of xdploaderctl: parse the arguments, run one verb, tell its errors; each group of verbs is imported on use."""
 
+import argparse
 import sys
 from collections.abc import Sequence
 
@@ -10,18 +11,22 @@ from xdploaderd.errors import LoaderError
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 0, 3 degraded or partial, or the error's own."""
-    args = parse_arguments(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(parse_arguments(sys.argv[1:] if argv is None else argv))
+    except KeyboardInterrupt:
+        output.print_note("interrupted")
+        return output.EXIT_INTERRUPTED
+    except BrokenPipeError:
+        output.discard_output()
+        return output.EXIT_BROKEN_PIPE
+
+
+def _run(args: argparse.Namespace) -> int:
     try:
         status: int = args.run(args)
     except LoaderError as error:
         output.print_error(error, as_json=args.json, verbose=args.verbose)
         return error.exit_status
-    except KeyboardInterrupt:
-        print(f"{output.PROGRAM}: interrupted", file=sys.stderr)
-        return output.EXIT_INTERRUPTED
-    except BrokenPipeError:
-        output.discard_output()
-        return output.EXIT_BROKEN_PIPE
     return status
 
 

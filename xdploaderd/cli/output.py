@@ -41,7 +41,7 @@ def write_out(text: str) -> None:
     if sys.stdout is None:  # closed by the caller
         return
     try:
-        print(text.encode(errors="backslashreplace").decode(), flush=True)
+        print(_encodable(text, sys.stdout), flush=True)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -58,16 +58,21 @@ def discard_output() -> None:
 def print_warnings(warnings: Sequence[str]) -> None:
     """Print each warning as one line on standard error."""
     for warning in warnings:
-        _write_err(f"warning: {warning}")
+        print_note(f"warning: {warning}")
+
+
+def print_note(text: str) -> None:
+    """Print one line on standard error, after the command's name."""
+    _write_err(f"{PROGRAM}: {printable(text)}")
 
 
 def print_error(error: LoaderError, *, as_json: bool, verbose: bool) -> None:
     """Print an error on standard error: one line with its code, or one JSON object, then details if there are any."""
     if as_json:
-        print(json.dumps(error.to_json()), file=sys.stderr)
+        _write_err(json.dumps(error.to_json()))
         return
     for line in error_lines(error, verbose=verbose):
-        _write_err(line)
+        print_note(line)
 
 
 def error_lines(error: LoaderError, *, verbose: bool) -> Iterator[str]:
@@ -94,8 +99,18 @@ def _strings(value: object) -> list[str]:
 
 
 def _write_err(line: str) -> None:
-    if sys.stderr is not None:
-        print(f"{PROGRAM}: {printable(line)}".encode(errors="backslashreplace").decode(), file=sys.stderr)
+    if sys.stderr is None:  # closed by the caller
+        return
+    try:
+        print(_encodable(line, sys.stderr), file=sys.stderr, flush=True)
+    except OSError:  # nobody is left to be told
+        _discard(sys.stderr)
+
+
+def _encodable(text: str, stream: TextIO) -> str:
+    """Return the text with escapes for what the stream's encoding cannot say."""
+    encoding = stream.encoding or "utf-8"
+    return text.encode(encoding, errors="backslashreplace").decode(encoding)
 
 
 def _discard(stream: TextIO) -> None:

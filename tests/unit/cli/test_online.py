@@ -105,6 +105,14 @@ def test_wrong_command_line_exits_with_two(argv: list[str], capsys: Capture) -> 
     assert "usage: xdploaderctl" in capsys.readouterr().err
 
 
+def test_text_that_the_terminal_cannot_show_is_escaped(tmp_path: Path) -> None:
+    environment = {"PYTHONIOENCODING": "ascii", "XDPLOADERD_SOCKET": str(tmp_path / "s")}
+    argv = [sys.executable, "-m", "xdploaderd.cli.main", "list"]
+    with fake_daemon(tmp_path / "s", {"parameters": {"attachments": [attachment(program="größe")]}}):
+        done = subprocess.run(argv, capture_output=True, env=environment, check=True)
+    assert rb"gr\xf6\xdfe" in done.stdout
+
+
 VERBS = ["status", "list", "attach", "detach", "reload", "plan", "load", "unload", "explain-pin", "convert-pinning"]
 
 

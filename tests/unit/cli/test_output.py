@@ -83,3 +83,18 @@ def test_full_disk_is_told() -> None:
     os.close(full)
     assert done.returncode == 70
     assert done.stderr == "xdploaderctl: Failed: cannot write the output: no space left on device\n"
+
+
+def test_error_that_nobody_reads_keeps_its_exit_status() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "xdploaderd.cli.main", "status", "--socket", "/nonexistent"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=writing, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stdout) == (69, b"")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", ">&- 2>&-"])
+def test_closed_standard_streams_change_no_exit_status(closed: str) -> None:
+    command = f"{sys.executable} -m xdploaderd.cli.main status --socket /nonexistent {closed}"
+    assert subprocess.run(["sh", "-c", command], capture_output=True, check=False).returncode == 69
