@@ -20,7 +20,8 @@ from typing import Any
 
 INSIDE = "--inside"
 BIN = Path(sys.executable).parent
-OBJECTS = Path(__file__).parents[1] / "tests" / "bpf"
+CHECKOUT = Path(__file__).resolve().parents[1]
+OBJECTS = CHECKOUT / "tests" / "bpf"
 BPFFS = Path("/sys/fs/bpf")
 XDP_MAP = BPFFS / "demo_xdp_count"
 TC_MAP = BPFFS / "tc" / "globals" / "demo_tc_count"
@@ -70,7 +71,7 @@ def step(number: int, text: str) -> None:
 
 def run(*argv: str) -> str:
     """Run a command that must succeed; return what it printed."""
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=CHECKOUT)
     if done.returncode:
         raise DemoError(f"'{' '.join(argv)}' ended with {done.returncode}: {(done.stderr or done.stdout).strip()}")
     return done.stdout
@@ -123,8 +124,8 @@ def wait_for_daemon(process: "subprocess.Popen[bytes]") -> None:
     """Return when all is attached; DemoError when the daemon ends or takes too long."""
     deadline = time.monotonic() + START_SECONDS
     while True:
-        done = subprocess.run([BIN / "xdploaderctl", "status"], capture_output=True, text=True, check=False)
-        if done.returncode == 0:
+        done = subprocess.run([BIN / "xdploaderctl", "status", "--json"], capture_output=True, text=True, check=False)
+        if done.returncode == 0 and len(json.loads(done.stdout)["attachments"]) == CONFIG.count("- name:"):
             return
         if process.poll() is not None:
             raise DemoError(f"the daemon ended with {process.returncode}")
@@ -155,9 +156,10 @@ def answer(sock: socket.socket) -> None:
 
 
 def counters(pin: Path) -> list[int]:
-    """Return the values of a pinned array of 64-bit counters."""
+    """Return the values of a pinned array of 64-bit counters; a map without BTF shows them as bytes."""
     entries: list[dict[str, Any]] = json.loads(ctl("map", "dump", str(pin), "--json"))["entries"]
-    return [int(entry["value"]) for entry in entries]
+    values = [entry["value"] for entry in entries]
+    return [v if isinstance(v, int) else int.from_bytes(bytes.fromhex(v), sys.byteorder) for v in values]
 
 
 def check_moved(counts: dict[str, int], least: int) -> None:
@@ -195,7 +197,8 @@ def walk(folder: Path) -> None:
     print(CONFIG.format(objects="tests/bpf"), end="")
     with daemon(folder):
         show("status")
-        show("explain-pin", str(OBJECTS / "demo_tc_legacy.bpf.o"))
+        for name in ("demo_xdp.bpf.o", "demo_tc_legacy.bpf.o"):
+            show("explain-pin", "--pinning", str(folder / "pinning.conf"), str((OBJECTS / name).relative_to(CHECKOUT)))
 
         step(3, f"{PACKETS} packets from the peer, each answered")
         before = read_counters()
@@ -206,7 +209,7 @@ def walk(folder: Path) -> None:
         show("map", "dump", str(TC_MAP))
         moved = {name: count - before[name] for name, count in read_counters().items()}
         check_moved(moved, PACKETS)
-        print(", ".join(f"{name}: {count}" for name, count in moved.items()))
+        print("since the first packet: " + ", ".join(f"{name} {count}" for name, count in moved.items()))
 
         step(5, "an empty configuration: the daemon takes off what is its own")
         (folder / "xdploaderd.yaml").write_text("attachments: []\n")
