@@ -116,7 +116,7 @@ inside systemctl restart xdploaderd.service
 check "restart adopts the program" same "$first" "$(program)"
 check "all is as wanted after restart" wait_for 10 as_wanted
 old=$(property MainPID)
-inside kill -9 "$old"
+inside sh -c "kill -9 $old"
 restarted() { active && [ "$(property MainPID)" != "$old" ]; }
 check "systemd starts a killed daemon again" wait_for 20 restarted
 check "a killed daemon's program stays" same "$first" "$(program)"
@@ -130,6 +130,10 @@ last=$(program)
 inside systemctl stop xdploaderd.service
 check "stop leaves the program" same "$last" "$(program)"
 check "the service ended well" same "$(property Result)" success
+inside systemctl start xdploaderd.socket
+check "a call on the socket starts the daemon" wait_for 10 as_wanted
+check "the started daemon adopted the program" same "$last" "$(program)"
+inside systemctl stop xdploaderd.service xdploaderd.socket
 inside journalctl --no-pager -o cat -u xdploaderd
 inside systemd-analyze --no-pager security xdploaderd.service | tail -n 1
 echo "==> everything as claimed"
