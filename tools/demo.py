@@ -104,7 +104,7 @@ def daemon(folder: Path) -> Iterator[None]:
     """Run the daemon with the demo's configuration; it has ended, and left the programs attached, afterwards."""
     log = folder / "daemon.log"
     options = {"config": "xdploaderd.yaml", "pinning": "pinning.conf", "socket": "control", "state-dir": "state"}
-    argv = [str(BIN / "xdploaderd"), *(f"--{name}={folder / value}" for name, value in options.items())]
+    argv = [str(BIN / "xdploaderd"), *(f"--{name}={folder / value}" for name, value in options.items()), "--bus=none"]
     with log.open("w") as out, subprocess.Popen(argv, stdout=out, stderr=out) as process:
         try:
             wait_for_daemon(process)

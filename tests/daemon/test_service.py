@@ -224,3 +224,8 @@ def test_each_change_is_told_once_to_each_subscriber(tmp_path: Path) -> None:
             assert (await anext(changes)).state is State.ATTACHED
 
     run(main())
+
+
+def test_status_before_the_first_pass_is_degraded(tmp_path: Path) -> None:
+    status = asyncio.run(Daemon(tmp_path, FakeWorld("eth0"), "edge").service.status())
+    assert status.degraded

@@ -72,7 +72,7 @@ class Reconciler:
         self._wake = asyncio.Event()
         self._failures: dict[str, Failure] = {}
         self._waiters: list[asyncio.Future[Picture]] = []
-        self.picture = Picture()
+        self.picture = Picture(settled=False)  # nothing is known before the first pass
         self.on_pass: Callable[[Picture], None] = lambda _: None
 
     def poke(self) -> None:

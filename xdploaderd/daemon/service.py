@@ -55,13 +55,14 @@ class Service:
         return attachment_statuses(self._reconciler.picture)
 
     async def status(self) -> DaemonStatus:
-        """Return the daemon's status, as of the last pass; never waits for a load."""
-        attachments = await self.list()
+        """Return the daemon's status, as of the last pass; never waits for a load. Before the first pass: degraded."""
+        picture = self._reconciler.picture
+        attachments = attachment_statuses(picture)
         unlike = any(a.state not in AS_WANTED for a in attachments)
         return DaemonStatus(
             version=__version__,
             pid=os.getpid(),
-            degraded=unlike or bool(self._config_error) or self._reconciler.picture.error is not None,
+            degraded=unlike or bool(self._config_error) or not picture.settled,
             config=str(self._config),
             pinning=str(self._pinning),
             config_error=self._config_error,
