@@ -290,6 +290,11 @@ def _name_sections(shdrs: list[_Shdr], strings_index: int, limits: Limits) -> tu
     return tuple(replace(section, name=strings.at(name_offset)) for name_offset, section in shdrs)
 
 
+def _printable(name: str) -> str:
+    """Return the name with control characters escaped: names end up in messages and logs."""
+    return name if name.isprintable() else name.encode("unicode_escape").decode("ascii")
+
+
 class _Strings:
     """A string table; remembers how much was taken out of it, since names may overlap without end."""
 
@@ -311,7 +316,7 @@ class _Strings:
         self._taken += end - offset
         if self._taken > self._limits.name_bytes:
             raise LimitError(f"names of more than {self._limits.name_bytes} bytes together")
-        return self._data[offset:end].decode("utf-8", "backslashreplace")
+        return _printable(self._data[offset:end].decode("utf-8", "backslashreplace"))
 
 
 def _parse_symbols(sections: tuple[Section, ...], byteorder: str, limits: Limits) -> Iterator[Symbol]:

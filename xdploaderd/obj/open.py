@@ -117,7 +117,8 @@ def _read_maps(reading: _Reading) -> tuple[PlacedMap, ...]:
     defined: tuple[PlacedMap, ...] = ()
     if section is not None and types.btf is not None:
         with error_context(f"section '{MAPS_SECTION}'"):
-            defined = read_btf_maps(section, types.btf, types.sections.get(MAPS_SECTION))
+            described = types.sections.get(MAPS_SECTION)
+            defined = read_btf_maps(section, types.btf, described, strict=not reading.legacy)
     legacy = read_legacy_maps(image, types.btf) if reading.legacy else ()
     return (*legacy, *defined, *read_data_maps(image, reading.name, types.btf, types.sections))
 

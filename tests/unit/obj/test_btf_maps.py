@@ -1,5 +1,7 @@
 """Map definitions in section .maps: what each member means, and what is refused with its map and member."""
 
+import struct
+
 import pytest
 
 from tests.builders.btf import U32, U64, member, ptr
@@ -122,6 +124,13 @@ def test_offsets_of_a_linked_object_are_kept(maps: MapObject) -> None:
 def test_wrong_numbers_are_refused(maps: MapObject, members: list[tuple[str, int]], reason: str) -> None:
     maps.define("m", *(maps.number(name, value) for name, value in members))
     assert reason in maps.refused()
+
+
+def test_unknown_members_are_passed_over_in_legacy_objects_as_iproute2_does(maps: MapObject) -> None:
+    maps.define("m", maps.number("type", 2), maps.number("id", 7))
+    symbol = Sym("old", "maps", 0, 16, SymType.OBJECT)
+    obj = maps.open(Sec("maps", struct.pack("<4I", 2, 4, 8, 1)), symbol)
+    assert [(name, spec.rule) for name, spec in obj.maps.items()] == [("old", "bpf_elf_map"), ("m", "btf")]
 
 
 def test_members_of_other_types_are_refused(maps: MapObject) -> None:
