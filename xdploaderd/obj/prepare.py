@@ -46,7 +46,12 @@ _EXTERN_NEEDS = {
 
 
 def target_needs(obj: ObjectSpec) -> frozenset[Need]:
-    """Return the facts of the target that prepare() will use for this object, so that no others need be read."""
+    """Return the facts of the target that prepare() will use for this object, so that no others need be read.
+
+    ObjectError for one of the other byte order, of which no fact of this machine is of use.
+    """
+    with error_context(f"object {quoted(obj.name)}"):
+        _check_byteorder(obj)
     needs: set[Need] = set()
     for extern in obj.externs.values():
         needs |= _EXTERN_NEEDS.get(extern.kind, frozenset())

@@ -6,6 +6,7 @@ import pytest
 
 from xdploaderd.errors import ObjectError, WrongDialectError
 from xdploaderd.obj.open import open_object
+from xdploaderd.obj.prepare import target_needs
 from xdploaderd.obj.spec import CallRef, DataRef, Dialect, MapRef, ObjectSpec
 from xdploaderd.uapi.bpf import AttachType, MapType, ProgType
 
@@ -110,3 +111,8 @@ def test_big_endian_object_opens_with_instructions_in_native_order() -> None:
     big, little = opened("big_endian.bpf.o"), opened("xdp_pass.bpf.o")
     assert (big.byteorder, little.byteorder) == ("big", "little")
     assert big.programs["xdp_pass"].function.insns == little.programs["xdp_pass"].function.insns
+
+
+def test_big_endian_object_is_refused_before_a_kernel_is_asked() -> None:
+    with pytest.raises(ObjectError, match="object is big-endian, want little-endian"):
+        target_needs(opened("big_endian.bpf.o"))
