@@ -1,6 +1,7 @@
 """Decide CO-RE relocations: candidates, the one spec they agree on, its value (libbpf relo_core.c)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.ext import CoreRelo, CoreReloKind
@@ -10,6 +11,18 @@ from xdploaderd.relo_core.decision import CandidateRecord, CoreDecision, SpecRec
 from xdploaderd.relo_core.match import Candidate, find_candidates, match_spec
 from xdploaderd.relo_core.spec import CoreSpec, format_spec, parse_spec
 from xdploaderd.relo_core.values import CoreValue, calculate
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """What is decided on all records of the same type, access and kind, as long as `tried` are its candidates."""
+
+    kind: CoreReloKind
+    local: SpecRecord
+    candidates: tuple[CandidateRecord, ...]
+    target: SpecRecord | None
+    value: CoreValue
+    tried: tuple[Candidate, ...] | None
 
 
 class CoreResolver:
@@ -23,6 +36,7 @@ class CoreResolver:
         self._local = local
         self._targets = targets
         self._candidates: dict[int, tuple[Candidate, ...]] = {}
+        self._settled: dict[tuple[int, str, int], _Settled] = {}
         self._budget = Budget()
 
     def resolve(self, relo: CoreRelo, *, program: str, number: int, insn_idx: int) -> CoreDecision:
@@ -38,46 +52,37 @@ class CoreResolver:
                 raise CoreRelocationError(str(error)) from error
 
     def _decide(self, relo: CoreRelo, program: str, number: int, insn_idx: int) -> CoreDecision:
-        local = parse_spec(self._local, relo)
-        records: tuple[CandidateRecord, ...] = ()
-        target = None
-        if local.kind is CoreReloKind.TYPE_ID_LOCAL:
-            value = CoreValue(original=local.root_type_id, new=local.root_type_id, validate=False)
-        else:
-            records, target, value = self._settle(local)
+        key = (relo.type_id, relo.access_str, relo.kind)
+        settled = self._settled.get(key)
+        if settled is None or settled.tried is not self._candidates.get(relo.type_id):
+            settled = self._settled[key] = self._settle(parse_spec(self._local, relo))
         return CoreDecision(
             program=program,
             number=number,
             insn_idx=insn_idx,
-            kind=local.kind,
-            local=SpecRecord.of(local),
-            candidates=records,
-            target=SpecRecord.of(target) if target else None,
-            value=value,
+            kind=settled.kind,
+            local=settled.local,
+            candidates=settled.candidates,
+            target=settled.target,
+            value=settled.value,
             byteorder=self._local.byteorder,
-            reason="no candidate matches" if value.poison else "",
+            reason="no candidate matches" if settled.value.poison else "",
         )
 
-    def _settle(self, local: CoreSpec) -> tuple[tuple[CandidateRecord, ...], CoreSpec | None, CoreValue]:
-        """Try every candidate; all that match must agree."""
-        records: list[CandidateRecord] = []
-        matching: list[Candidate] = []
-        target: CoreSpec | None = None
-        value: CoreValue | None = None
-        for candidate in self._candidates_of(local.root_type_id):
-            match = match_spec(local, candidate, self._budget)
-            records.append(CandidateRecord(SpecRecord.of(match.spec), match.mismatch))
-            if match.mismatch:
-                continue
-            matching.append(candidate)
-            found = calculate(local, match.spec, self._local.byteorder)
-            if target is None or value is None:
-                target, value = match.spec, found
-            else:
-                _check_agreement(local, (target, value), (match.spec, found))
-        if matching:
-            self._candidates[local.root_type_id] = tuple(matching)
-        return tuple(records), target, value or calculate(local, None, self._local.byteorder)
+    def _settle(self, local: CoreSpec) -> _Settled:
+        if local.kind is CoreReloKind.TYPE_ID_LOCAL:
+            value = CoreValue(original=local.root_type_id, new=local.root_type_id, validate=False)
+            return _Settled(local.kind, SpecRecord.of(local), (), None, value, None)
+        tried = self._candidates_of(local.root_type_id)
+        matches = [match_spec(local, candidate, self._budget) for candidate in tried]
+        records = tuple(CandidateRecord(SpecRecord.of(match.spec), match.mismatch) for match in matches)
+        targets = [match.spec for match in matches if not match.mismatch]
+        value = _agreed_value(local, targets, self._local.byteorder)
+        if 0 < len(targets) < len(tried):
+            pruned = (candidate for candidate, match in zip(tried, matches, strict=True) if not match.mismatch)
+            self._candidates[local.root_type_id] = tuple(pruned)
+        target = SpecRecord.of(targets[0]) if targets else None
+        return _Settled(local.kind, SpecRecord.of(local), records, target, value, tried)
 
     def _candidates_of(self, type_id: int) -> tuple[Candidate, ...]:
         if type_id not in self._candidates:
@@ -87,16 +92,21 @@ class CoreResolver:
         return self._candidates[type_id]
 
 
-def _check_agreement(local: CoreSpec, first: tuple[CoreSpec, CoreValue], other: tuple[CoreSpec, CoreValue]) -> None:
-    """Raise CoreRelocationError where two candidates match but differ: libbpf refuses to choose, and so do we."""
-    (spec, value), (other_spec, other_value) = first, other
-    if spec.bit_offset != other_spec.bit_offset:
-        difference = f"bit offsets {spec.bit_offset} and {other_spec.bit_offset}"
-    elif value.new != other_value.new:
-        difference = f"values {value.new} and {other_value.new}"
-    else:
-        return
-    raise CoreRelocationError(
-        f"candidates disagree on {format_spec(local)}: {difference}",
-        fields={"local": format_spec(local), "candidates": [format_spec(spec), format_spec(other_spec)]},
-    )
+def _agreed_value(local: CoreSpec, targets: Sequence[CoreSpec], byteorder: str) -> CoreValue:
+    """Return what all targets give; libbpf refuses to choose among candidates that differ, and so do we."""
+    if not targets:
+        return calculate(local, None, byteorder)
+    first, value = targets[0], calculate(local, targets[0], byteorder)
+    for other in targets[1:]:
+        other_value = calculate(local, other, byteorder)
+        if first.bit_offset != other.bit_offset:
+            difference = f"bit offsets {first.bit_offset} and {other.bit_offset}"
+        elif value.new != other_value.new:
+            difference = f"values {value.new} and {other_value.new}"
+        else:
+            continue
+        raise CoreRelocationError(
+            f"candidates disagree on {format_spec(local)}: {difference}",
+            fields={"local": format_spec(local), "candidates": [format_spec(first), format_spec(other)]},
+        )
+    return value

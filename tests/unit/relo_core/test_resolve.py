@@ -252,6 +252,16 @@ def test_candidates_that_matched_once_are_the_only_ones_later() -> None:
         run("0:0", "0:1")
 
 
+def test_equal_records_are_decided_alike_and_keep_their_own_places() -> None:
+    resolver = CoreResolver(LOCAL, [FLAVORS])
+    relo = CoreRelo(0, STRUCT, "0:1", K.FIELD_EXISTS)
+    first, second, third = (resolver.resolve(relo, program="p", number=n, insn_idx=n + 5) for n in range(3))
+    assert (first.number, first.insn_idx, third.number, third.insn_idx) == (0, 5, 2, 7)
+    assert [len(decision.candidates) for decision in (first, second, third)] == [2, 1, 1]  # cut down, as in libbpf
+    assert first.value == second.value == third.value
+    assert second.target == third.target
+
+
 def test_candidates_stay_when_none_matched() -> None:
     resolver = CoreResolver(LOCAL, [TARGET])
     gone = resolver.resolve(CoreRelo(0, STRUCT, "0:2", K.FIELD_EXISTS), program="p", number=0, insn_idx=0)
