@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import sandbox
 from tests.support.loading import OBJECTS, load_file
 from xdploaderd.config.pinning import PinningConf
 from xdploaderd.errors import KernelError, LoaderError, ObjectError, PinMismatchError, VerifierError
@@ -28,12 +29,7 @@ PASS, OK = 2, 0
 @pytest.fixture(autouse=True)
 def _pins_removed() -> Iterator[None]:
     yield
-    for parent, dirs, files in os.walk(ROOT, topdown=False):
-        for name in (name for name in files if not name.endswith(".debug")):
-            (Path(parent) / name).unlink()
-        for name in dirs:
-            entry = Path(parent) / name
-            entry.unlink() if entry.is_symlink() else entry.rmdir()
+    sandbox.clear_pins()
 
 
 def _pins() -> set[str]:
