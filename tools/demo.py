@@ -18,7 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-INSIDE = "--inside"
+from tools.namespaces import enter_namespaces, mount
+
 BIN = Path(sys.executable).parent
 CHECKOUT = Path(__file__).resolve().parents[1]
 OBJECTS = CHECKOUT / "tests" / "bpf"
@@ -89,9 +90,13 @@ def show(*arguments: str) -> None:
 
 
 def make_network() -> None:
-    """Make the BPF file system and the veth pair, demo0 here and demo1 in the namespace `demo-peer`."""
-    run("mount", "-t", "tmpfs", "tmpfs", "/run")
-    run("mount", "-t", "bpf", "-o", "mode=0700", "bpf", str(BPFFS))
+    """Enter the namespaces; make the BPF file system and the veth pair: demo0 here, demo1 in namespace `demo-peer`."""
+    try:
+        enter_namespaces()
+        mount("tmpfs", "/run")
+        mount("bpf", str(BPFFS), "mode=0700")
+    except OSError as error:
+        raise DemoError(f"{error.filename}: {error.strerror} (root with BPF and namespaces is needed)") from error
     run("ip", "netns", "add", "demo-peer")
     run("ip", "link", "add", "demo0", "type", "veth", "peer", "name", "demo1", "netns", "demo-peer")
     for where, name, address in ((), "demo0", HERE), (("-n", "demo-peer"), "demo1", PEER):
@@ -224,13 +229,7 @@ def walk(folder: Path) -> None:
 
 
 def main() -> int:
-    """Enter namespaces of the demo's own, then walk; return the exit status."""
-    if INSIDE not in sys.argv:
-        if os.geteuid() != 0:
-            print("demo: must run as root", file=sys.stderr)
-            return 1
-        unshare = ["unshare", "--mount", "--net", "--propagation", "private"]
-        return subprocess.run([*unshare, sys.executable, __file__, INSIDE], check=False).returncode
+    """Walk in namespaces of the demo's own, which end with this process; return the exit status."""
     began = time.monotonic()
     try:
         with tempfile.TemporaryDirectory(prefix="xdploaderd-demo-") as folder:

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-CLONE_NEWNS, CLONE_NEWNET = 0x20000, 0x40000000
-MS_REC, MS_PRIVATE = 0x4000, 0x40000
+from tools.namespaces import enter_namespaces, mount
+
 BPF_NR = {"x86_64": 321, "aarch64": 280}[os.uname().machine]
 NEXT_ID_COMMANDS = {"prog": 11, "map": 12, "btf": 23, "link": 31}
 BPFFS = Path("/sys/fs/bpf")
@@ -21,20 +21,13 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _entered = False
 
 
-def _check(result: int, what: str) -> int:
-    if result < 0:
-        raise OSError(ctypes.get_errno(), what)
-    return result
-
-
 def enter_sandbox() -> None:
     """Move this process, once, into its own mount and network namespaces with a fresh bpffs on /sys/fs/bpf."""
     global _entered  # noqa: PLW0603 - namespaces belong to the process, so does the fact
     if _entered:
         return
-    _check(_libc.unshare(CLONE_NEWNS | CLONE_NEWNET), "unshare")
-    _check(_libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None), "mount --make-rprivate")
-    _check(_libc.mount(b"bpf", os.fsencode(BPFFS), b"bpf", 0, b"mode=0700"), "mount bpffs")
+    enter_namespaces()
+    mount("bpf", str(BPFFS), "mode=0700")
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     _entered = True
 
