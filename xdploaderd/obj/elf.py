@@ -20,6 +20,7 @@ from elftools.elf.enums import ENUM_SH_TYPE_BASE
 
 from xdploaderd.errors import LimitError, ObjectError, error_context
 from xdploaderd.obj.limits import DEFAULT_LIMITS, Limits
+from xdploaderd.printable import printable, quoted
 
 SHF_EXECINSTR = 0x4
 SHF_COMPRESSED = 0x800
@@ -142,7 +143,7 @@ class ElfImage:
     @classmethod
     def parse(cls, raw: bytes, *, name: str, limits: Limits = DEFAULT_LIMITS) -> "ElfImage":
         """Decode headers, section names and symbols; ObjectError says what is wrong with the file `name`."""
-        with error_context(f"object '{name}'"):
+        with error_context(f"object {quoted(name)}"):
             if len(raw) > limits.file_size:
                 raise LimitError(f"file of {len(raw)} bytes, at most {limits.file_size} are read")
             byteorder, sections = _guarded(lambda: _parse_container(raw, limits))
@@ -290,11 +291,6 @@ def _name_sections(shdrs: list[_Shdr], strings_index: int, limits: Limits) -> tu
     return tuple(replace(section, name=strings.at(name_offset)) for name_offset, section in shdrs)
 
 
-def _printable(name: str) -> str:
-    """Return the name with control characters escaped: names end up in messages and logs."""
-    return name if name.isprintable() else name.encode("unicode_escape").decode("ascii")
-
-
 class _Strings:
     """A string table; remembers how much was taken out of it, since names may overlap without end."""
 
@@ -316,7 +312,7 @@ class _Strings:
         self._taken += end - offset
         if self._taken > self._limits.name_bytes:
             raise LimitError(f"names of more than {self._limits.name_bytes} bytes together")
-        return _printable(self._data[offset:end].decode("utf-8", "backslashreplace"))
+        return printable(self._data[offset:end].decode("utf-8", "backslashreplace"))
 
 
 def _parse_symbols(sections: tuple[Section, ...], byteorder: str, limits: Limits) -> Iterator[Symbol]:

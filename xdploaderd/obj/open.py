@@ -24,6 +24,7 @@ from xdploaderd.obj.programs import entry_programs, read_functions, subprograms
 from xdploaderd.obj.slots import initial_slots
 from xdploaderd.obj.spec import KCONFIG_MAP, Dialect, MapSpec, ObjectSpec
 from xdploaderd.obj.tail_calls import tail_call_slots
+from xdploaderd.printable import quoted
 from xdploaderd.uapi.bpf import BPF_OBJ_NAME_LEN
 
 NO_TRIGGER = "no section 'maps', and functions have symbols"
@@ -54,7 +55,7 @@ def open_object(
     """
     base = PurePosixPath(name).name
     image = ElfImage.parse(raw, name=base, limits=limits)
-    with error_context(f"object '{base}'"):
+    with error_context(f"object {quoted(base)}"):
         trigger = legacy_trigger(image)
         if dialect is Dialect.STANDARD and trigger:
             raise WrongDialectError(f"{trigger}: the object is of the legacy dialect")

@@ -10,6 +10,7 @@ from dataclasses import replace
 from xdploaderd.errors import NoSuchProgramError, ObjectError
 from xdploaderd.hooks import Hook
 from xdploaderd.obj.spec import Dialect, ObjectSpec, ProgramSpec
+from xdploaderd.printable import quoted
 from xdploaderd.uapi.bpf import AttachType, MapType, ProgType, enum_name
 
 FROM_HOOK = "hook"
@@ -64,9 +65,9 @@ def find_program(obj: ObjectSpec, name: str) -> ProgramSpec:
         return in_section[0]
     if in_section:
         raise NoSuchProgramError(
-            f"section '{name}' holds {len(in_section)} programs, want one of {_listed(in_section)}"
+            f"section {quoted(name)} holds {len(in_section)} programs, want one of {_listed(in_section)}"
         )
-    raise NoSuchProgramError(f"no program '{name}', {_what_there_is(obj)}")
+    raise NoSuchProgramError(f"no program {quoted(name)}, {_what_there_is(obj)}")
 
 
 def require_type(program: ProgramSpec) -> ProgType:
