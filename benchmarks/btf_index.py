@@ -6,7 +6,6 @@ usage: python -m benchmarks.btf_index [ROUNDS]
 """
 
 import ctypes
-import mmap
 import statistics
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.types import BtfKind
+from xdploaderd.kernel.syscall import map_file
 
 VMLINUX = Path("/sys/kernel/btf/vmlinux")
 WANTED = "sk_buff"
@@ -24,11 +24,10 @@ BTF_KIND_STRUCT = 4
 def measure_ours() -> tuple[float, float]:
     """Return CPU milliseconds of the index, and of the first look-up after it."""
     start = time.process_time()
-    with VMLINUX.open("rb") as file:
-        try:
-            raw = memoryview(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))
-        except OSError:  # kernels before 6.16 do not map it
-            raw = memoryview(file.read())
+    try:
+        raw: bytes | memoryview = map_file(str(VMLINUX))
+    except OSError:  # before Linux 6.16 the file cannot be mapped
+        raw = VMLINUX.read_bytes()
     btf = Btf.parse(raw, name="vmlinux", trusted=True)
     len(btf)
     indexed = time.process_time()

@@ -2,12 +2,14 @@
 
 import contextlib
 from collections.abc import Callable
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.builders.btf import S32, U32, bits, blob_of, btf_of, member, ptr, struct, typedef
+from xdploaderd.btf import search
 from xdploaderd.btf.build import encode_types
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.dump import decode_value
@@ -165,6 +167,17 @@ def test_core_records_give_an_error_or_a_decision(listed: list[BtfType], kind: i
                 )
                 assert decision.kind is CoreReloKind(kind)
                 assert 0 <= decision.value.new < 1 << 64
+
+
+@given(st.text("ab", max_size=40), st.text("ab", min_size=1, max_size=4), st.integers(0, 45), st.integers(0, 45))
+def test_search_by_parts_finds_what_bytes_find(text: str, sub: str, start: int, end: int) -> None:
+    raw, needle = text.encode(), sub.encode()
+    end = min(end, len(raw))
+    with mock.patch.object(search, "FIRST_CHUNK", 2), mock.patch.object(search, "LAST_CHUNK", 3):
+        parts = search.ChunkedSearch(memoryview(raw))
+        assert parts.find(needle, start, end) == raw.find(needle, start, end)
+        assert parts.rfind(needle, start, end) == raw.rfind(needle, start, end)
+        assert parts[start:end] == raw[start:end]
 
 
 @given(st.lists(types, min_size=1, max_size=3))

@@ -16,7 +16,8 @@ from xdploaderd.btf.records import (
     index_records,
     names_and_references,
 )
-from xdploaderd.btf.strings import BtfStrings, searchable
+from xdploaderd.btf.search import searchable
+from xdploaderd.btf.strings import BtfStrings
 from xdploaderd.btf.types import (
     Array,
     BtfKind,

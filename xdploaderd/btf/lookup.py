@@ -7,7 +7,8 @@ from bisect import bisect_left
 from collections.abc import Iterator
 
 from xdploaderd.btf.names import essential_name
-from xdploaderd.btf.strings import BtfStrings, Searchable
+from xdploaderd.btf.search import Searchable
+from xdploaderd.btf.strings import BtfStrings
 from xdploaderd.errors import BtfError
 
 MAX_SEARCHES = 256  # of some 3 ms in a kernel's blob; a table of all names takes less than the next so many

@@ -1,27 +1,13 @@
 """The string section of a BTF blob: by offset, by text, and by text without flavor (Documentation/bpf/btf.rst)."""
 
 from collections.abc import Iterator
-from typing import Protocol, Self, runtime_checkable
+from typing import Self
 
 from xdploaderd.btf.names import essential_name
+from xdploaderd.btf.search import Searchable
 from xdploaderd.errors import BtfError
 
 MAX_STRING = 65_536  # bytes; the longest are lines of source text
-
-
-@runtime_checkable
-class Searchable(Protocol):
-    """What bytes and a mapped file have in common: search without a copy."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, place: slice, /) -> bytes: ...
-
-    def find(self, sub: bytes, start: int, end: int, /) -> int:
-        """Return the first place of `sub` in [start, end), or -1."""
-
-    def rfind(self, sub: bytes, start: int, end: int, /) -> int:
-        """Return the last place of `sub` in [start, end), or -1."""
 
 
 class BtfStrings:
@@ -90,9 +76,3 @@ class BtfStrings:
             if (essential := essential_name(text)) != text:
                 flavors.setdefault(essential, []).append(begin - self._start + self.first)
         return flavors
-
-
-def searchable(raw: memoryview) -> Searchable:
-    """Return what to search for the bytes of `raw`: its owner where that has no others, else a copy."""
-    owner: object = raw.obj
-    return owner if isinstance(owner, Searchable) and len(owner) == raw.nbytes else bytes(raw)
