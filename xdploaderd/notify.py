@@ -1,5 +1,6 @@
 """What the service manager is told (sd_notify(3), sd_watchdog_enabled(3)); nothing outside of a unit."""
 
+import logging
 import os
 import time
 from collections.abc import Mapping
@@ -8,6 +9,8 @@ try:
     from systemd.daemon import notify
 except ImportError:  # the extra `systemd` is not installed: there is nobody to tell
     notify = None
+
+log = logging.getLogger(__name__)
 
 MICROSECONDS = 1_000_000
 
@@ -39,8 +42,12 @@ class Notifier:
         self._send("WATCHDOG=1")
 
     def _send(self, *lines: str) -> None:
-        if self._active:
+        if not self._active:
+            return
+        try:
             notify("\n".join(line.replace("\n", " ") for line in lines))
+        except OSError as error:  # a manager that does not listen is no reason to end
+            log.debug("the service manager cannot be told: %s", error)
 
 
 def watchdog_period(environ: Mapping[str, str] = os.environ) -> float | None:

@@ -27,6 +27,11 @@ def test_manager_is_told_in_its_own_words(tmp_path: Path, monkeypatch: pytest.Mo
     assert (alive, stopping) == ("WATCHDOG=1", "STOPPING=1")
 
 
+def test_manager_that_does_not_listen_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "nobody"))
+    Notifier().ready("1 attached")
+
+
 def test_nobody_is_told_outside_of_a_unit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     Notifier().ready("1 attached")

@@ -85,6 +85,15 @@ def test_all_as_wanted_is_not_degraded(tmp_path: Path) -> None:
     run(main())
 
 
+def test_nothing_is_called_as_wanted_before_the_first_pass(tmp_path: Path) -> None:
+    async def main() -> None:
+        status = await Daemon(tmp_path, FakeWorld("eth0"), "edge").service.status()
+        assert [a.state for a in status.attachments] == [State.WAITING]
+        assert status.degraded
+
+    run(main())
+
+
 def test_detach_holds_over_reload_until_attach(tmp_path: Path) -> None:
     async def main() -> None:
         daemon = Daemon(tmp_path, FakeWorld("eth0"), "edge")
@@ -224,8 +233,3 @@ def test_each_change_is_told_once_to_each_subscriber(tmp_path: Path) -> None:
             assert (await anext(changes)).state is State.ATTACHED
 
     run(main())
-
-
-def test_status_before_the_first_pass_is_degraded(tmp_path: Path) -> None:
-    status = asyncio.run(Daemon(tmp_path, FakeWorld("eth0"), "edge").service.status())
-    assert status.degraded

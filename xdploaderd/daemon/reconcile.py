@@ -52,6 +52,7 @@ class Picture:
     failures: Mapping[str, Failure] = field(default_factory=dict)
     error: LoaderError | None = None  # the world could not be read
     settled: bool = True
+    looked: bool = True  # False: the daemon has just started, no pass was made yet
 
 
 class Reconciler:
@@ -72,7 +73,7 @@ class Reconciler:
         self._wake = asyncio.Event()
         self._failures: dict[str, Failure] = {}
         self._waiters: list[asyncio.Future[Picture]] = []
-        self.picture = Picture(settled=False)  # nothing is known before the first pass
+        self.picture = Picture(wanted=wishes.wanted(), settled=False, looked=False)
         self.on_pass: Callable[[Picture], None] = lambda _: None
 
     def poke(self) -> None:

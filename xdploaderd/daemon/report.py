@@ -9,6 +9,7 @@ from xdploaderd.daemon.world import Observed, Owned, Place, Wanted
 from xdploaderd.errors import LoaderError
 from xdploaderd.hooks import Hook
 
+JUST_STARTED = "not looked at yet: the daemon has just started"
 AS_WANTED = frozenset({State.ATTACHED, State.DETACHED})
 
 
@@ -28,7 +29,7 @@ def find_error(picture: Picture, name: str) -> LoaderError | None:
 
 
 def _status(want: Wanted, picture: Picture) -> AttachmentStatus:
-    state, reason = _state(want, picture)
+    state, reason = _state(want, picture) if picture.looked else (State.WAITING, JUST_STARTED)
     error = find_error(picture, want.config.name)
     config = want.config
     base = AttachmentStatus(
