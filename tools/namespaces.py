@@ -1,10 +1,12 @@
 """Mount and network namespaces of a process's own, from which no mount finds its way back."""
 
 import ctypes
+import errno
 import os
 
 CLONE_NEWNS, CLONE_NEWNET = 0x20000, 0x40000000
-MS_REC, MS_PRIVATE = 0x4000, 0x40000
+MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
+SPARE = "/mnt"  # a folder of every system, hidden by a mount for the life of the namespace
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -12,7 +14,13 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def enter_namespaces() -> None:
     """Move this process into new mount and network namespaces; OSError when it may not."""
     _check(_libc.unshare(CLONE_NEWNS | CLONE_NEWNET), "unshare")
-    _make_mounts_private()
+    try:
+        _make_mounts_private()
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        _leave_for_private_mounts()
+        _make_root_a_mount()
 
 
 def mount(kind: str, where: str, options: str = "") -> None:
@@ -21,23 +29,35 @@ def mount(kind: str, where: str, options: str = "") -> None:
 
 
 def _make_mounts_private() -> None:
-    """Keep mounts of this namespace from reaching its parent.
+    _check(_libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None), "mount --make-rprivate")
 
-    `mount --make-rprivate /` needs a mount point, which the root of a chroot need not be; so it is done at the
-    namespace's own root, to which setns(2) takes the process, and from which it comes back.
+
+def _leave_for_private_mounts() -> None:
+    """Make mounts private from within a chroot, whose root is no mount point and so cannot be named for it.
+
+    setns(2) takes the process to the root of its namespace; chroot(2) takes it back.
     """
     root, here = os.open("/", os.O_PATH), os.open(".", os.O_PATH)
     namespace = os.open("/proc/self/ns/mnt", os.O_RDONLY)
     try:
         _check(_libc.setns(namespace, CLONE_NEWNS), "setns")
-        private = _libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None)
-        os.fchdir(root)
-        os.chroot(".")
-        os.fchdir(here)
-        _check(private, "mount --make-rprivate")
+        try:
+            _make_mounts_private()
+        finally:
+            os.fchdir(root)
+            os.chroot(".")
+            os.fchdir(here)
     finally:
         for fd in (root, here, namespace):
             os.close(fd)
+
+
+def _make_root_a_mount() -> None:
+    """Give the chroot a root that is a mount point: `ip netns exec` insists on one."""
+    here = os.getcwd()
+    _check(_libc.mount(b"/", os.fsencode(SPARE), None, MS_BIND | MS_REC, None), "mount --rbind")
+    os.chroot(SPARE)
+    os.chdir(here)
 
 
 def _check(result: int, what: str) -> None:
