@@ -161,9 +161,8 @@ async def _announce(reconciler: Reconciler, service: Service, notifier: Notifier
 
 async def _report(service: Service, notifier: Notifier) -> None:
     """Keep the service manager's status line true."""
-    async with aclosing(service.changes()) as changes:
-        async for _ in changes:
-            notifier.status(_summary(await service.status()))
+    while True:
+        notifier.status(_summary(await service.next_change()))
 
 
 async def _reload_on_hup(service: Service, notifier: Notifier, hup: asyncio.Event) -> None:

@@ -233,3 +233,15 @@ def test_each_change_is_told_once_to_each_subscriber(tmp_path: Path) -> None:
             assert (await anext(changes)).state is State.ATTACHED
 
     run(main())
+
+
+def test_next_change_tells_of_a_removed_entry_too(tmp_path: Path) -> None:
+    async def main() -> None:
+        daemon = Daemon(tmp_path, FakeWorld("eth0"), "edge")
+        async with running(daemon) as service:
+            assert len((await service.next_change()).attachments) == 1
+            daemon.settings = daemon.make_settings()
+            await service.reload()
+            assert (await service.next_change()).attachments == ()
+
+    run(main())

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from xdploaderd.daemon.actions import Refuse, Wait
+from xdploaderd.daemon.actions import Action, Refuse, Wait
 from xdploaderd.daemon.reconcile import Picture
 from xdploaderd.daemon.status import AttachmentStatus, State
 from xdploaderd.daemon.world import Observed, Owned, Place, Wanted
@@ -15,22 +15,29 @@ AS_WANTED = frozenset({State.ATTACHED, State.DETACHED})
 
 def attachment_statuses(picture: Picture) -> tuple[AttachmentStatus, ...]:
     """Return the status of every entry, in the order of the configuration."""
-    return tuple(_status(want, picture) for want in picture.wanted)
+    planned: dict[str, Action] = {}
+    for action in picture.actions:
+        planned.setdefault(action.name, action)
+    return tuple(_status(want, picture, planned.get(want.config.name)) for want in picture.wanted)
 
 
 def find_error(picture: Picture, name: str) -> LoaderError | None:
     """Return why the entry is not as wanted, where an error is the reason."""
+    return _error(picture, name, next((action for action in picture.actions if action.name == name), None))
+
+
+def _error(picture: Picture, name: str, planned: Action | None) -> LoaderError | None:
     if picture.error is not None:
         return picture.error
     failure = picture.failures.get(name)
     if failure is not None:
         return failure.error
-    return next((a.error for a in picture.actions if isinstance(a, Refuse) and a.name == name), None)
+    return planned.error if isinstance(planned, Refuse) else None
 
 
-def _status(want: Wanted, picture: Picture) -> AttachmentStatus:
-    state, reason = _state(want, picture) if picture.looked else (State.WAITING, JUST_STARTED)
-    error = find_error(picture, want.config.name)
+def _status(want: Wanted, picture: Picture, planned: Action | None) -> AttachmentStatus:
+    error = _error(picture, want.config.name, planned)
+    state, reason = _state(want, planned, error) if picture.looked else (State.WAITING, JUST_STARTED)
     config = want.config
     base = AttachmentStatus(
         name=config.name,
@@ -48,10 +55,7 @@ def _status(want: Wanted, picture: Picture) -> AttachmentStatus:
     return _with_running(base, picture.observed)
 
 
-def _state(want: Wanted, picture: Picture) -> tuple[State, str]:
-    name = want.config.name
-    planned = next((a for a in picture.actions if a.name == name), None)
-    error = find_error(picture, name)
+def _state(want: Wanted, planned: Action | None, error: LoaderError | None) -> tuple[State, str]:
     if isinstance(planned, Refuse):
         return planned.state, str(planned.error)
     if error is not None:
@@ -61,7 +65,7 @@ def _state(want: Wanted, picture: Picture) -> tuple[State, str]:
     if planned is not None:
         return State.FAILED, f"not done yet: {planned.reason}"
     if want.held:
-        return State.DETACHED, f"detached by request until `attach {name}` or reboot"
+        return State.DETACHED, f"detached by request until `attach {want.config.name}` or reboot"
     return State.ATTACHED, ""
 
 

@@ -48,6 +48,7 @@ class Service:
         self._subscribers: set[asyncio.Queue[AttachmentStatus]] = set()
         self._known: dict[str, AttachmentStatus] = {}
         self._refused: dict[str, str] = {}
+        self._changed = asyncio.Event()
         reconciler.on_pass = self._publish
 
     async def list(self) -> tuple[AttachmentStatus, ...]:
@@ -119,6 +120,12 @@ class Service:
         finally:
             self._subscribers.discard(queue)
 
+    async def next_change(self) -> DaemonStatus:
+        """Wait until attachments are others than at the last call, then return the status; for one caller."""
+        await self._changed.wait()
+        self._changed.clear()
+        return await self.status()
+
     def _read(self) -> tuple[Settings, Digests]:
         settings = self._read_settings()
         root = self._wishes.settings.pinning.root
@@ -152,6 +159,8 @@ class Service:
         self._refused = {a.name: str(a.error) for a in picture.actions if isinstance(a, Refuse)}
         statuses = {status.name: status for status in attachment_statuses(picture)}
         changed = [status for name, status in statuses.items() if self._known.get(name) != status]
+        if statuses != self._known:
+            self._changed.set()
         self._known = statuses
         for queue in self._subscribers:
             for status in changed:

@@ -4,15 +4,19 @@ All of it is read anew on each pass; the kernel and the pins are the truth, a `R
 tell (which file a program came from).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from functools import cached_property
+from typing import Any, Self, TypeVar
 
 from xdploaderd.config.attachments import AttachmentConfig
 from xdploaderd.errors import LoaderError
 from xdploaderd.hooks import Hook, XdpMode
 from xdploaderd.info import Interface, ProgInfo, TcFilter
 from xdploaderd.uapi.bpf import Ifindex, ProgId
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 XDP_CONFLICTS = frozenset({XdpMode.NATIVE, XdpMode.SKB})  # the kernel lets one of these two be active at a time
 
@@ -101,36 +105,58 @@ class Owned:
     record: Record | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Observed:
-    """One snapshot of the interfaces, of the programs on their hooks, and of what is ours."""
+    """One snapshot of the interfaces, of the programs on their hooks, and of what is ours.
+
+    Without slots, because the indexes below are kept once made: plans and reports look up every entry.
+    """
 
     interfaces: tuple[Interface, ...] = ()
     occupants: tuple[Occupant, ...] = ()
     owned: Mapping[str, Owned] = field(default_factory=dict)
 
+    @cached_property
+    def _by_name(self) -> Mapping[str, Interface]:
+        by_altname = {name: interface for interface in self.interfaces for name in interface.altnames}
+        return {**by_altname, **{interface.name: interface for interface in self.interfaces}}
+
+    @cached_property
+    def _by_prog(self) -> Mapping[ProgId | None, tuple[Place, ...]]:
+        return _grouped((occupant.prog_id, occupant.place) for occupant in self.occupants)
+
+    @cached_property
+    def _by_hook(self) -> Mapping[tuple[Ifindex, Hook], tuple[Occupant, ...]]:
+        return _grouped(((occupant.place.ifindex, occupant.place.hook), occupant) for occupant in self.occupants)
+
+    @cached_property
+    def _owners(self) -> Mapping[ProgId, Owned]:
+        return {owned.prog.id: owned for owned in self.owned.values() if owned.prog is not None}
+
     def interface(self, name: str) -> Interface | None:
         """Return the interface of that name, else the one of that alternative name."""
-        by_name = (i for i in self.interfaces if i.name == name)
-        by_altname = (i for i in self.interfaces if name in i.altnames)
-        return next(by_name, None) or next(by_altname, None)
+        return self._by_name.get(name)
 
     def places_of(self, prog: ProgInfo | None) -> tuple[Place, ...]:
         """Return every place the program is attached at."""
-        if prog is None:
-            return ()
-        return tuple(o.place for o in self.occupants if o.prog_id == prog.id)
+        return self._by_prog.get(prog.id, ()) if prog is not None else ()
 
     def owner_of(self, prog_id: ProgId | None) -> Owned | None:
         """Return the attachment of ours whose pinned program has that id."""
-        if prog_id is None:
-            return None
-        return next((o for o in self.owned.values() if o.prog is not None and o.prog.id == prog_id), None)
+        return self._owners.get(prog_id) if prog_id is not None else None
 
     def in_the_way(self, place: Place) -> Occupant | None:
         """Return the program that a new one at `place` would meet, that of the very same place first."""
-        meets = sorted((o for o in self.occupants if place.conflicts_with(o.place)), key=lambda o: o.place != place)
+        there = self._by_hook.get((place.ifindex, place.hook), ())
+        meets = sorted((o for o in there if place.conflicts_with(o.place)), key=lambda o: o.place != place)
         return next(iter(meets), None)
+
+
+def _grouped(items: Iterable[tuple[K, V]]) -> Mapping[K, tuple[V, ...]]:
+    groups: dict[K, list[V]] = {}
+    for key, value in items:
+        groups.setdefault(key, []).append(value)
+    return {key: tuple(values) for key, values in groups.items()}
 
 
 def xdp_occupants(interfaces: tuple[Interface, ...]) -> Iterator[Occupant]:
