@@ -260,3 +260,17 @@ def test_change_cut_short_is_repaired_and_then_as_wanted() -> None:
         assert world.hooks == {world.place("eth0"): 7}
 
     run(main())
+
+
+def test_same_failure_is_logged_once_whatever_is_forgiven(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        world = FakeWorld("eth0")
+        world.failures = [AttachError("busy"), AttachError("busy"), AttachError("worse")]
+        reconciler = Reconciler(FakeWishes(want()), world, world)
+        for _ in range(3):
+            reconciler.forgive()
+            await reconciler.reconcile_once()
+
+    with caplog.at_level("ERROR", logger="xdploaderd"):
+        run(main())
+    assert [record.getMessage().rpartition(": ")[2] for record in caplog.records] == ["busy", "worse"]

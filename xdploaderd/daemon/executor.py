@@ -8,6 +8,7 @@ repair of the next pass, which looks at the hook first.
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor as Pool
+from contextlib import AbstractContextManager
 from typing import TypeVar, TypeVarTuple, assert_never
 
 from xdploaderd.daemon.actions import Attach, Change, Detach, Repair, Replace
@@ -15,9 +16,10 @@ from xdploaderd.daemon.placing import Placer
 from xdploaderd.daemon.programs import OwnPrograms
 from xdploaderd.daemon.seams import Outcome
 from xdploaderd.daemon.world import Place
-from xdploaderd.errors import LoaderError
+from xdploaderd.errors import LoaderError, error_context
 from xdploaderd.info import ProgInfo
 from xdploaderd.kernel.syscall import Fd
+from xdploaderd.printable import quoted
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
@@ -46,12 +48,12 @@ class Executor:
     async def _change(self, action: Attach | Replace) -> Outcome:
         if action.from_pin:
             info = await self._in_worker(self._programs.moved, action.name, action.place)
-            with self._programs.open(action.name) as prog:
+            with self._programs.open(action.name) as prog, _context(action.place):
                 await self._set(action, prog)
             await self._take_off(action.name, action.strays)
             return Outcome(info)
         staged = await self._in_worker(self._programs.stage, action.wanted.config, action.place)
-        with staged.loaded:  # an error takes back the pins of its maps
+        with staged.loaded, _context(action.place):  # an error takes back the pins of its maps
             await self._set(action, staged.prog)
         if action.promote:
             await self._take_off(action.name, action.strays)
@@ -110,8 +112,13 @@ class Executor:
         with self._programs.open(name) as prog:
             for place in places:
                 remove_clsact = self._programs.made_clsact(place.ifindex)
-                await self._placer.take_off(place, prog, remove_clsact=remove_clsact)
+                with _context(place):
+                    await self._placer.take_off(place, prog, remove_clsact=remove_clsact)
             return self._programs.info(prog)
 
     async def _in_worker(self, function: Callable[[*Args], T], *args: *Args) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._worker, function, *args)
+
+
+def _context(place: Place) -> AbstractContextManager[None]:
+    return error_context(f"interface {quoted(place.ifname)}")

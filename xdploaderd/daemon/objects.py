@@ -15,7 +15,7 @@ Target = Callable[[frozenset[Need]], TargetKernel]
 
 def prepare_entry(config: AttachmentConfig, raw: bytes, target: Target) -> PreparedObject:
     """Open the object and prepare the entry's program for its hook, with what that program needs of the kernel."""
+    opened = open_object(raw, name=config.object.name)
     with error_context(f"object {quoted(str(config.object))}"):
-        opened = open_object(raw, name=config.object.name)
         chosen = select_programs(opened, hook=config.hook, names=(config.program,))
-        return prepare(chosen, target(target_needs(chosen)))
+    return prepare(chosen, target(target_needs(chosen)))

@@ -72,6 +72,8 @@ class Reconciler:
         self._pace = pace
         self._wake = asyncio.Event()
         self._failures: dict[str, Failure] = {}
+        self._forgiven: set[str] = set()
+        self._told: dict[str, str] = {}  # the error of each name as it was logged last
         self._waiters: list[asyncio.Future[Picture]] = []
         self.picture = Picture(wanted=wishes.wanted(), settled=False, looked=False)
         self.on_pass: Callable[[Picture], None] = lambda _: None
@@ -81,11 +83,9 @@ class Reconciler:
         self._wake.set()
 
     def forgive(self, name: str | None = None) -> None:
-        """Let a failed action of `name` (of all, where none is given) be tried again at once."""
-        if name is None:
-            self._failures.clear()
-        else:
-            self._failures.pop(name, None)
+        """Let a failed action of `name` (of all, where none is given) be tried again at once, by the next pass."""
+        forgiven = self._failures if name is None else (name,)
+        self._forgiven.update(forgiven)
 
     async def settled(self) -> Picture:
         """Return how all stands after a pass that begins from now on; to stop waiting does not stop the pass."""
@@ -130,14 +130,17 @@ class Reconciler:
         return self.picture
 
     async def _pass(self) -> Picture:
-        op_id = secrets.token_hex(4)
+        op_id, started = secrets.token_hex(4), time.monotonic()  # an action fails but once in a pass, however long
+        for name in self._forgiven:
+            self._failures.pop(name, None)
+        self._forgiven.clear()
         if any(want.problem for want in self._wishes.wanted()):
             await asyncio.to_thread(self._wishes.read_failed_again)
         for _ in range(ROUNDS):
             wanted = self._wishes.wanted()
             observed = await self._snapshots.snapshot(wanted)
             actions = make_plan(wanted, observed)
-            due = tuple(action for action in _changes(actions) if self._is_due(action))
+            due = tuple(action for action in _changes(actions) if self._is_due(action, started))
             if not due:
                 break
             for action in due:
@@ -146,6 +149,7 @@ class Reconciler:
             return await self._unsettled()
         planned = {action.name for action in _changes(actions)}
         self._failures = {name: failure for name, failure in self._failures.items() if name in planned}
+        self._told = {name: text for name, text in self._told.items() if name in planned}
         return Picture(wanted=wanted, observed=observed, actions=actions, failures=dict(self._failures))
 
     async def _unsettled(self) -> Picture:
@@ -155,9 +159,9 @@ class Reconciler:
         log.warning("what was changed does not stay so; the next look is in %g s", self._pace.first_retry)
         return Picture(wanted=wanted, observed=observed, actions=actions, failures=dict(self._failures), settled=False)
 
-    def _is_due(self, action: Change) -> bool:
+    def _is_due(self, action: Change, now: float) -> bool:
         failure = self._failures.get(action.name)
-        return failure is None or failure.action != action or time.monotonic() >= failure.not_before
+        return failure is None or failure.action != action or now >= failure.not_before
 
     async def _carry_out(self, action: Change, op_id: str) -> None:
         try:
@@ -171,8 +175,11 @@ class Reconciler:
         else:
             if outcome.sha1:
                 self._wishes.loaded(action.name, outcome.sha1)
-            if not isinstance(action, Repair):  # a failed change is cleared by a repair, and stays failed
-                self.forgive(action.name)
+            if not isinstance(action, Repair):
+                self._failures.pop(action.name, None)
+                self._told.pop(action.name, None)
+            elif action.name in self._failures:
+                return  # it clears up after a failed change, which stays failed: in all, nothing was changed
             events.log_change(action, outcome, op_id)
 
     def _fail(self, action: Change, error: LoaderError, op_id: str) -> None:
@@ -180,8 +187,9 @@ class Reconciler:
         attempts = before.attempts + 1 if before is not None and before.action == action else 1
         delay = min(self._pace.first_retry * 2 ** min(attempts - 1, 32), self._pace.max_retry)
         self._failures[action.name] = Failure(action, error, attempts, time.monotonic() + delay)
-        if before is None or str(before.error) != str(error):
+        if self._told.get(action.name) != str(error):
             events.log_failure(action, error, op_id)
+        self._told[action.name] = str(error)
 
     def _pause(self) -> float:
         if not self.picture.settled:
