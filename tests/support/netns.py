@@ -5,12 +5,14 @@ import os
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
 CLONE_NEWNET = 0x40000000
+CARRIER_SECONDS = 5.0
 FRAME = bytes.fromhex("ffffffffffff 020000000001 88b5") + bytes(50)  # 64 bytes, EtherType for local experiments
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -126,3 +128,13 @@ def add_veth(name: str, peer: str, namespace: int) -> None:
     for end, where in ((peer, namespace), (name, None)):
         ip("link", "set", end, "addrgenmode", "none", namespace=where)
         ip("link", "set", end, "up", namespace=where)
+    for end, where in ((peer, namespace), (name, None)):
+        _wait_for_carrier(end, where)
+
+
+def _wait_for_carrier(end: str, where: int | None) -> None:
+    """Return when the kernel has noticed the link, up to a second after the fact: until then it drops what is sent."""
+    deadline = time.monotonic() + CARRIER_SECONDS
+    while '"operstate":"UP"' not in ip("-json", "link", "show", "dev", end, namespace=where):
+        assert time.monotonic() < deadline, f"'{end}' has no carrier after {CARRIER_SECONDS} s"
+        time.sleep(0.01)
