@@ -2,20 +2,17 @@
 
 import asyncio
 import logging
-import os
 import signal
 import socket
 import sys
 from collections import Counter
 from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import aclosing, suppress
 from functools import partial
-from pathlib import Path
 
 from xdploaderd import install
 from xdploaderd.control.dbus import DbusServer
-from xdploaderd.control.inherited import inherited_listener
 from xdploaderd.control.listener import listening
 from xdploaderd.control.server import ControlServer
 from xdploaderd.daemon.executor import Executor
@@ -78,23 +75,11 @@ def _run(options: Options) -> int:
         raise FileError(f"state directory '{options.state_dir}' cannot be made: {error.strerror}") from error
     with (
         state_lock(options.state_dir / "lock"),
-        _control_socket(options.socket) as control,
+        listening(options.socket) as control,
         ThreadPoolExecutor(1, "worker") as worker,
     ):
         asyncio.run(_serve(options, worker, control))
     return 0
-
-
-@contextmanager
-def _control_socket(path: Path) -> Iterator[socket.socket]:
-    """The socket unit's socket, which stays in the file system, or one of our own."""
-    inherited = inherited_listener(path, os.environ)
-    if inherited is None:
-        with listening(path) as listener:
-            yield listener
-    else:
-        with inherited:
-            yield inherited
 
 
 async def _serve(options: Options, worker: ThreadPoolExecutor, control: socket.socket) -> None:
