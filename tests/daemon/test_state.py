@@ -32,6 +32,8 @@ def test_records_are_found_again(tmp_path: Path) -> None:
     assert again.find(ProgId(7)) == RECORD
     assert again.made_clsact(Ifindex(3))
     assert not again.made_clsact(Ifindex(4))
+    again.keep_clsact_of({Ifindex(4)})
+    assert not Records(tmp_path / "records", boot_id=BOOT).made_clsact(Ifindex(3))
 
 
 def test_records_of_another_boot_are_void(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from tests.support.daemon import (
     xdp_entry,
     xdp_id,
 )
-from tests.support.netns import Veth, add_veth, ip, veth_pair
+from tests.support.netns import Veth, add_veth, ip, tc, veth_pair
 
 pytestmark = pytest.mark.kernel
 
@@ -108,6 +108,7 @@ def test_removed_entry_is_detached_on_reload_and_at_start(veth: Veth, daemon: Da
     daemon.configure(xdp_entry())
     daemon.reload()
     assert tc_ids() == []
+    assert "clsact" not in tc("qdisc", "show", "dev", "veth0")
     assert not (OWN_PINS / "tail").exists()
     assert xdp_id()
     daemon.end()

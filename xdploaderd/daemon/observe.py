@@ -27,6 +27,7 @@ class Observer:
         """Return the world as far as it matters for the entries and for what is ours."""
         owned = await asyncio.get_running_loop().run_in_executor(self._worker, self._programs.owned)
         interfaces = await self._rtnl.interfaces()
+        self._programs.keep_clsact_of({interface.index for interface in interfaces})
         occupants: list[Occupant] = list(xdp_occupants(interfaces))
         for interface in self._with_filters(wanted, owned, interfaces):
             for hook in TC_HOOKS:

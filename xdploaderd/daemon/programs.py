@@ -4,6 +4,7 @@ All of it blocks (the verifier may take seconds), so it runs in the daemon's one
 """
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 
@@ -100,6 +101,10 @@ class OwnPrograms:
     def clsact_was_made(self, ifindex: Ifindex) -> None:
         """Remember that the daemon made clsact on that interface, so that it goes with the last filter."""
         self._records.clsact_was_made(ifindex)
+
+    def keep_clsact_of(self, ifindexes: AbstractSet[Ifindex]) -> None:
+        """Forget about clsact of interfaces that are gone."""
+        self._records.keep_clsact_of(ifindexes)
 
     def made_clsact(self, ifindex: Ifindex) -> bool:
         """Return whether the daemon made clsact there."""

@@ -6,6 +6,7 @@ When the state directory cannot be written, all stays in memory and is written a
 
 import logging
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,12 @@ class Records:
     def made_clsact(self, ifindex: Ifindex) -> bool:
         """Return whether clsact of that interface is the daemon's."""
         return ifindex in self._clsact
+
+    def keep_clsact_of(self, ifindexes: AbstractSet[Ifindex]) -> None:
+        """Forget about clsact of interfaces that are gone: the kernel gives an index to one interface only."""
+        if not self._clsact <= ifindexes:
+            self._clsact &= ifindexes
+            self._save()
 
     def _save(self) -> None:
         programs = {str(prog_id): record.to_json() for prog_id, record in self._records.items()}
