@@ -3,6 +3,7 @@
 Every reader takes the text or the path as an argument, so that other kernels' files can be tried.
 """
 
+import functools
 import gzip
 import os
 import re
@@ -37,6 +38,7 @@ def version_code(release: str, version: str, signature: str) -> int:
     return major << 16 | min(minor, 255) << 8 | min(patch, 255)
 
 
+@functools.cache
 def running_version_code() -> int:
     """Return the running kernel's KERNEL_VERSION."""
     name = os.uname()
@@ -77,6 +79,7 @@ def parse_cpus(ranges: str) -> tuple[int, ...]:
     return tuple(cpus)
 
 
+@functools.cache
 def possible_cpus() -> tuple[int, ...]:
     """Return the CPUs this machine may ever have: a per-CPU value has a slot for each, in this order."""
     try:

@@ -4,19 +4,19 @@ Container headers are decoded by elftools, tables by struct; nothing is read tha
 contents are views of the file, so a header that lies about sizes costs nothing.
 """
 
+import functools
 import struct
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 from io import BytesIO
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from elftools.common.exceptions import ELFError
-from elftools.common.utils import struct_parse
 from elftools.construct import ConstructError
-from elftools.elf.elffile import ELFFile
 from elftools.elf.enums import ENUM_SH_TYPE_BASE
+from elftools.elf.structs import ELFStructs
 
 from xdploaderd.errors import LimitError, ObjectError, error_context
 from xdploaderd.obj.limits import DEFAULT_LIMITS, Limits
@@ -27,7 +27,10 @@ SHF_COMPRESSED = 0x800
 SHN_UNDEF = 0
 SHN_LORESERVE = 0xFF00
 
-_ELF_CLASS = 64  # bits of a word
+_EHDR_SIZE = 64
+_EI_CLASS, _EI_DATA = 4, 5  # bytes of e_ident
+_ELFCLASS32, _ELFCLASS64 = 1, 2
+_BYTE_ORDERS = {1: "little", 2: "big"}  # ELFDATA2LSB, ELFDATA2MSB
 _SHDR_SIZE = 64
 _REL_SIZE = 16
 _FOREIGN = (ELFError, ConstructError, OverflowError, MemoryError, struct.error, UnicodeError, RecursionError)
@@ -230,49 +233,66 @@ def _reason(error: BaseException) -> str:
 
 
 def _parse_container(raw: bytes, limits: Limits) -> tuple[str, tuple[Section, ...]]:
-    if raw[:4] != b"\x7fELF":
-        raise ObjectError("not an ELF file")
-    elf = ELFFile(BytesIO(raw))
-    if elf.elfclass != _ELF_CLASS:
-        raise ObjectError(f"{elf.elfclass}-bit ELF file, want a 64-bit one")
-    _check_header(elf)
-    count, offset = elf.header["e_shnum"], elf.header["e_shoff"]
+    byteorder = _identify(raw)
+    structs, stream = _structs(byteorder), BytesIO(raw)
+    header = structs.Elf_Ehdr.parse_stream(stream)
+    _check_header(header)
+    count, offset, names_index = header["e_shnum"], header["e_shoff"], header["e_shstrndx"]
     if count > limits.sections:
         raise LimitError(f"file of {count} sections, at most {limits.sections} are read")
     if not count or offset + count * _SHDR_SIZE > len(raw):
         raise ObjectError(f"section headers reach to byte {offset + count * _SHDR_SIZE} of a file of {len(raw)} bytes")
-    shdrs = [_parse_shdr(elf, raw, offset + index * _SHDR_SIZE, index) for index in range(count)]
-    return ("little" if elf.little_endian else "big"), _name_sections(shdrs, elf.header["e_shstrndx"], limits)
+    stream.seek(offset)
+    shdrs = [structs.Elf_Shdr.parse_stream(stream) for _ in range(count)]
+    if names_index >= count or shdrs[names_index]["sh_type"] != "SHT_STRTAB":
+        raise ObjectError(f"section names are said to be in section {names_index}, which holds no strings")
+    names = _Strings(_make_section(raw, shdrs[names_index], names_index, ""), limits)
+    sections = (_make_section(raw, shdr, index, names.at(shdr["sh_name"])) for index, shdr in enumerate(shdrs))
+    return byteorder, tuple(sections)
 
 
-def _check_header(elf: ELFFile) -> None:
-    encoding = elf.header["e_ident"]["EI_DATA"]
-    if encoding not in ("ELFDATA2LSB", "ELFDATA2MSB"):
-        raise ObjectError(f"unknown byte order {encoding}, want little or big endian")
-    if elf.header["e_type"] != "ET_REL":
-        raise ObjectError(f"ELF type {elf.header['e_type']}, want a relocatable object (ET_REL)")
-    if elf.header["e_machine"] not in ("EM_NONE", "EM_BPF"):
-        raise ObjectError(f"machine {elf.header['e_machine']}, want EM_BPF (or EM_NONE)")
-    if elf.header["e_shentsize"] != _SHDR_SIZE:
-        raise ObjectError(f"section headers of {elf.header['e_shentsize']} bytes, want {_SHDR_SIZE}")
+def _identify(raw: bytes) -> str:
+    """Return the byte order; ObjectError for anything but a 64-bit ELF file."""
+    if raw[:4] != b"\x7fELF":
+        raise ObjectError("not an ELF file")
+    if len(raw) < _EHDR_SIZE:
+        raise ObjectError(f"ELF file of {len(raw)} bytes, want at least the {_EHDR_SIZE} of its header")
+    if raw[_EI_CLASS] != _ELFCLASS64:
+        found = "32-bit ELF file" if raw[_EI_CLASS] == _ELFCLASS32 else f"ELF file of unknown class {raw[_EI_CLASS]}"
+        raise ObjectError(f"{found}, want a 64-bit one")
+    if raw[_EI_DATA] not in _BYTE_ORDERS:
+        raise ObjectError(f"ELF file of unknown byte order {raw[_EI_DATA]}, want 1 (little endian) or 2 (big endian)")
+    return _BYTE_ORDERS[raw[_EI_DATA]]
 
 
-class _Shdr(NamedTuple):
-    name_offset: int
-    section: Section
+@functools.cache
+def _structs(byteorder: str) -> ELFStructs:
+    """Return the decoders of a byte order, kept: making them takes longer than decoding a small object's headers."""
+    structs = ELFStructs(little_endian=byteorder == "little", elfclass=64)
+    structs.create_basic_structs()
+    structs.create_advanced_structs()
+    return structs
 
 
-def _parse_shdr(elf: ELFFile, raw: bytes, position: int, index: int) -> _Shdr:
-    header = struct_parse(elf.structs.Elf_Shdr, elf.stream, stream_pos=position)
+def _check_header(header: Mapping[str, Any]) -> None:
+    if header["e_type"] != "ET_REL":
+        raise ObjectError(f"ELF type {header['e_type']}, want a relocatable object (ET_REL)")
+    if header["e_machine"] not in ("EM_NONE", "EM_BPF"):
+        raise ObjectError(f"machine {header['e_machine']}, want EM_BPF (or EM_NONE)")
+    if header["e_shentsize"] != _SHDR_SIZE:
+        raise ObjectError(f"section headers of {header['e_shentsize']} bytes, want {_SHDR_SIZE}")
+
+
+def _make_section(raw: bytes, header: Mapping[str, Any], index: int, name: str) -> Section:
     kind = header["sh_type"]
     number = kind if isinstance(kind, int) else int(ENUM_SH_TYPE_BASE.get(kind, -1))
     offset, size = header["sh_offset"], header["sh_size"]
     has_bytes = number not in (SectionType.NULL, SectionType.NOBITS)
     if has_bytes and offset + size > len(raw):
         raise ObjectError(f"section {index} reaches to byte {offset + size} of a file of {len(raw)} bytes")
-    section = Section(
+    return Section(
         index=index,
-        name="",
+        name=name,
         type=number,
         flags=header["sh_flags"],
         size=size,
@@ -281,14 +301,6 @@ def _parse_shdr(elf: ELFFile, raw: bytes, position: int, index: int) -> _Shdr:
         entsize=header["sh_entsize"],
         view=memoryview(raw)[offset : offset + size] if has_bytes else memoryview(b""),
     )
-    return _Shdr(header["sh_name"], section)
-
-
-def _name_sections(shdrs: list[_Shdr], strings_index: int, limits: Limits) -> tuple[Section, ...]:
-    if strings_index >= len(shdrs) or shdrs[strings_index].section.type != SectionType.STRTAB:
-        raise ObjectError(f"section names are said to be in section {strings_index}, which holds no strings")
-    strings = _Strings(shdrs[strings_index].section, limits)
-    return tuple(replace(section, name=strings.at(name_offset)) for name_offset, section in shdrs)
 
 
 class _Strings:

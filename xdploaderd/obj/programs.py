@@ -18,7 +18,8 @@ def read_functions(
     image: ElfImage, functions: Sequence[Function], places: MapPlaces, externs: Mapping[str, ExternSpec]
 ) -> Iterator[tuple[Function, FunctionSpec]]:
     """Yield every function with what its instructions refer to."""
-    by_section = {f.section.index: section_relocs(image, f.section) for f in functions}
+    sections = {function.section.index: function.section for function in functions}
+    by_section = {index: section_relocs(image, section) for index, section in sections.items()}
     if any(function.symbol is None for function in functions):
         anywhere = Referents(places, externs, None)
         found = [collect_relocs(image, f, by_section[f.section.index], anywhere) for f in functions]
