@@ -2,6 +2,7 @@
 
     LoaderError                     Failed                exit 70
     ├─ UsageError                   Usage                 64
+    │  └─ OverrideError             OverrideRefused
     ├─ ConfigError                  InvalidConfig         78
     ├─ FileError                    FileUnreadable        66
     ├─ ObjectError                  InvalidObject         65
@@ -61,6 +62,15 @@ class UsageError(LoaderError):
 
     code = "Usage"
     exit_status = 64
+
+
+class OverrideError(UsageError):
+    """An object cannot take what is set in it: no such variable or map (`near`: names like it), or no such value."""
+
+    code = "OverrideRefused"
+
+    def __init__(self, message: str, *, near: Sequence[str] = ()) -> None:
+        super().__init__(message, fields={"near": list(near)})
 
 
 class ConfigError(LoaderError):

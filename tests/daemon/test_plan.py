@@ -73,6 +73,13 @@ def test_other_program_of_the_object_replaces() -> None:
     assert action.reason == "the entry names another program"
 
 
+def test_other_values_for_the_object_replace() -> None:
+    world, _ = attached()
+    action = only(make_plan((want(entry(globals=(("limit", "5"),))),), world.observed()))
+    assert isinstance(action, Replace)
+    assert (action.from_pin, action.reason) == (False, "the entry sets other values in the object")
+
+
 def test_program_of_unknown_origin_is_replaced() -> None:
     world, wish = attached()
     world.owned["edge"] = Owned(name="edge", prog=prog(7))

@@ -281,3 +281,46 @@ def test_what_cannot_be_dumped_is_told(pin: str, status: int, code: str, capsys:
     assert main(["map", "dump", pin]) == status
     captured = capsys.readouterr()
     assert (captured.out, captured.err.split(": ")[1]) == ("", code)
+
+
+def test_variables_and_sizes_given_by_name_are_in_the_kernel(capsys: Capture, conf: str) -> None:
+    argv = ["--global", "start=100", "--global", "banner=world", "--global", "custom=0x20"]
+    status, report, err = _load(capsys, conf, "std_globals.bpf.o", *argv)
+    assert (status, err) == (0, "")
+    shown: dict[str, Any] = {}
+    for found in report["maps"]:
+        (entry,) = _bpftool("map", "dump", "pinned", found["pins"][-1])
+        (variables,) = entry["formatted"]["value"].values()
+        for variable in variables:
+            shown |= variable
+    assert (shown["start"], shown["custom"], shown["limit"]) == (100, 32, 7)
+
+
+def test_size_given_by_name_is_in_the_kernel(capsys: Capture, conf: str) -> None:
+    _, report, _ = _load(capsys, conf, "std_maps.bpf.o", "--max-entries", "flows=2048")
+    (pin,) = [found["pins"][-1] for found in report["maps"] if found["name"] == "flows"]
+    assert _bpftool("map", "show", "pinned", pin)["max_entries"] == 2048
+
+
+def test_map_left_out_stops_only_programs_that_use_it(capsys: Capture, conf: str) -> None:
+    _, report, err = _load(capsys, conf, "reject.bpf.o", "--no-map", "reject_count")
+    assert (report, _tree()) == (None, set())
+    assert "can be reached, but map 'reject_count' is left out" in json.loads(err)["message"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "code"),
+    [
+        (["--global", "strat=1"], "OverrideRefused"),
+        (["--global", "start=x"], "OverrideRefused"),
+        (["--global", "start"], "Usage"),
+        (["--global", "start=1", "--global", "start=2"], "Usage"),
+        (["--max-entries", "start=x"], "Usage"),
+        (["--max-entries", "start=1"], "OverrideRefused"),
+        (["--no-map", "start"], "OverrideRefused"),
+    ],
+)
+def test_value_that_the_object_cannot_take_is_refused(argv: list[str], code: str, capsys: Capture, conf: str) -> None:
+    status, report, err = _load(capsys, conf, "std_globals.bpf.o", *argv)
+    assert (status, report, _tree()) == (64, None, set())
+    assert json.loads(err)["code"] == code

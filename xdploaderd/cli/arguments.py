@@ -36,6 +36,7 @@ _LOAD_EPILOG = """\
 examples:
   xdploaderctl load filter.o /sys/fs/bpf/filter
   xdploaderctl load filter.o /sys/fs/bpf/filter --type xdp --program xdp_main
+  xdploaderctl load filter.o /sys/fs/bpf/filter --global limit=100 --max-entries flows=65536
   xdploaderctl load big.o /sys/fs/bpf/big --type prog_a=tc --type prog_b=xdp --partial --json
 """
 
@@ -136,6 +137,25 @@ def _add_object_verbs(verbs: _Verbs) -> None:
     _add_type_option(load)
     load.add_argument(
         "--program", action="append", default=[], metavar="NAME", help="load only this program; may be given again"
+    )
+    load.add_argument(
+        "--global",
+        dest="globals",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="initial value of a variable: a number, true or false, an enumerator, text for a char array,"
+        " hex:0011.. for any type; may be given again",
+    )
+    load.add_argument(
+        "--max-entries", action="append", default=[], metavar="MAP=N", help="size of a map; may be given again"
+    )
+    load.add_argument(
+        "--no-map",
+        action="append",
+        default=[],
+        metavar="MAP",
+        help="do not create this map: programs that never come to use it load; may be given again",
     )
     load.add_argument("--partial", action="store_true", help="load what can be loaded and list the rest; exit 3 then")
     _add_pinning_option(load)

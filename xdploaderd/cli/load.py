@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 
-from xdploaderd.cli.objects import open_selected, pinning_of
+from xdploaderd.cli.objects import apply_overrides, open_selected, pinning_of
 from xdploaderd.cli.output import EXIT_DEGRADED, print_json, print_line, print_table, print_warnings
 from xdploaderd.errors import LoaderError
 from xdploaderd.kernel.bpf import Bpf
@@ -65,7 +65,7 @@ class Report:
 
 def load(args: argparse.Namespace) -> int:
     """Load an object and pin what it has; exit 3 when a part failed and was allowed to."""
-    obj = open_selected(args, names=args.program)
+    obj = apply_overrides(open_selected(args, names=args.program), args)
     pins = pinning_of(args)
     bpf = Bpf()
     prepared = prepare(obj, running_kernel(bpf, target_needs(obj)), partial=args.partial)

@@ -10,11 +10,13 @@ from xdploaderd.daemon.object_file import read_object
 from xdploaderd.errors import UsageError
 from xdploaderd.load.pinning_files import PINNING_CONF, read_pinning
 from xdploaderd.obj.open import open_object
+from xdploaderd.obj.overrides import leave_out_maps, set_globals, set_max_entries
 from xdploaderd.obj.select import select_programs
 from xdploaderd.obj.spec import ObjectSpec
 from xdploaderd.printable import quoted
 from xdploaderd.uapi.bpf import ProgType
 
+_DIGITS_MAX = 20
 _SHORT_NAMES = {"tc": ProgType.SCHED_CLS, "classifier": ProgType.SCHED_CLS, "action": ProgType.SCHED_ACT}
 
 
@@ -28,6 +30,31 @@ def open_selected(args: argparse.Namespace, *, names: Sequence[str] = ()) -> Obj
 def pinning_of(args: argparse.Namespace) -> PinningConf:
     """Return the pinning configuration: that of --pinning, else the system's."""
     return read_pinning(Path(args.pinning) if args.pinning else PINNING_CONF)
+
+
+def apply_overrides(obj: ObjectSpec, args: argparse.Namespace) -> ObjectSpec:
+    """Return the object with what --global, --max-entries and --no-map set in it."""
+    sizes = {name: _parse_size(name, size) for name, size in _pairs("--max-entries", "MAP=N", args.max_entries).items()}
+    obj = set_globals(obj, _pairs("--global", "NAME=VALUE", args.globals))
+    return leave_out_maps(set_max_entries(obj, sizes), args.no_map)
+
+
+def _pairs(option: str, form: str, words: Sequence[str]) -> Mapping[str, str]:
+    pairs: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name:
+            raise UsageError(f"{option} {quoted(word)} is not of the form {form}")
+        if name in pairs:
+            raise UsageError(f"{option} is given twice for {quoted(name)}")
+        pairs[name] = value
+    return pairs
+
+
+def _parse_size(name: str, word: str) -> int:
+    if not word.isascii() or not word.isdecimal() or len(word) > _DIGITS_MAX:
+        raise UsageError(f"--max-entries {quoted(name)}: {quoted(word)} is no whole number")
+    return int(word)
 
 
 def parse_types(words: Sequence[str]) -> Mapping[str, ProgType]:

@@ -19,6 +19,7 @@ PATH_MAX = 4095
 PROGRAM_MAX = 255
 PRIORITY_MAX = 0xFFFF  # upper half of tcm_info
 HANDLE_MAX = 0xFFFFFFFF
+MAX_ENTRIES = 0xFFFFFFFF
 DEFAULT_PRIORITY = 1  # of a tc filter; both are always sent, so that replace finds the filter again
 DEFAULT_HANDLE = 1
 NUMBER_MAX = 32  # characters of a number as written
@@ -110,6 +111,32 @@ def _mode(value: object) -> str:
     return _choice(value, XdpMode)
 
 
+def _globals(value: object) -> dict[str, str]:
+    return {name: _value_of(name, node) for name, node in _entries(value).items()}
+
+
+def _max_entries(value: object) -> dict[str, int]:
+    sizes = {name: _number(node) for name, node in _entries(value).items()}
+    for name, size in sizes.items():
+        if not 0 < size <= MAX_ENTRIES:
+            raise _refuse(f"{quoted(name)}: want a number from 1 to {MAX_ENTRIES}")
+    return sizes
+
+
+def _entries(value: object) -> dict[str, Node]:
+    if not isinstance(value, Entries):
+        raise _refuse(f"want a mapping, not {_shape(value)}")
+    for name in value.nodes:
+        _limited(name, PROGRAM_MAX)
+    return value.nodes
+
+
+def _value_of(name: str, node: Node) -> str:
+    if not isinstance(node, Word):
+        raise _refuse(f"{quoted(name)}: want a word, not {_shape(node)}")
+    return node.text
+
+
 class AttachmentModel(BaseModel):
     """One program attached to one hook of one interface."""
 
@@ -141,6 +168,16 @@ class AttachmentModel(BaseModel):
     )
     force: Annotated[bool, BeforeValidator(_bool)] = Field(
         default=False, description="replace a program that somebody else put on the hook"
+    )
+    globals: Annotated[dict[str, str], BeforeValidator(_globals)] = Field(
+        default={},
+        description="initial values of the object's variables, by name",
+        json_schema_extra={"additionalProperties": {"type": ["string", "number", "boolean"]}},
+    )
+    max_entries: Annotated[dict[str, int], BeforeValidator(_max_entries)] = Field(
+        default={},
+        description="numbers of entries of the object's maps, by name",
+        json_schema_extra={"additionalProperties": {"type": "integer", "minimum": 1, "maximum": MAX_ENTRIES}},
     )
 
 

@@ -22,7 +22,8 @@ AttachmentName = NewType("AttachmentName", str)
 class AttachmentConfig:
     """One wanted attachment. `object` is absolute; `program` a function's name, or a section where it has none.
 
-    `priority` and `handle` place a tc filter and are 0 for XDP; `mode` is UNSPECIFIED for tc.
+    `priority` and `handle` place a tc filter and are 0 for XDP; `mode` is UNSPECIFIED for tc. `globals` and
+    `max_entries` are set in the object before it is loaded, by variable and by map, in the order of their names.
     """
 
     name: AttachmentName
@@ -34,6 +35,8 @@ class AttachmentConfig:
     priority: int = 0
     handle: int = 0
     force: bool = False
+    globals: tuple[tuple[str, str], ...] = ()
+    max_entries: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,4 +111,6 @@ def _config(model: AttachmentModel) -> AttachmentConfig:
         priority=0 if is_xdp else model.priority,
         handle=0 if is_xdp else model.handle,
         force=model.force,
+        globals=tuple(sorted(model.globals.items())),
+        max_entries=tuple(sorted(model.max_entries.items())),
     )

@@ -17,6 +17,7 @@ ERROR_FIELDS: Mapping[str, Mapping[str, type]] = {
     "KernelRefused": {"operation": str, "errno": str},
     "VerifierRejected": {"operation": str, "errno": str, "log": list[str]},
     "NotSupportedByKernel": {"feature": str, "since": str},
+    "OverrideRefused": {"near": list[str]},
     "PinMismatch": {"path": str, "differences": list[str]},
     "AttachFailed": {"errno": str, "extack": str, "qdisc": str},
     "NoSuchInterface": {"errno": str, "extack": str, "interface": str, "near": list[str]},

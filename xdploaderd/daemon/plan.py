@@ -19,7 +19,7 @@ from dataclasses import replace
 from xdploaderd.daemon.actions import Action, Attach, Detach, Refuse, Repair, Replace, Wait
 from xdploaderd.daemon.reasons import hook_busy, mode_change, replace_reason
 from xdploaderd.daemon.status import State
-from xdploaderd.daemon.world import Observed, Occupant, Owned, Place, Wanted, wanted_place
+from xdploaderd.daemon.world import Observed, Occupant, Owned, Place, Wanted, overrides_of, wanted_place
 from xdploaderd.hooks import Hook
 from xdploaderd.info import Interface
 from xdploaderd.uapi.bpf import ProgType
@@ -121,13 +121,14 @@ def _take_over(want: Wanted, observed: Observed, place: Place, met: Occupant, *,
 
 
 def _fits(want: Wanted, owned: Owned) -> bool:
-    """Whether the pinned program is the one wanted: same bytes of the object, same program, same kind of hook."""
+    """Whether the pinned program is the one wanted: same object, values set in it, program and kind of hook."""
     record = owned.record
     return (
         owned.prog is not None
         and record is not None
         and (record.sha1, record.program) == (want.sha1, want.config.program)
         and record.hook is want.config.hook
+        and record.overrides == overrides_of(want.config)
     )
 
 

@@ -14,7 +14,7 @@ from xdploaderd.daemon.object_file import read_object
 from xdploaderd.daemon.objects import prepare_entry
 from xdploaderd.daemon.pins import OwnPins
 from xdploaderd.daemon.records import Records
-from xdploaderd.daemon.world import Owned, Place, Record
+from xdploaderd.daemon.world import Owned, Place, Record, overrides_of
 from xdploaderd.info import ProgInfo
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.syscall import Fd
@@ -134,6 +134,7 @@ class OwnPrograms:
             why=spec.why,
             interface=place.ifname,
             ifindex=place.ifindex,
+            overrides=overrides_of(config),
         )
         arrays = {name: found.fd for name, found in loaded.unpinned_program_arrays().items()}
         self._pins.stage(config.name, prog, arrays)

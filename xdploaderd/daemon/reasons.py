@@ -1,6 +1,6 @@
 """Why a program is replaced, and why an entry is refused: the words and errors that users see."""
 
-from xdploaderd.daemon.world import Occupant, Owned, Place, Wanted
+from xdploaderd.daemon.world import Occupant, Owned, Place, Wanted, overrides_of
 from xdploaderd.errors import AttachError, HookBusyError
 from xdploaderd.printable import quoted
 
@@ -24,6 +24,8 @@ def _difference(want: Wanted, owner: Owned) -> str:
         return "it is not known which object the running program came from"
     if record.sha1 != want.sha1:
         return "the object file changed"
+    if record.overrides != overrides_of(want.config):
+        return "the entry sets other values in the object"
     return "the entry names another program"
 
 

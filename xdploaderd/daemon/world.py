@@ -4,6 +4,7 @@ All of it is read anew on each pass; the kernel and the pins are the truth, a `R
 tell (which file a program came from).
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -80,6 +81,7 @@ class Record:
     why: str = ""
     interface: str = ""
     ifindex: int = 0
+    overrides: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
@@ -176,6 +178,11 @@ def tc_occupant(interface: Interface, item: TcFilter) -> Occupant:
         handle=item.handle,
     )
     return Occupant(place, item.prog_id, item.name)
+
+
+def overrides_of(config: AttachmentConfig) -> str:
+    """Return what the entry sets in its object, as one text: a program loaded with other values is another program."""
+    return json.dumps([config.globals, config.max_entries]) if config.globals or config.max_entries else ""
 
 
 def wanted_place(config: AttachmentConfig, interface: Interface) -> Place:

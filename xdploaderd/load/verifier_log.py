@@ -8,12 +8,11 @@ import re
 from collections.abc import Sequence
 
 from xdploaderd.errors import KernelError, VerifierError
-from xdploaderd.obj.references import POISON_KFUNC_BASE
+from xdploaderd.obj.references import POISON_KFUNC_BASE, POISON_MAP_BASE, POISONS_MAX
 from xdploaderd.obj.spec import PreparedObject, PreparedProgram
 from xdploaderd.relo_core.decision import CoreDecision
 from xdploaderd.relo_core.patch import POISON_IMM
 
-_KFUNCS_MAX = 1_000_000
 _UNKNOWN_FUNC = re.compile(r"invalid func unknown#(\d+)")
 _CALL = re.compile(r"^(\d+): \(85\) call unknown#(\d+)")
 
@@ -37,11 +36,16 @@ def explain(error: KernelError, prepared: PreparedObject, prog: PreparedProgram)
 def _behind(number: int, insn_idx: int, prepared: PreparedObject, prog: PreparedProgram) -> str:
     if number == POISON_IMM:
         return f"{_relocation_at(insn_idx, prepared.core_log, prog)} has no match in this kernel"
-    if POISON_KFUNC_BASE <= number < POISON_KFUNC_BASE + _KFUNCS_MAX:
+    if POISON_KFUNC_BASE <= number < POISON_KFUNC_BASE + POISONS_MAX:
         externs = tuple(prepared.spec.externs)
         index = number - POISON_KFUNC_BASE
         name = f"'{externs[index]}'" if index < len(externs) else f"of extern #{index}"
         return f"kfunc {name} does not exist in this kernel"
+    if POISON_MAP_BASE <= number < POISON_MAP_BASE + POISONS_MAX:
+        maps = tuple(prepared.spec.maps)
+        index = number - POISON_MAP_BASE
+        name = f"'{maps[index]}'" if index < len(maps) else f"#{index}"
+        return f"map {name} is left out"
     return ""
 
 

@@ -77,7 +77,11 @@ def prepare(obj: ObjectSpec, target: TargetKernel, *, partial: bool = False) -> 
         _check_byteorder(obj)
         context = _make_context(obj, target)
         btf = kernel_btf(obj, target.features)
-        maps = {name: _prepare_map(spec, context, with_btf=btf is not None) for name, spec in obj.maps.items()}
+        maps = {
+            name: _prepare_map(spec, context, with_btf=btf is not None)
+            for name, spec in obj.maps.items()
+            if spec.autocreate
+        }
         programs, failed = _prepare_programs(context, partial=partial)
     kconfig_warnings = context.externs.kconfig.warnings if context.externs.kconfig else ()
     return PreparedObject(
@@ -103,6 +107,7 @@ class _Context:
     core: CoreRelocated
     subprograms: Mapping[int, FunctionSpec]
     callbacks: Mapping[str, FunctionSpec]
+    absent_maps: Mapping[str, int]
 
     def describe(self, function: FunctionSpec, insn_idx: int) -> str:
         return describe_insn(self.obj.btf, self.records, function, insn_idx)
@@ -120,6 +125,7 @@ def _make_context(obj: ObjectSpec, target: TargetKernel) -> _Context:
         core=core,
         subprograms=subprograms,
         callbacks=exception_callbacks(obj.btf, subprograms),
+        absent_maps={name: number for number, (name, spec) in enumerate(obj.maps.items()) if not spec.autocreate},
     )
 
 
@@ -155,7 +161,9 @@ def _prepare_program(context: _Context, program: ProgramSpec) -> PreparedProgram
     )
     for placement in linked.placements:
         context.core.check(placement.function)
-    insns, fd_refs = write_references(linked, context.externs, locate=_locate_in(linked, context.describe))
+    insns, fd_refs = write_references(
+        linked, context.externs, context.absent_maps, locate=_locate_in(linked, context.describe)
+    )
     attach = find_attach_target(program, context.target)
     func_info, line_info = _linked_info(context, linked)
     return PreparedProgram(

@@ -1,7 +1,7 @@
 """Write what a linked program refers to into its instructions (libbpf.c, bpf_object__relocate_data)."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import assert_never
 
@@ -15,13 +15,16 @@ from xdploaderd.uapi.bpf import PSEUDO_KFUNC_CALL, PseudoSrc
 
 # The number of a helper that does not exist: when the verifier reaches the call, its log tells which kfunc was missing.
 POISON_KFUNC_BASE = 2_002_000_000
+POISON_MAP_BASE = 2_001_000_000  # likewise for a map that is not created
+POISONS_MAX = 1_000_000
 
 
 def write_references(
-    linked: LinkedProgram, externs: ExternValues, *, locate: Callable[[int], str]
+    linked: LinkedProgram, externs: ExternValues, absent: Mapping[str, int], *, locate: Callable[[int], str]
 ) -> tuple[Insns, tuple[FdRef, ...]]:
     """Return the program with all set but descriptors, and what those are to be; `locate` names a slot in messages.
 
+    `absent` has the maps that are not created, each with its number among the object's maps.
     RelocationError for an extern without a value and for an instruction that cannot take the reference.
     """
     insns = bytearray(linked.insns)
@@ -29,6 +32,8 @@ def write_references(
     for reloc in linked.relocs:
         with error_context(partial(locate, reloc.insn_idx)):
             match reloc:
+                case MapRef(map_name=name) | DataRef(map_name=name) if name in absent:
+                    _poison_map(insns, reloc.insn_idx, absent[name])
                 case MapRef() | DataRef():
                     fd_refs.append(_write_map(insns, reloc))
                 case ExternRef():
@@ -46,6 +51,12 @@ def _write_map(insns: bytearray, ref: MapRef | DataRef) -> MapRef | DataRef:
         first = first._replace(src_reg=int(PseudoSrc.MAP_FD))
     _put_load(insns, ref.insn_idx, first._replace(imm=0), second)
     return ref
+
+
+def _poison_map(insns: bytearray, slot: int, number: int) -> None:
+    _load_at(insns, slot)
+    call = Insn(CALL, 0, 0, 0, POISON_MAP_BASE + number)
+    _put_load(insns, slot, call, call)
 
 
 def _write_extern(insns: bytearray, ref: ExternRef, externs: ExternValues) -> list[FdRef]:

@@ -41,7 +41,8 @@ class MapSpec:
     `type` and `flags` are plain numbers, since an object may be newer than MapType and MapFlags.
     `slots` fill a map-in-map (key -> name of the inner map) or a program array (key -> name of the program).
     `section` is the ELF section (or KCONFIG_MAP) behind a data map, empty for other maps. `contents` None: all zero.
-    `rule` says by which reading of the file the definition was found (shown to users).
+    `rule` says by which reading of the file the definition was found (shown to users). Without `autocreate` the map is
+    not made, and only programs whose uses of it are dead code load.
     """
 
     name: str
@@ -63,6 +64,7 @@ class MapSpec:
     legacy_id: int = 0
     section: str = ""
     rule: str = "btf"
+    autocreate: bool = True
 
     @property
     def is_legacy(self) -> bool:
@@ -283,7 +285,8 @@ class PreparedProgram:
 class PreparedObject:
     """An object relocated for `target`; `btf` is what BTF_LOAD gets, None when there is none to give.
 
-    `maps` are the object's with what depends on the target settled (.kconfig contents, CPU counts, page rounding).
+    `maps` are those to be created, with what depends on the target settled (.kconfig contents, CPU counts, page
+    rounding).
     `failed` names the programs that could not be prepared, when a part was allowed to fail.
     """
 

@@ -64,6 +64,12 @@ def test_tc_entry_has_explicit_priority_and_handle_by_default() -> None:
     assert (entry.priority, entry.handle, entry.force) == (65535, 0xFFFFFFFF, True)
 
 
+def test_values_to_set_in_the_object_are_kept_as_written() -> None:
+    entry = _entry(XDP % ", globals: {limit: 0x10, name: 'no', on: true}, max_entries: {flows: 0x100}")
+    assert entry.globals == (("limit", "0x10"), ("name", "no"), ("on", "true"))
+    assert entry.max_entries == (("flows", 256),)
+
+
 @pytest.mark.parametrize("word", ["no", "12:30:45", "null", "0x10", "1e3", "2026-01-01", "true"])
 def test_words_are_what_was_written(word: str) -> None:
     entry = _entry(
@@ -86,6 +92,10 @@ def test_no_attachments_are_no_error(text: str) -> None:
         (", priority: 5", "2:80", "attachments[0].priority: has no meaning on hook 'xdp'"),
         (", handle: 5", "2:80", "attachments[0].handle: has no meaning"),
         (", force: [true]", "2:87", "want true or false, not a list"),
+        (", globals: [a]", "2:89", "attachments[0].globals: want a mapping, not a list"),
+        (", globals: {a: [1]}", "2:89", "attachments[0].globals: 'a': want a word, not a list"),
+        (", max_entries: {a: 0}", "2:93", "attachments[0].max_entries: 'a': want a number from 1 to 4294967295"),
+        (", max_entries: {a: x}", "2:93", "attachments[0].max_entries: want a whole decimal or 0x number, not 'x'"),
     ],
 )
 def test_fault_is_told_with_place_and_key(keys: str, place: str, message: str) -> None:

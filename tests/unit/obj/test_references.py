@@ -20,7 +20,7 @@ def written(insns: list[Insn], ref: ExternRef, value: ExternValue) -> tuple[list
         function("p", [*insns, EXIT_INSN], [ref], section="xdp"), {}, locate=lambda _, slot: f"#{slot}"
     )
     values = ExternValues(values={"first": None, "x": value}, errors={}, order={"first": 0, "x": 1})
-    code, fd_refs = write_references(linked, values, locate=lambda slot: f"insn #{slot}")
+    code, fd_refs = write_references(linked, values, {}, locate=lambda slot: f"insn #{slot}")
     return list(iter_insns(code, sys.byteorder)), fd_refs
 
 
