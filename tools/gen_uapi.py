@@ -12,6 +12,7 @@ WANTED = {
     "bpf_map_type": ("MapType", "BPF_MAP_TYPE_", "Kinds of maps."),
     "bpf_prog_type": ("ProgType", "BPF_PROG_TYPE_", "Kinds of programs."),
     "bpf_attach_type": ("AttachType", "BPF_", "Where a program is meant to run: expected_attach_type."),
+    "bpf_func_id": ("Helper", "BPF_FUNC_", "Functions of the kernel that programs call by number."),
 }
 
 

@@ -3,6 +3,8 @@
 A kernel that knows a longer structure than ours fills our part, one that knows a shorter leaves the rest zero.
 """
 
+import errno
+
 from xdploaderd.info import BtfInfo, LinkInfo, MapInfo, ProgInfo
 from xdploaderd.kernel.attr import (
     BpfBtfInfo,
@@ -18,6 +20,7 @@ from xdploaderd.kernel.attr import (
 from xdploaderd.kernel.syscall import BpfSyscall
 from xdploaderd.uapi.bpf import BpfCmd, BtfId, Ifindex, LinkId, MapId, ProgId
 
+_UNNAMED_BTF_INFO = BpfBtfInfo.name.offset  # size of the structure before it had a name
 _NAME_MAX = 64  # MODULE_NAME_LEN: the longest name of a BTF
 
 
@@ -79,6 +82,18 @@ def read_link_info(call: BpfSyscall, fd: int) -> LinkInfo:
 
 def read_btf_info(call: BpfSyscall, fd: int) -> BtfInfo:
     """Return the info of a BTF. Raises OSError."""
+    try:
+        return read_named_btf_info(call, fd)
+    except OSError as error:
+        if error.errno != errno.E2BIG:
+            raise
+    raw = BpfBtfInfo()  # a kernel that knows no names of BTFs shows none but its users' own
+    _fill(call, fd, raw, _UNNAMED_BTF_INFO)
+    return BtfInfo(id=BtfId(raw.id), name="", size=raw.btf_size, kernel=False)
+
+
+def read_named_btf_info(call: BpfSyscall, fd: int) -> BtfInfo:
+    """Return the info of a BTF. Raises OSError, E2BIG where BTFs have no names (before Linux 5.11)."""
     name = make_buffer(_NAME_MAX)
     raw = BpfBtfInfo(name=pointer_of(name), name_len=len(name))
     _fill(call, fd, raw, size_of(raw))
@@ -94,5 +109,5 @@ def read_btf_raw(call: BpfSyscall, fd: int) -> bytes:
     """Return the bytes of a BTF. Raises OSError."""
     buffer = make_buffer(read_btf_info(call, fd).size)
     raw = BpfBtfInfo(btf=pointer_of(buffer), btf_size=len(buffer))
-    _fill(call, fd, raw, size_of(raw))
+    _fill(call, fd, raw, _UNNAMED_BTF_INFO)
     return buffer.raw

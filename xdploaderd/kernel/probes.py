@@ -14,11 +14,22 @@ from contextlib import ExitStack
 from xdploaderd.errors import KernelError
 from xdploaderd.insn import BPF_ALU64, CALL, EXIT, LD_IMM64, Insn, encode_insns
 from xdploaderd.kernel.bpf import Answer, Bpf
+from xdploaderd.kernel.infos import read_named_btf_info
 from xdploaderd.kernel.probe_btf import BTF_FEATURES, blob_of_all, probe_blob
 from xdploaderd.kernel.prog_load import ProgLoad
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.obj.spec import MapSpec
-from xdploaderd.uapi.bpf import AttachType, Feature, FeatureSet, Ifindex, MapFlags, MapType, ProgType, PseudoSrc
+from xdploaderd.uapi.bpf import (
+    AttachType,
+    Feature,
+    FeatureSet,
+    Ifindex,
+    MapFlags,
+    MapType,
+    ProgFlags,
+    ProgType,
+    PseudoSrc,
+)
 
 log = logging.getLogger(__name__)
 
@@ -83,10 +94,20 @@ def _call(helper: int) -> Insn:
 
 
 def _request(
-    prog_type: ProgType, code: tuple[Insn, ...] = _RETURN_0, *, name: str = "", attach_type: int = 0
+    prog_type: ProgType,
+    code: tuple[Insn, ...] = _RETURN_0,
+    *,
+    name: str = "",
+    attach_type: int = 0,
+    flags: int = 0,
 ) -> ProgLoad:
     return ProgLoad(
-        type=prog_type, insns=encode_insns(code), license="GPL", name=name, expected_attach_type=attach_type
+        type=prog_type,
+        insns=encode_insns(code),
+        license="GPL",
+        name=name,
+        expected_attach_type=attach_type,
+        flags=flags,
     )
 
 
@@ -148,8 +169,8 @@ def _probe_module_btf(bpf: Bpf) -> Answer:
         return Answer.UNKNOWN
     with fd:
         try:
-            bpf.btf_info(fd)
-        except KernelError as error:
+            read_named_btf_info(bpf.call, fd.fileno())
+        except OSError as error:
             return Answer.UNKNOWN if error.errno in _NOT_TOLD else Answer.NO
     return Answer.YES
 
@@ -211,5 +232,8 @@ _PROBES: dict[Feature, Callable[[Bpf], Answer]] = {
         bpf, ProgType.SOCKET_FILTER, (_call(_KTIME_GET_COARSE_NS), *_RETURN_0)
     ),
     Feature.XDP_LINK: _probe_xdp_link,
+    Feature.XDP_FRAGS: lambda bpf: _tried(
+        lambda: bpf.prog_load(_request(ProgType.XDP, attach_type=AttachType.XDP, flags=ProgFlags.XDP_HAS_FRAGS))
+    ),
     Feature.TCX: _probe_tcx,
 }

@@ -10,6 +10,7 @@ from xdploaderd.info import MapInfo
 from xdploaderd.kernel.bpf import Bpf, ObjectKind
 from xdploaderd.kernel.bpffs import check_pin_path
 from xdploaderd.kernel.syscall import Fd
+from xdploaderd.load.missing import missing_for_map
 from xdploaderd.load.pins import PinPaths, open_pin, pin, pin_path
 from xdploaderd.load.reuse import check_reusable
 from xdploaderd.obj.spec import MapSpec, PreparedObject
@@ -136,4 +137,7 @@ def _create_typed(bpf: Bpf, spec: MapSpec, inner: Fd | None, btf: Fd | None) -> 
         except KernelError as error:
             if error.errno == errno.EPERM:
                 raise
-    return bpf.map_create(spec, inner=inner)
+    try:
+        return bpf.map_create(spec, inner=inner)
+    except KernelError as error:
+        raise missing_for_map(spec) or error from None

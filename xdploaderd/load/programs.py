@@ -11,6 +11,7 @@ from xdploaderd.kernel.modules import ModuleBtfs
 from xdploaderd.kernel.prog_load import ProgLoad
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.load.maps import LoadedMap
+from xdploaderd.load.missing import missing_for_program
 from xdploaderd.load.verifier_log import explain
 from xdploaderd.obj.select import require_type
 from xdploaderd.obj.spec import DataRef, KsymRef, MapRef, PreparedObject, PreparedProgram
@@ -31,7 +32,10 @@ class ProgramLoader:
     modules: ModuleBtfs
 
     def load(self, prog: PreparedProgram) -> Fd:
-        """Load one program; the caller owns the descriptor. Raises VerifierError, KernelError, ObjectError."""
+        """Load one program; the caller owns the descriptor.
+
+        Raises VerifierError, KernelError, FeatureMissingError, ObjectError.
+        """
         obj, spec = self.prepared.spec, prog.spec
         prog_type = require_type(spec)
         patched = self._patch(prog)
@@ -53,7 +57,7 @@ class ProgramLoader:
         try:
             fd = self.bpf.prog_load(request)
         except KernelError as error:
-            raise explain(error, self.prepared, prog) from None
+            raise missing_for_program(self.bpf, request, error) or explain(error, self.prepared, prog) from None
         self._bind_constants(fd)
         return fd
 

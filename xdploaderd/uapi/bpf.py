@@ -7,7 +7,7 @@ anonymous enumerations, are written here.
 from enum import IntEnum, IntFlag, StrEnum
 from typing import NewType
 
-from xdploaderd.uapi.bpf_enums import AttachType, BpfCmd, MapType, ProgType
+from xdploaderd.uapi.bpf_enums import AttachType, BpfCmd, Helper, MapType, ProgType
 
 __all__ = [
     "BPF_FS_MAGIC",
@@ -19,6 +19,7 @@ __all__ = [
     "BtfId",
     "Feature",
     "FeatureSet",
+    "Helper",
     "Ifindex",
     "LinkId",
     "MapFlags",
@@ -107,6 +108,7 @@ class Feature(StrEnum):
     SYSCALL_WRAPPER = "syscall_wrapper"
     MEMCG_ACCOUNT = "memcg_account"
     XDP_LINK = "xdp_link"
+    XDP_FRAGS = "xdp_frags"
     TCX = "tcx"
 
 

@@ -1,5 +1,7 @@
+import ctypes
 import errno
 from pathlib import PurePosixPath
+from typing import Any
 
 import pytest
 
@@ -7,9 +9,11 @@ from tests.builders.prepared import XDP_PASS, map_spec
 from tests.fakes.bpf import FakeBpf, fail_with
 from xdploaderd.errors import KernelError
 from xdploaderd.insn import encode_insns
-from xdploaderd.kernel.bpf import Bpf, ObjectKind
+from xdploaderd.kernel.attr import BpfBtfInfo
+from xdploaderd.kernel.bpf import Answer, Bpf, ObjectKind
+from xdploaderd.kernel.probes import probe
 from xdploaderd.kernel.prog_load import ProgLoad, kernel_name
-from xdploaderd.uapi.bpf import BpfCmd, MapType, ProgId, ProgType
+from xdploaderd.uapi.bpf import BpfCmd, Feature, MapType, ProgId, ProgType
 
 PROG = ProgLoad(type=ProgType.XDP, insns=encode_insns(XDP_PASS), license="GPL", name="a_rather_long_name")
 
@@ -90,3 +94,21 @@ def test_refused_pin_names_the_path() -> None:
     bpf = Bpf(FakeBpf({BpfCmd.OBJ_PIN: fail_with(errno.EEXIST)}))
     with bpf.map_create(map_spec()) as fd, pytest.raises(KernelError, match="cannot pin at '/sys/fs/bpf/x'"):
         bpf.obj_pin(fd, PurePosixPath("/sys/fs/bpf/x"))
+
+
+def test_btf_of_a_kernel_whose_btfs_have_no_names_can_be_read() -> None:
+    def short(attr: Any) -> int:
+        if attr.info_len > BpfBtfInfo.name.offset:
+            raise OSError(errno.E2BIG, "")
+        info = (ctypes.c_uint64 * 2).from_address(attr.info)
+        if info[0]:
+            ctypes.memmove(info[0], b"blob", 4)
+        info[1] = 7 << 32 | 4  # id, btf_size
+        return 0
+
+    bpf = Bpf(FakeBpf({BpfCmd.OBJ_GET_INFO_BY_FD: short}))
+    with bpf.btf_load(b"blob") as btf:
+        info = bpf.btf_info(btf)
+        assert (info.id, info.size, info.name, info.kernel) == (7, 4, "", False)
+        assert bpf.btf_raw(btf) == b"blob"
+    assert probe(bpf, Feature.MODULE_BTF) is Answer.NO
