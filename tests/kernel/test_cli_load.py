@@ -1,8 +1,11 @@
 """`xdploaderctl load`, `unload` and `map dump` on the real kernel, judged by bpftool."""
 
+import ctypes
+import itertools
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +17,9 @@ from tests.support import sandbox
 from xdploaderd.cli import load as cli_load
 from xdploaderd.cli.main import main
 from xdploaderd.kernel.bpf import Bpf
+from xdploaderd.kernel.syscall import bpf_syscall, checked_before
 from xdploaderd.load.tree import load_tree
+from xdploaderd.uapi.bpf import BpfCmd
 
 pytestmark = pytest.mark.kernel
 Capture = pytest.CaptureFixture[str]
@@ -204,6 +209,28 @@ def test_interrupt_while_pinning_leaves_nothing(capsys: Capture, conf: str, monk
     status, report, err = _load(capsys, conf, "xdp_count.bpf.o")
     assert (status, report, _tree()) == (130, None, set())
     assert err == "xdploaderctl: interrupted\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("nth", [1, 2, 3])
+def test_signal_while_pinning_leaves_nothing(
+    capsys: Capture, conf: str, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, nth: int
+) -> None:
+    pins = itertools.count(1)
+
+    def door(cmd: BpfCmd, attr: ctypes.Structure) -> int:
+        result = bpf_syscall(cmd, attr)
+        if cmd is BpfCmd.OBJ_PIN and next(pins) == nth:
+            os.kill(os.getpid(), number)
+        return result
+
+    monkeypatch.setattr(cli_load, "checked_before", lambda check: checked_before(check, door))
+    old = signal.signal(number, signal.default_int_handler)
+    try:
+        status, report, err = _load(capsys, conf, "xdp_count.bpf.o")
+    finally:
+        signal.signal(number, old)
+    assert (status, report, err, _tree()) == (130, None, "xdploaderctl: interrupted\n", set())
 
 
 def test_legacy_object_is_pinned_as_iproute2_pins_it(capsys: Capture, conf: str) -> None:

@@ -1,14 +1,17 @@
 """`load` and `unload`: an object into the kernel without the daemon, pinned below one directory."""
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 
+from xdploaderd.cli.interrupts import held_signals
 from xdploaderd.cli.objects import apply_overrides, open_selected, pinning_of
 from xdploaderd.cli.output import EXIT_DEGRADED, print_json, print_line, print_table, print_warnings
+from xdploaderd.config.pinning import PinningConf
 from xdploaderd.errors import LoaderError
 from xdploaderd.kernel.bpf import Bpf
+from xdploaderd.kernel.syscall import checked_before
 from xdploaderd.kernel.target import running_kernel
 from xdploaderd.load import object as load_object
 from xdploaderd.load.object import LoadedObject
@@ -67,19 +70,27 @@ def load(args: argparse.Namespace) -> int:
     """Load an object and pin what it has; exit 3 when a part failed and was allowed to."""
     obj = apply_overrides(open_selected(args, names=args.program), args)
     pins = pinning_of(args)
-    bpf = Bpf()
-    prepared = prepare(obj, running_kernel(bpf, target_needs(obj)), partial=args.partial)
-    with load_object.load(prepared, bpf, pins, partial=args.partial) as loaded:
-        tree = load_tree(loaded, bpf, PurePosixPath(args.directory))
-        report = _report(obj, loaded, tree)
-        warnings = (*pins.warnings, *obj.warnings, *_guessed_types(obj), *loaded.warnings)
-        loaded.commit()
+    with held_signals() as check:
+        report, warnings = _load(args, obj, pins, check)
     if args.json:
         print_json(asdict(report))
     else:
         print_warnings(warnings)
         _print_report(report)
     return EXIT_DEGRADED if report.failed else 0
+
+
+def _load(
+    args: argparse.Namespace, obj: ObjectSpec, pins: PinningConf, check: Callable[[], None]
+) -> tuple[Report, Sequence[str]]:
+    bpf = Bpf(checked_before(check))
+    prepared = prepare(obj, running_kernel(bpf, target_needs(obj)), partial=args.partial)
+    with load_object.load(prepared, bpf, pins, partial=args.partial) as loaded:
+        tree = load_tree(loaded, bpf, PurePosixPath(args.directory))
+        report = _report(obj, loaded, tree)
+        check()
+        loaded.commit()
+    return report, (*pins.warnings, *obj.warnings, *_guessed_types(obj), *loaded.warnings)
 
 
 def unload(args: argparse.Namespace) -> int:

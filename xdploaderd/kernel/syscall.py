@@ -11,6 +11,7 @@ import mmap
 import os
 import platform
 import warnings
+from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -46,6 +47,16 @@ def bpf_syscall(cmd: BpfCmd, attr: ctypes.Structure) -> int:
             attempts -= 1
         elif code != errno.EINTR:
             raise OSError(code, os.strerror(code))
+
+
+def checked_before(check: Callable[[], None], door: BpfSyscall = bpf_syscall) -> BpfSyscall:
+    """Return a door that calls `check` before each command: whatever a load has made is on record by then."""
+
+    def call(cmd: BpfCmd, attr: ctypes.Structure) -> int:
+        check()
+        return door(cmd, attr)
+
+    return call
 
 
 def filesystem_magic(path: str) -> int:
