@@ -47,8 +47,9 @@ def test_file_system_is_told_by_its_magic(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("top")
-def test_every_level_is_made_0700_and_named() -> None:
-    umask = os.umask(0)
+@pytest.mark.parametrize("mask", [0, 0o777])
+def test_every_level_is_made_0700_and_named(mask: int) -> None:
+    umask = os.umask(mask)
     try:
         made = make_pin_dir(TOP / "a/b/c")
     finally:

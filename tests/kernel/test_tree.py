@@ -106,8 +106,8 @@ def test_names_that_meet_are_refused() -> None:
     ("directory", "said"),
     [
         ("/sys/fs/bpf", "is the root of a BPF file system"),
-        ("relative", "no absolute path"),
-        ("/sys/fs/bpf/../bpf/x", "without '..'"),
+        ("relative", "'relative' is a relative path, wanted an absolute one"),
+        ("/sys/fs/bpf/../bpf/x", r"contains '\.\.'"),
         ("/tmp/no_such_dir/fw", "does not lie on a BPF file system"),
         ("/sys/fs/bpf/a.b/fw", "no name with a dot"),
     ],
@@ -123,6 +123,10 @@ def test_unload_touches_nothing_outside_a_bpf_file_system(tmp_path: Path) -> Non
     (tmp_path / "file").write_text("precious")
     with pytest.raises(PinError, match="does not lie on a BPF file system"):
         unload_tree(PurePosixPath(tmp_path))
-    with pytest.raises(PinError, match="no directory"):
+    with pytest.raises(PinError, match="'/sys/fs/bpf/apps/fw' does not exist"):
         unload_tree(DIR)
+    (ROOT / "apps").mkdir()
+    (ROOT / "apps/link").symlink_to(ROOT / "apps")
+    with pytest.raises(PinError, match="link' is no directory"):
+        unload_tree(PurePosixPath(ROOT / "apps/link"))
     assert (tmp_path / "file").read_text() == "precious"

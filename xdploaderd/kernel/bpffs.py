@@ -39,8 +39,7 @@ def make_pin_dir(path: PurePosixPath) -> tuple[PurePosixPath, ...]:
     Raises PinError when the path does not lie on a BPF file system, or leads through something that is no directory
     or that a third party controls; then nothing made is left.
     """
-    if not path.is_absolute() or ".." in path.parts:
-        raise PinError(f"'{path}' is no absolute path without '..'")
+    check_plain(path)
     made: list[PurePosixPath] = []
     try:
         made.extend(directory for directory in (*reversed(path.parents), path) if _ensure_dir(directory))
@@ -51,6 +50,14 @@ def make_pin_dir(path: PurePosixPath) -> tuple[PurePosixPath, ...]:
         remove_dirs(made)
         raise PinError(f"'{path}' does not lie on a BPF file system")
     return tuple(made)
+
+
+def check_plain(path: PurePosixPath) -> None:
+    """Raise PinError for a path that only means something from some directory, or that climbs."""
+    if not path.is_absolute():
+        raise PinError(f"'{path}' is a relative path, wanted an absolute one")
+    if ".." in path.parts:
+        raise PinError(f"'{path}' contains '..', wanted a path without")
 
 
 def check_pin_path(path: PurePosixPath) -> None:
@@ -94,6 +101,7 @@ def _make_dir(path: PurePosixPath) -> bool:
         raise PinError(f"'{path}': {_NO_DOTS}")
     try:
         os.mkdir(path, PIN_DIR_MODE)
+        os.chmod(path, PIN_DIR_MODE)  # whatever the umask took
     except FileExistsError:  # a dangling link, or somebody was faster
         _check_owner(path, os.lstat(path))
         return False

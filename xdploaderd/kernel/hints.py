@@ -1,11 +1,14 @@
 """Why the kernel may say EPERM: missing capabilities, lockdown, RLIMIT_MEMLOCK (capabilities(7))."""
 
+import platform
+import re
 import resource
 from pathlib import Path
 
 # include/uapi/linux/capability.h
 _CAPABILITIES = {"CAP_BPF": 39, "CAP_NET_ADMIN": 12, "CAP_PERFMON": 38}
 _CAP_SYS_ADMIN = 21  # stands for CAP_BPF and CAP_PERFMON too
+_MEMCG_SINCE = (5, 11)
 _STATUS = Path("/proc/self/status")
 _LOCKDOWN = Path("/sys/kernel/security/lockdown")
 
@@ -33,6 +36,12 @@ def missing_capabilities(status: str) -> tuple[str, ...]:
     )
 
 
+def counts_memlock(release: str) -> bool:
+    """Tell whether a kernel of that release (uname -r) counts BPF memory against RLIMIT_MEMLOCK: before Linux 5.11."""
+    numbers = [int(word) for word in re.findall(r"\d+", release)[:2]]
+    return len(numbers) == len(_MEMCG_SINCE) and tuple(numbers) < _MEMCG_SINCE
+
+
 def permission_hint() -> str:
     """Return what may be behind an EPERM of bpf(2), as a clause to append to a message; empty when nothing is found."""
     reasons = []
@@ -41,6 +50,6 @@ def permission_hint() -> str:
     if "[confidentiality]" in _read(_LOCKDOWN):
         reasons.append("kernel lockdown is at level confidentiality")
     limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
-    if limit != resource.RLIM_INFINITY and not reasons:
+    if limit != resource.RLIM_INFINITY and not reasons and counts_memlock(platform.release()):
         reasons.append(f"kernels before 5.11 count maps against RLIMIT_MEMLOCK, which is {limit // 1024} KiB")
     return "; ".join(reasons)

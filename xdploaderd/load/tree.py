@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 
 from xdploaderd.errors import PinError
 from xdploaderd.kernel.bpf import Bpf
-from xdploaderd.kernel.bpffs import is_bpffs, is_bpffs_root, list_dir, unpin
+from xdploaderd.kernel.bpffs import check_plain, is_bpffs, is_bpffs_root, list_dir, unpin
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.load.object import LoadedObject
 from xdploaderd.load.pins import pin
@@ -88,9 +88,11 @@ def unload_tree(directory: PurePosixPath) -> tuple[PurePosixPath, ...]:
     something that load_tree does not make.
     """
     _check_directory(directory)
-    if not os.path.isdir(directory):
+    if not os.path.lexists(directory):
+        raise PinError(f"'{directory}' does not exist")
+    if os.path.islink(directory) or not os.path.isdir(directory):
         raise PinError(f"'{directory}' is no directory, wanted one that 'load' made")
-    if os.path.islink(directory) or not is_bpffs(directory):
+    if not is_bpffs(directory):
         raise PinError(f"'{directory}' does not lie on a BPF file system")
     pins = (*_pins_in(directory, below=MAPS_DIR), *_pins_in(directory / MAPS_DIR, below=""))
     for path in pins:
@@ -106,8 +108,7 @@ def unload_tree(directory: PurePosixPath) -> tuple[PurePosixPath, ...]:
 
 
 def _check_directory(directory: PurePosixPath) -> None:
-    if not directory.is_absolute() or ".." in directory.parts:
-        raise PinError(f"'{directory}' is no absolute path without '..'")
+    check_plain(directory)
     if is_bpffs_root(directory):
         raise PinError(f"'{directory}' is the root of a BPF file system, wanted a directory below it")
 

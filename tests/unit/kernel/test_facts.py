@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from xdploaderd.kernel.facts import parse_cpus, read_kallsyms, read_kconfig, version_code
-from xdploaderd.kernel.hints import missing_capabilities
+from xdploaderd.kernel.hints import counts_memlock, missing_capabilities
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,11 @@ def test_kallsyms_without_addresses_is_unknown(tmp_path: Path) -> None:
 def test_missing_capabilities_are_named(effective: str, missing: tuple[str, ...]) -> None:
     assert missing_capabilities(f"Name:\tx\nCapEff:\t{effective}\n") == missing
     assert missing_capabilities("") == ()
+
+
+@pytest.mark.parametrize(
+    ("release", "counts"),
+    [("5.10.0-35-amd64", True), ("4.19.1", True), ("5.11.0", False), ("6.18.5", False), ("unknown", False)],
+)
+def test_memlock_is_blamed_on_old_kernels_only(release: str, counts: bool) -> None:
+    assert counts_memlock(release) is counts
