@@ -141,7 +141,7 @@ def test_renamed_interface_loses_the_program(veth: Veth, daemon: Daemon) -> None
     ip("link", "set", "veth0", "name", "other0")
     try:
         wait_for(lambda: not xdp_id("other0"), "the program is off")
-        assert daemon.attachment("edge")["state"] == "waiting"
+        wait_for(lambda: daemon.attachment("edge")["state"] == "waiting", "the pass that took it off has ended")
     finally:
         ip("link", "set", "other0", "name", "veth0")
     wait_for(xdp_id, "the program is on again")
