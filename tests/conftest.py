@@ -24,7 +24,21 @@ def _opened_since(before: dict[str, str]) -> dict[str, str]:
 
 
 @pytest.fixture(autouse=True)
-def _no_fd_leak() -> Iterator[None]:
+def sandboxed(request: pytest.FixtureRequest) -> Iterator[bool]:
+    """Hold the lock, and be in the sandbox, for a test that makes BPF objects; tell whether it is one."""
+    if not any(request.node.iter_markers("kernel")) and not any(request.node.iter_markers("oracle")):
+        yield False
+        return
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    with sandbox.kernel_lock():
+        sandbox.enter_sandbox()
+        yield True
+
+
+@pytest.fixture(autouse=True)
+def _no_fd_leak(sandboxed: bool) -> Iterator[None]:
+    """After `sandboxed`, which in a chroot gives every descriptor another name."""
     before = _open_fds()
     yield
     if _opened_since(before):
@@ -34,17 +48,13 @@ def _no_fd_leak() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _no_kernel_leak(request: pytest.FixtureRequest) -> Iterator[None]:
-    if not any(request.node.iter_markers("kernel")) and not any(request.node.iter_markers("oracle")):
+def _no_kernel_leak(sandboxed: bool) -> Iterator[None]:
+    if not sandboxed:
         yield
         return
-    if os.geteuid() != 0:
-        pytest.skip("needs root")
-    with sandbox.kernel_lock():
-        sandbox.enter_sandbox()
-        before, pins = sandbox.object_ids(), sandbox.pin_tree()
-        yield
-        gc.collect()
-        left = sandbox.wait_until_freed(before)
-        assert not any(left.values()), f"BPF objects left behind: {left}"
-        assert sandbox.pin_tree() == pins, f"pins left behind: {sorted(sandbox.pin_tree() - pins)}"
+    before, pins = sandbox.object_ids(), sandbox.pin_tree()
+    yield
+    gc.collect()
+    left = sandbox.wait_until_freed(before)
+    assert not any(left.values()), f"BPF objects left behind: {left}"
+    assert sandbox.pin_tree() == pins, f"pins left behind: {sorted(sandbox.pin_tree() - pins)}"
