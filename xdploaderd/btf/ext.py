@@ -1,10 +1,10 @@
 """.BTF.ext: function info, line info and CO-RE relocation records (libbpf btf.c, struct btf_ext_header)."""
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.header import byteorder_of
@@ -46,22 +46,45 @@ class CoreRelo:
     kind: int
 
 
-@dataclass(frozen=True, slots=True)
-class FuncInfo:
+class FuncInfo(NamedTuple):
     """struct bpf_func_info; insn_off in bytes from the start of its section."""
 
     insn_off: int
     type_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class LineInfo:
+class LineInfo(NamedTuple):
     """struct bpf_line_info; insn_off in bytes from the start of its section, line_col = line << 10 | column."""
 
     insn_off: int
     file_name_off: int
     line_off: int
     line_col: int
+
+
+class InfoRecords(Mapping[str, tuple[_T, ...]], Generic[_T]):
+    """Records by section name, decoded when a section's are asked for: an object has one for every source line."""
+
+    __slots__ = ("_blocks", "_decoded", "_make")
+
+    def __init__(self, blocks: Iterable["_Block"], make: Callable[[Iterable[int]], _T]) -> None:
+        self._make = make
+        self._blocks: dict[str, list[_Block]] = {}
+        self._decoded: dict[str, tuple[_T, ...]] = {}
+        for block in blocks:
+            self._blocks.setdefault(block.section, []).append(block)
+
+    def __getitem__(self, section: str) -> tuple[_T, ...]:
+        if section not in self._decoded:
+            rows = (row for block in self._blocks[section] for row in block.rows())
+            self._decoded[section] = tuple(map(self._make, rows))
+        return self._decoded[section]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._blocks)
+
+    def __len__(self) -> int:
+        return len(self._blocks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +105,21 @@ class _Table(NamedTuple):
     record: struct.Struct
 
 
+class _Block(NamedTuple):
+    """The records of one section as they lie in a table, and the layout of their known part."""
+
+    section: str
+    raw: memoryview
+    record_size: int
+    record: struct.Struct
+
+    def rows(self) -> Iterator[tuple[int, ...]]:
+        """Yield the known fields of every record."""
+        if self.record_size == self.record.size:
+            return self.record.iter_unpack(self.raw)
+        return (self.record.unpack_from(self.raw, at) for at in range(0, len(self.raw), self.record_size))
+
+
 def parse_btf_ext(raw: bytes, btf: Btf) -> BtfExt:
     """Return the tables of a .BTF.ext section; names and access strings come from `btf`.
 
@@ -91,20 +129,18 @@ def parse_btf_ext(raw: bytes, btf: Btf) -> BtfExt:
     with error_context(".BTF.ext"):
         func, line, core = _tables(raw, btf.byteorder)
         return BtfExt(
-            _grouped((section, FuncInfo(*row)) for section, row in _records(raw, func, btf)),
-            _grouped((section, LineInfo(*row)) for section, row in _records(raw, line, btf)),
-            _grouped(
-                (section, CoreRelo(at, type_id, btf.string(access), kind))
-                for section, (at, type_id, access, kind) in _records(raw, core, btf)
-            ),
+            InfoRecords(_blocks(raw, func, btf), FuncInfo._make),
+            InfoRecords(_blocks(raw, line, btf), LineInfo._make),
+            _core_relos(_blocks(raw, core, btf), btf),
         )
 
 
-def _grouped(rows: Iterable[tuple[str, _T]]) -> Mapping[str, tuple[_T, ...]]:
-    groups: dict[str, list[_T]] = {}
-    for section, row in rows:
-        groups.setdefault(section, []).append(row)
-    return {section: tuple(group) for section, group in groups.items()}
+def _core_relos(blocks: Iterable["_Block"], btf: Btf) -> Mapping[str, tuple[CoreRelo, ...]]:
+    found: dict[str, list[CoreRelo]] = {}
+    for block in blocks:
+        relos = (CoreRelo(at, type_id, btf.string(access), kind) for at, type_id, access, kind in block.rows())
+        found.setdefault(block.section, []).extend(relos)
+    return {section: tuple(relos) for section, relos in found.items()}
 
 
 def _tables(raw: bytes, byteorder: str) -> tuple[_Table, _Table, _Table]:
@@ -127,8 +163,8 @@ def _tables(raw: bytes, byteorder: str) -> tuple[_Table, _Table, _Table]:
     )
 
 
-def _records(raw: bytes, table: _Table, btf: Btf) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Yield (section name, known fields) of every record of a table."""
+def _blocks(raw: bytes, table: _Table, btf: Btf) -> Iterator[_Block]:
+    """Yield the records of a table, those of one section after the other."""
     if not table.length:
         return
     at, end = table.offset, table.offset + table.length
@@ -150,7 +186,6 @@ def _records(raw: bytes, table: _Table, btf: Btf) -> Iterator[tuple[str, tuple[i
         at += words.size
         if not 0 < count <= (end - at) // record_size:
             raise BtfError(f"{table.name} has {count} records for a section, want 1 to {(end - at) // record_size}")
-        section = btf.string(name_off)
-        for place in range(at, at + count * record_size, record_size):
-            yield section, table.record.unpack_from(raw, place)
-        at += count * record_size
+        size = count * record_size
+        yield _Block(btf.string(name_off), memoryview(raw)[at : at + size], record_size, table.record)
+        at += size

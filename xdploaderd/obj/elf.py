@@ -182,18 +182,18 @@ class ElfImage:
             return symbol.name
         return self.sections[symbol.section].name
 
-    def relocs(self, target: Section) -> Iterator[ElfReloc]:
-        """Yield the SHT_REL relocations of a section, in file order; ObjectError for an unknown symbol."""
-        for table in self._reloc_tables.get(target.index, ()):
-            yield from self._relocs_of(table)
+    def relocs(self, target: Section) -> tuple[ElfReloc, ...]:
+        """Return the SHT_REL relocations of a section, in file order; ObjectError for an unknown symbol."""
+        tables = self._reloc_tables.get(target.index, ())
+        return tuple(reloc for table in tables for reloc in self._relocs_of(table))
 
-    def _relocs_of(self, table: Section) -> Iterator[ElfReloc]:
-        layout = struct.Struct(_order(self.byteorder) + "QQ")
-        for number, (offset, info) in enumerate(layout.iter_unpack(table.data())):
-            symbol = info >> 32
-            if symbol >= len(self.symbols):
-                raise ObjectError(f"relo #{number} of '{table.name}' names symbol {symbol} of {len(self.symbols)}")
-            yield ElfReloc(offset, info & 0xFFFFFFFF, symbol)
+    def _relocs_of(self, table: Section) -> list[ElfReloc]:
+        layout, count = struct.Struct(_order(self.byteorder) + "QQ"), len(self.symbols)
+        relocs = [ElfReloc(at, info & 0xFFFFFFFF, info >> 32) for at, info in layout.iter_unpack(table.data())]
+        for number, reloc in enumerate(relocs):
+            if reloc.symbol >= count:
+                raise ObjectError(f"relo #{number} of '{table.name}' names symbol {reloc.symbol} of {count}")
+        return relocs
 
 
 def _grouped(items: Iterable[_T], key: Callable[[_T], int]) -> Mapping[int, tuple[_T, ...]]:

@@ -81,7 +81,7 @@ class _Linker:
         self._placements.append(Placement(function, position))
         for reloc in function.relocs:
             if isinstance(reloc, MapRef | DataRef | ExternRef):
-                self._relocs.append(replace(reloc, insn_idx=reloc.insn_idx + position))
+                self._relocs.append(_moved(reloc, position))
         return self._settle_calls(function, position)
 
     def _settle_calls(self, function: FunctionSpec, position: int) -> Iterator[FunctionSpec]:
@@ -100,6 +100,11 @@ class _Linker:
         src_reg = PSEUDO_CALL if insn.code == CALL else PseudoSrc.FUNC
         settled = insn._replace(src_reg=int(src_reg), imm=callee - caller - 1)
         put_insn(self._insns, caller, settled, sys.byteorder)
+
+
+def _moved(reloc: MapRef | DataRef | ExternRef, position: int) -> MapRef | DataRef | ExternRef:
+    slot = reloc.insn_idx + position
+    return replace(reloc, insn_idx=slot) if isinstance(reloc, ExternRef) else reloc._replace(insn_idx=slot)
 
 
 def _calls(function: FunctionSpec, locate: Locate) -> Iterator[tuple[int, int]]:

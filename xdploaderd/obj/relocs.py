@@ -4,8 +4,6 @@ Calls are settled to the first instruction of the callee in .text, whether a rel
 the instruction does; who links programs needs no ELF.
 """
 
-import heapq
-import re
 import sys
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
@@ -20,8 +18,6 @@ from xdploaderd.obj.functions import TEXT_SECTION, Function
 from xdploaderd.obj.places import MapPlaces
 from xdploaderd.obj.spec import CallRef, DataRef, ExternRef, ExternSpec, FuncRef, MapRef, Reloc
 from xdploaderd.uapi.bpf import PSEUDO_CALL, PseudoSrc
-
-_MAY_REFER = re.compile(rb"[\x18\x85]")  # opcodes LD_IMM64 and CALL
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +48,9 @@ class SectionRelocs:
 def section_relocs(image: ElfImage, section: Section) -> SectionRelocs:
     """Read and check the relocations of a program section."""
     found: dict[int, ElfReloc] = {}
-    for number, reloc in enumerate(image.relocs(section)):
-        with error_context(f"relo #{number} of section '{section.name}'"):
+    relocs = image.relocs(section)
+    with error_context(lambda: f"relo #{len(found)} of section '{section.name}'"):
+        for reloc in relocs:
             slot, rest = divmod(reloc.offset, INSN_SIZE)
             if rest or reloc.offset >= section.size:
                 raise RelocationError(f"offset {reloc.offset:#x} is no instruction of {section.size} bytes of code")
@@ -70,28 +67,31 @@ def collect_relocs(
     """Return what a function's instructions refer to, ascending; RelocationError names instruction and symbol."""
     count = len(function.insns) // INSN_SIZE
     named = in_section.between(function.insn_off, function.insn_off + count)
-    found: dict[int, Reloc] = {}
-    for slot in heapq.merge(named, _pseudo_refs(function)):
-        if slot in found:
-            continue
-        with error_context(f"function '{function.name}'"), error_context(f"insn #{slot}"):
+    slots = sorted((*named, *_pseudo_refs(function, named.keys())))
+    found: list[Reloc] = []
+    with error_context(lambda: _place(image, function, slots[len(found)], named)):
+        for slot in slots:
             insn = decode_insn(function.insns, slot, sys.byteorder)
             if slot in named:
                 symbol = image.symbols[named[slot].symbol]
-                with error_context(f"symbol '{image.name_of(symbol)}'"):
-                    found[slot] = _classify(image, slot, insn, symbol, function, referents)
+                found.append(_classify(image, slot, insn, symbol, function, referents))
             else:
-                found[slot] = _local_call(slot, insn, function, referents)
-    return tuple(found.values())
+                found.append(_local_call(slot, insn, function, referents))
+    return tuple(found)
 
 
-def _pseudo_refs(function: Function) -> Iterator[int]:
-    """Yield the instructions that refer to another function by distance."""
-    for match in _MAY_REFER.finditer(function.insns):
-        slot, rest = divmod(match.start(), INSN_SIZE)
-        if not rest:
-            insn = decode_insn(function.insns, slot, sys.byteorder)
-            if (insn.code, insn.src_reg) in ((CALL, PSEUDO_CALL), (LD_IMM64, PseudoSrc.FUNC)):
+def _place(image: ElfImage, function: Function, slot: int, named: Mapping[int, ElfReloc]) -> str:
+    symbol = f": symbol '{image.name_of(image.symbols[named[slot].symbol])}'" if slot in named else ""
+    return f"function '{function.name}': insn #{slot}{symbol}"
+
+
+def _pseudo_refs(function: Function, named: AbstractSet[int]) -> Iterator[int]:
+    """Yield the instructions that refer to another function by distance, and not by a relocation (`named`)."""
+    codes = function.insns[::INSN_SIZE]
+    for code, src_reg in ((CALL, PSEUDO_CALL), (LD_IMM64, PseudoSrc.FUNC)):
+        slot = -1
+        while (slot := codes.find(code, slot + 1)) >= 0:
+            if slot not in named and decode_insn(function.insns, slot, sys.byteorder).src_reg == src_reg:
                 yield slot
 
 

@@ -8,6 +8,7 @@ struct bpf_object, bpf_map and bpf_program before load.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.ext import BtfExt
@@ -72,16 +73,14 @@ class MapSpec:
         return self.rule not in ("btf", "section")
 
 
-@dataclass(frozen=True, slots=True)
-class MapRef:
+class MapRef(NamedTuple):
     """RELO_LD64: the two-slot load at `insn_idx` takes the fd of a map."""
 
     insn_idx: int
     map_name: str
 
 
-@dataclass(frozen=True, slots=True)
-class DataRef:
+class DataRef(NamedTuple):
     """RELO_DATA: the two-slot load at `insn_idx` takes the address of a byte of a data map's value."""
 
     insn_idx: int
