@@ -1,20 +1,26 @@
-#!/usr/bin/env python3
-"""Load every object of a corpus and compare the outcome with the expected one.
+"""Load a folder of objects and set the outcome beside libbpf's and bpftool's.
 
-usage: tools/corpus.py OBJDIR EXPECTED.tsv [OBJECT...]
+usage: python -m tools.corpus DIR [EXPECTED.tsv] [--only OBJECT]... [--reasons]
 
-EXPECTED.tsv has the columns object, hook and expected: full (every program loads), partial (some do), fail (none does)
-or vacuous (there is none to load). Programs whose section says no type take it from the hook
-or their name: xdp or tc.
-Needs root; nothing is pinned, nothing is left loaded. Exit status 1 when an outcome is worse than expected.
+Each object is loaded whole or in part by xdploaderd, program by program by libbpf, and by `bpftool prog loadall`. The
+outcome of an object is full (every program loads), partial (some do), fail (none does) or vacuous (there is none to
+load). EXPECTED.tsv has the columns object, hook and expected; without it what libbpf does is expected. Programs whose
+section says no type take it from the hook or their name: xdp or tc.
+
+Needs root; works in namespaces of its own, and counts the kernel's BPF objects before and after. Exit status 1 when an
+outcome is worse than expected or something is left.
 """
 
+import argparse
 import csv
+import subprocess
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from tests.support import libbpf, sandbox
 from xdploaderd.errors import LoaderError
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.target import running_kernel
@@ -22,11 +28,14 @@ from xdploaderd.load.object import load
 from xdploaderd.obj.open import open_object
 from xdploaderd.obj.prepare import prepare, target_needs
 from xdploaderd.obj.select import select_programs
-from xdploaderd.obj.spec import ObjectSpec
+from xdploaderd.obj.spec import Dialect, ObjectSpec
 from xdploaderd.uapi.bpf import ProgType
 
 OUTCOMES = ("full", "partial", "fail", "vacuous")
+WHOLE = ("full", "vacuous")
 REASON_MAX = 300
+LISTED_MAX = 3
+_RANK = {"full": 2, "vacuous": 2, "partial": 1, "fail": 0}
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,33 @@ class NoPins:
         return None
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one object: programs that load, and why others, or the object (key ''), do not."""
+
+    loaded: frozenset[str] = frozenset()
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """One of OUTCOMES."""
+        if self.reasons:
+            return "partial" if self.loaded else "fail"
+        return "full" if self.loaded else "vacuous"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One object with what was expected and what each loader made of it."""
+
+    path: Path
+    expected: str
+    ours: Outcome
+    theirs: Outcome
+    bpftool: int
+    legacy: bool
+
+
 def typed(obj: ObjectSpec, hook: str) -> ObjectSpec:
     """Return the object with a type for every program whose section says none: by the hook, else by its name."""
     types = {
@@ -52,43 +88,136 @@ def typed(obj: ObjectSpec, hook: str) -> ObjectSpec:
     return select_programs(obj, types=types)
 
 
-def outcome(path: Path, hook: str, bpf: Bpf) -> tuple[str, list[str]]:
-    """Return what became of one object and the reasons of what failed."""
+def types_of(obj: ObjectSpec) -> Mapping[str, int]:
+    """Return the type of every program that has one."""
+    return {name: int(program.type) for name, program in obj.programs.items() if program.type is not None}
+
+
+def outcome(path: Path, hook: str, bpf: Bpf) -> Outcome:
+    """Return what becomes of one object that may be loaded in part."""
     try:
         obj = typed(open_object(path.read_bytes(), name=path.name), hook)
         prepared = prepare(obj, running_kernel(bpf, target_needs(obj)), partial=True)
         with load(prepared, bpf, NoPins(PurePosixPath("/")), partial=True) as loaded:
-            reasons = [f"{name}: {error}" for name, error in loaded.failed.items()]
-            if not loaded.programs and not loaded.failed:
-                return "vacuous", []
-            if loaded.failed:
-                return ("partial" if loaded.programs else "fail"), reasons
-            return "full", []
+            reasons = {name: str(error) for name, error in loaded.failed.items()}
+            return Outcome(frozenset(loaded.programs), reasons)
     except LoaderError as error:
-        return "fail", [str(error)]
+        return Outcome(reasons={"": str(error)})
+
+
+def libbpf_outcome(path: Path, types: Mapping[str, int]) -> Outcome:
+    """Return what libbpf makes of the object's programs, one after the other."""
+    try:
+        loads = libbpf.loads_one_by_one(path, types)
+    except OSError as error:
+        return Outcome(reasons={"": str(error)})
+    finally:
+        sandbox.clear_pins()
+    return Outcome(
+        frozenset(name for name, good in loads.items() if good),
+        {name: "refused" for name, good in loads.items() if not good},
+    )
+
+
+def bpftool_status(path: Path, hook: str, *, untyped: bool) -> int:
+    """Return the exit status of `bpftool prog loadall`."""
+    kind = ["type", "xdp" if "xdp" in hook else "classifier"] if untyped else []
+    command = ["bpftool", "prog", "loadall", str(path), str(sandbox.BPFFS / "corpus"), *kind]
+    try:
+        return subprocess.run(command, capture_output=True, check=False).returncode
+    finally:
+        sandbox.clear_pins()
+
+
+def compare(path: Path, hook: str, expected: str, bpf: Bpf) -> Row:
+    """Load one object in three ways."""
+    types: Mapping[str, int] = {}
+    untyped = legacy = False
+    try:
+        opened = open_object(path.read_bytes(), name=path.name)
+        untyped = any(program.type is None for program in opened.programs.values())
+        legacy = opened.dialect is Dialect.LEGACY
+        types = types_of(typed(opened, hook))
+    except LoaderError:
+        pass  # outcome() tells why
+    ours = outcome(path, hook, bpf)
+    theirs = libbpf_outcome(path, types)
+    status = bpftool_status(path, hook, untyped=untyped)
+    return Row(path, expected or (ours.kind if legacy else theirs.kind), ours, theirs, status, legacy)
+
+
+def read_folder(directory: Path, table: Path | None, only: Sequence[str]) -> Iterator[tuple[Path, str, str]]:
+    """Yield each object with its hook and what is expected of it, both '' where no table tells."""
+    if table is None:
+        rows = [(path, "", "") for path in sorted(directory.glob("*.o"))]
+    else:
+        known = csv.DictReader(table.read_text().splitlines(), delimiter="\t")
+        rows = [(directory / row["object"], row["hook"], row["expected"]) for row in known]
+    yield from (row for row in rows if not only or row[0].name in only)
+
+
+def table_lines(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield the pass table by class."""
+    yield f"{'':<10}{'':>8}  {'xdploaderd':<32}  {'libbpf, program by program':<32}  bpftool"
+    columns = "".join(f"{name:>8}" for name in OUTCOMES)
+    yield f"{'expected':<10}{'objects':>8}  {columns}  {columns}  exit 0"
+    for wanted in OUTCOMES:
+        mine = [row for row in rows if row.expected == wanted]
+        ours = Counter(row.ours.kind for row in mine)
+        theirs = Counter(row.theirs.kind for row in mine)
+        cells = ["".join(f"{count[name]:>8}" for name in OUTCOMES) for count in (ours, theirs)]
+        yield f"{wanted:<10}{len(mine):>8}  {cells[0]}  {cells[1]}  {sum(row.bpftool == 0 for row in mine):>6}"
+    for what, loader in (("xdploaderd", [r.ours for r in rows]), ("libbpf", [r.theirs for r in rows])):
+        yield f"programs that {what} loads: {sum(len(found.loaded) for found in loader)}"
+
+
+def difference_lines(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield programs that one of the two loaders takes and the other does not; libbpf takes no legacy objects."""
+    for row in rows:
+        ours, theirs = row.ours.loaded - row.theirs.loaded, row.theirs.loaded - row.ours.loaded
+        for names, loader in ((ours, "xdploaderd"), (theirs, "libbpf")):
+            if names and not row.legacy:
+                shown = sorted(names)[:LISTED_MAX]
+                yield f"{row.path.name}: {len(names)} programs loaded by {loader} alone: {', '.join(shown)}"
+
+
+def reason_lines(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield why what is not loaded is not."""
+    for row in rows:
+        for reason in row.ours.reasons.values():
+            yield f"{row.path.name}: {reason[:REASON_MAX]}"
+
+
+def surprises(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield the objects whose outcome is worse than expected."""
+    for row in rows:
+        if _RANK[row.ours.kind] < _RANK[row.expected]:
+            yield f"{row.path.name}: expected {row.expected}, found {row.ours.kind}: {[*row.ours.reasons.values()][:1]}"
 
 
 def main() -> int:
-    """Load the objects and print a line for each surprise, then the table of counts."""
-    directory, table, *only = sys.argv[1:]
-    rows = list(csv.DictReader(Path(table).read_text().splitlines(), delimiter="\t"))
-    counts: Counter[tuple[str, str]] = Counter()
-    bpf = Bpf()
-    for row in rows:
-        if only and row["object"] not in only:
-            continue
-        path = Path(directory, row["object"])
-        found, reasons = outcome(path, row["hook"], bpf)
-        counts[row["expected"], found] += 1
-        if found != row["expected"] or only:
-            print(f"{row['object']} ({row['hook']}): expected {row['expected']}, found {found}")
-            for reason in reasons:
-                print(f"    {reason[:REASON_MAX]}")
-    print("expected  " + "".join(f"{name:>9}" for name in OUTCOMES))
-    for wanted in OUTCOMES:
-        print(f"{wanted:<10}" + "".join(f"{counts[wanted, found]:>9}" for found in OUTCOMES))
-    rank = {"full": 2, "partial": 1, "vacuous": 2, "fail": 0}
-    return int(any(rank[found] < rank[wanted] for wanted, found in counts))
+    """Load the objects and print the table, what differs and what is left in the kernel."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("table", type=Path, nargs="?")
+    parser.add_argument("--only", action="append", default=[], metavar="OBJECT")
+    parser.add_argument("--reasons", action="store_true", help="tell why programs are not loaded")
+    args = parser.parse_args()
+    with sandbox.kernel_lock():
+        sandbox.enter_sandbox()
+        before = sandbox.object_ids()
+        bpf = Bpf()
+        folder = read_folder(args.directory.resolve(), args.table, args.only)
+        rows = [compare(path, hook, expected, bpf) for path, hook, expected in folder]
+        left = sandbox.wait_until_freed(before)
+    bad = list(surprises(rows))
+    reasons = reason_lines(rows) if args.reasons else ()
+    for line in (*table_lines(rows), *difference_lines(rows), *reasons, *bad):
+        print(line)
+    counts = ", ".join(f"{len(ids)} {kind}" for kind, ids in before.items())
+    gone = ", ".join(f"{len(ids)} {kind}" for kind, ids in left.items() if ids) or "nothing"
+    print(f"kernel objects before: {counts}; left behind: {gone}")
+    return int(bool(bad) or any(left.values()))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ class Loaded:
 
     error: int
     programs: Mapping[str, bytes]
+    tags: Mapping[str, str]
     maps: Mapping[str, tuple[int, int, int, int, int]]  # type, key size, value size, entries, flags
     contents: Mapping[str, bytes]  # of data maps, by name
     btf: str
@@ -35,6 +36,12 @@ class _BtfInfo(ctypes.Structure):
         ("name_len", ctypes.c_uint32),
         ("kernel_btf", ctypes.c_uint32),
     )
+
+
+class _ProgInfo(ctypes.Structure):
+    """The head of struct bpf_prog_info."""
+
+    _fields_ = (("type", ctypes.c_uint32), ("id", ctypes.c_uint32), ("tag", ctypes.c_uint8 * 8))
 
 
 def _library() -> ctypes.CDLL:
@@ -54,13 +61,17 @@ def _library() -> ctypes.CDLL:
     return library
 
 
-def load(path: Path, *, untyped: int = 0, autoload: bool | None = None) -> Loaded:
-    """Load `path`; `untyped` is the type of programs whose section says nothing, `autoload` is set on every program."""
+def load(
+    path: Path, *, untyped: int = 0, types: Mapping[str, int] | None = None, autoload: bool | None = None
+) -> Loaded:
+    """Load `path`; `autoload` is set on every program.
+
+    Programs whose section says nothing to this libbpf take their type from `types`, by name, else `untyped`.
+    """
     library = _library()
     with _opened(library, path) as obj:
+        _set_types(library, obj, types or {}, untyped)
         for _, prog in _programs(library, obj):
-            if not library.bpf_program__type(prog):
-                library.bpf_program__set_type(prog, untyped)
             if autoload is not None:
                 library.bpf_program__set_autoload(prog, autoload)
         error = library.bpf_object__load(obj)
@@ -74,10 +85,40 @@ def load(path: Path, *, untyped: int = 0, autoload: bool | None = None) -> Loade
         return Loaded(
             error=error,
             programs=programs,
+            tags={
+                name: _tag(library, prog) for name, prog in _programs(library, obj) if name in programs and not error
+            },
             maps={name: _fields(library, bpf_map) for name, bpf_map in _maps(library, obj)},
             contents={name: _contents(library, bpf_map) for name, bpf_map in _maps(library, obj)},
             btf=_dump(library, btf_fd) if btf_fd >= 0 else "",
         )
+
+
+def loads_one_by_one(path: Path, types: Mapping[str, int]) -> Mapping[str, bool]:
+    """Return for each program that is loaded of itself whether the object loads with this one alone.
+
+    OSError when libbpf does not open the object. Maps that were pinned are unpinned.
+    """
+    library = _library()
+    with _opened(library, path) as obj:
+        names = [name for name, prog in _programs(library, obj) if library.bpf_program__autoload(prog) & 1]
+    return {name: _loads_alone(library, path, types, name) for name in names}
+
+
+def _loads_alone(library: ctypes.CDLL, path: Path, types: Mapping[str, int], only: str) -> bool:
+    with _opened(library, path) as obj:
+        _set_types(library, obj, types, 0)
+        for name, prog in _programs(library, obj):
+            library.bpf_program__set_autoload(prog, name == only)
+        error: int = library.bpf_object__load(obj)
+        library.bpf_object__unpin_maps(obj, None)
+        return error == 0
+
+
+def _set_types(library: ctypes.CDLL, obj: ctypes.c_void_p, types: Mapping[str, int], untyped: int) -> None:
+    for name, prog in _programs(library, obj):
+        if not library.bpf_program__type(prog):
+            library.bpf_program__set_type(prog, types.get(name, untyped))
 
 
 def dump_btf_file(path: Path) -> str:
@@ -105,6 +146,14 @@ def _programs(library: ctypes.CDLL, obj: ctypes.c_void_p) -> Iterator[tuple[str,
 
 def _insns(library: ctypes.CDLL, prog: ctypes.c_void_p) -> bytes:
     return ctypes.string_at(library.bpf_program__insns(prog), library.bpf_program__insn_cnt(prog) * INSN_SIZE)
+
+
+def _tag(library: ctypes.CDLL, prog: ctypes.c_void_p) -> str:
+    info = _ProgInfo()
+    size = ctypes.c_uint32(ctypes.sizeof(info))
+    if library.bpf_obj_get_info_by_fd(library.bpf_program__fd(prog), ctypes.byref(info), ctypes.byref(size)):
+        raise OSError(ctypes.get_errno(), "bpf_obj_get_info_by_fd")
+    return bytes(info.tag).hex()
 
 
 def _maps(library: ctypes.CDLL, obj: ctypes.c_void_p) -> Iterator[tuple[str, ctypes.c_void_p]]:
