@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from xdploaderd.config.attachments import AttachmentConfig
 from xdploaderd.config.pinning import PinningConf
 from xdploaderd.daemon.object_file import read_object
-from xdploaderd.daemon.objects import prepare_entry
 from xdploaderd.daemon.pins import OwnPins
+from xdploaderd.daemon.prepared_cache import PreparedCache
 from xdploaderd.daemon.records import Records
 from xdploaderd.daemon.world import Owned, Place, Record, overrides_of
 from xdploaderd.info import ProgInfo
@@ -44,6 +44,7 @@ class OwnPrograms:
         self._pins = pins
         self._records = records
         self._pinning = pinning
+        self._objects = PreparedCache(self._target)
         self._targets: dict[frozenset[Need], TargetKernel] = {}  # costly: a walk of the kernel's BTF
 
     def owned(self) -> tuple[Owned, ...]:
@@ -55,7 +56,7 @@ class OwnPrograms:
     def stage(self, config: AttachmentConfig, place: Place) -> Staged:
         """Load the entry's program, pin and remember it. All or nothing; the caller leaves `loaded`, by its error."""
         raw = read_object(config.object)
-        prepared = prepare_entry(config, raw, self._target)
+        prepared = self._objects.prepare(config, raw)
         with ExitStack() as stack:
             loaded = stack.enter_context(load(prepared, self._bpf, self._pinning()))
             staged = self._stage_loaded(config, place, loaded)
