@@ -2,11 +2,13 @@
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
 from tests.support import sandbox
+from tests.support.old_kernel import skip_if_lacking
+from xdploaderd.errors import FeatureMissingError
 
 
 def _open_fds() -> dict[str, str]:
@@ -21,6 +23,15 @@ def _open_fds() -> dict[str, str]:
 
 def _opened_since(before: dict[str, str]) -> dict[str, str]:
     return {fd: name for fd, name in _open_fds().items() if before.get(fd) != name}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, None, None]:
+    try:
+        return (yield)
+    except FeatureMissingError as error:
+        skip_if_lacking(error)
+        raise
 
 
 @pytest.fixture(autouse=True)

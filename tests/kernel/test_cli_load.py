@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support import sandbox
+from tests.support.old_kernel import skip_if_told_lacking
 from xdploaderd.cli import load as cli_load
 from xdploaderd.cli.main import main
 from xdploaderd.kernel.bpf import Bpf
@@ -49,6 +50,7 @@ def conf(tmp_path: Path) -> str:
 def _load(capsys: Capture, conf: str, name: str, *argv: str) -> tuple[int, Any, str]:
     status = main(["load", str(OBJECTS / name), str(DIR), "--json", "--pinning", conf, *argv])
     captured = capsys.readouterr()
+    skip_if_told_lacking(status, captured.err)
     return status, json.loads(captured.out) if captured.out else None, captured.err
 
 
