@@ -1,0 +1,27 @@
+"""Tests on a kernel that lacks features (tools.vm): what is refused for that reason is skipped, and nowhere else."""
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from xdploaderd.errors import FeatureMissingError
+
+# Set in guests only: on the reference kernel a missing feature fails the test.
+MAY_LACK_FEATURES = os.environ.get("XDPLOADERD_TEST_MAY_LACK_FEATURES") == "1"
+
+
+def skip_if_lacking(error: FeatureMissingError) -> None:
+    """Skip the running test where a feature may be missing."""
+    if MAY_LACK_FEATURES:
+        pytest.skip(str(error))
+
+
+def skip_if_told_lacking(status: int, text: str) -> None:
+    """Skip when a command line printed the JSON of a FeatureMissingError."""
+    if MAY_LACK_FEATURES and status == FeatureMissingError.exit_status:
+        told: Mapping[str, Any] = json.loads(text)
+        if told["code"] == FeatureMissingError.code:
+            pytest.skip(told["message"])
