@@ -14,6 +14,7 @@ EXIT_DEGRADED = 3
 EXIT_INTERRUPTED = 130  # 128 + SIGINT
 EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
 _GAP = "  "
+_LOG_TAIL = 8  # lines of a verifier's log that are shown unasked
 
 
 def print_json(value: object) -> None:
@@ -88,10 +89,11 @@ def error_lines(error: LoaderError, *, verbose: bool) -> Iterator[str]:
 
 
 def _log_lines(log: Sequence[str], *, verbose: bool) -> Iterator[str]:
-    if log and not verbose:
-        yield f"  the verifier's log has {len(log)} lines: --verbose prints them all"
-    elif log:
-        yield from (f"  {line}" for line in log)
+    """Yield the verifier's last lines, with the state of the registers, or all of them."""
+    left_out = 0 if verbose else max(len(log) - _LOG_TAIL, 0)
+    if left_out:
+        yield f"  {left_out} earlier lines of the verifier's log are left out: --verbose prints all of it"
+    yield from (f"  {line}" for line in log[left_out:])
 
 
 def _strings(value: object) -> list[str]:

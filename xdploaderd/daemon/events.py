@@ -52,6 +52,7 @@ def log_change(action: Change, outcome: Outcome, op_id: str) -> None:
 def log_failure(action: Change, error: LoaderError, op_id: str) -> None:
     """Tell that an attachment is not as wanted; it will be tried again."""
     planned = describe(action)
+    whole = ""
     extra: Extra = {
         "OP_ID": op_id,
         "ATTACHMENT": action.name,
@@ -60,9 +61,10 @@ def log_failure(action: Change, error: LoaderError, op_id: str) -> None:
     }
     if isinstance(error, VerifierError):
         extra |= {"MESSAGE_ID": MESSAGE_VERIFIER_REJECTED, "VERIFIER_LOG": "\n".join(error.log)}
+        whole = f"; the whole log: journal field VERIFIER_LOG, or `xdploaderctl attach {action.name} --verbose`"
     if isinstance(error, HookBusyError):
         extra |= {"MESSAGE_ID": MESSAGE_HOOK_BUSY, "PROG_ID": error.prog_id}
-    log.error("%s failed, will be tried again: %s", planned.action, error, extra=extra)
+    log.error("%s failed, will be tried again: %s%s", planned.action, error, whole, extra=extra)
 
 
 def log_refusal(action: Refuse) -> None:

@@ -15,6 +15,7 @@ MAX_LOG_SIZE = (1 << 24) - 1  # the largest that every kernel takes
 _TELLING_LINES = 3
 _LINE_MAX = 200  # characters of one line in a message
 _ESCAPES = {c: f"\\x{c:02x}" for c in (*range(32), 127) if chr(c) not in "\t\n"}
+_SOURCE_MARK = ";"
 _STATISTICS = ("processed ", "verification time ", "stack depth ", "max_states_per_insn", "mark_read ")
 
 
@@ -57,9 +58,18 @@ def split_log(raw: bytes) -> tuple[str, ...]:
 
 
 def summarise(log: Sequence[str]) -> str:
-    """Return the last telling lines of a log and how many it has besides, for an error message."""
-    telling = [line.strip() for line in log if line.strip() and not line.startswith(_STATISTICS)]
+    """Return the last telling lines of a log, the source line they are about and how many lines there are besides."""
+    telling = [line.strip() for line in log if line.strip() and not line.startswith((*_STATISTICS, _SOURCE_MARK))]
     shown = [line[:_LINE_MAX] for line in telling[-_TELLING_LINES:]]
+    source = source_line(log)
     left_out = len(log) - len(shown)
-    text = "; ".join(shown)
-    return f"{text} ({left_out} other lines of the log left out)" if left_out else text
+    notes = [f"at {source}"] if source else []
+    notes += [f"{left_out} other lines of the log left out"] if left_out else []
+    return "; ".join(shown) + (f" ({'; '.join(notes)})" if notes else "")
+
+
+def source_line(log: Sequence[str]) -> str:
+    """Return the last line of source that the log quotes, after its file and number where it tells them (Linux 6.9)."""
+    quote = next((line for line in reversed(log) if line.startswith(_SOURCE_MARK)), "")
+    text, at, place = quote.removeprefix(_SOURCE_MARK).strip().rpartition(" @ ")
+    return (f"{place}: {text}" if at else place)[:_LINE_MAX]

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 
 from xdploaderd.errors import KernelError, VerifierError
+from xdploaderd.kernel.verifier_log import source_line
 from xdploaderd.obj.references import POISON_KFUNC_BASE, POISON_MAP_BASE, POISONS_MAX
 from xdploaderd.obj.spec import PreparedObject, PreparedProgram
 from xdploaderd.relo_core.decision import CoreDecision
@@ -30,6 +31,9 @@ def explain(error: KernelError, prepared: PreparedObject, prog: PreparedProgram)
     if not what:
         return error
     place = f"insn #{insn_idx}" if call else "an instruction"
+    source = source_line(error.log)
+    if source:
+        place = f"{place} ({source})"
     return VerifierError(f"{place} can be reached, but {what}", errno=error.errno, log=error.log)
 
 

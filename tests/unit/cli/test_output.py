@@ -20,16 +20,18 @@ def _fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> int:
     return main.main(["version"])
 
 
-def test_verifier_error_points_to_the_whole_log(capsys: Capture) -> None:
-    error = VerifierError("prog 'p': R1 invalid mem access", errno=13, log=["0: r1 = 0", "R1 \x1b[2J"])
+def test_last_lines_of_a_verifier_log_are_shown_and_the_rest_pointed_to(capsys: Capture) -> None:
+    log = [*(f"{number}: r1 = 0" for number in range(9)), "R1 \x1b[2J"]
+    error = VerifierError("prog 'p': R1 invalid mem access", errno=13, log=log)
     output.print_error(error, as_json=False, verbose=False)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith(
         "xdploaderctl: VerifierRejected: prog 'p': R1 invalid mem access (BPF_PROG_LOAD: EACCES)"
     )
-    assert lines[1:] == ["xdploaderctl:   the verifier's log has 2 lines: --verbose prints them all"]
+    note = "xdploaderctl:   2 earlier lines of the verifier's log are left out: --verbose prints all of it"
+    assert lines[1:] == [note, *(f"xdploaderctl:   {line}" for line in log[2:-1]), r"xdploaderctl:   R1 \x1b[2J"]
     output.print_error(error, as_json=False, verbose=True)
-    assert capsys.readouterr().err.splitlines()[1:] == ["xdploaderctl:   0: r1 = 0", r"xdploaderctl:   R1 \x1b[2J"]
+    assert len(capsys.readouterr().err.splitlines()) == 1 + len(log)
 
 
 def test_each_fault_of_a_configuration_has_its_line(capsys: Capture) -> None:

@@ -8,7 +8,7 @@ from xdploaderd.errors import KernelError, VerifierError
 from xdploaderd.insn import encode_insns
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.prog_load import ProgLoad
-from xdploaderd.kernel.verifier_log import FIRST_LOG_SIZE, MAX_LOG_SIZE, split_log, summarise
+from xdploaderd.kernel.verifier_log import FIRST_LOG_SIZE, MAX_LOG_SIZE, source_line, split_log, summarise
 from xdploaderd.uapi.bpf import BpfCmd, ProgType
 
 REQUEST = ProgLoad(type=ProgType.XDP, insns=encode_insns(XDP_PASS), license="GPL", name="pass")
@@ -70,3 +70,21 @@ def test_summary_skips_statistics_and_counts_what_it_leaves_out() -> None:
     log = ("one", "two", "three", "four", "processed 5 insns")
     assert summarise(log) == "two; three; four (2 other lines of the log left out)"
     assert summarise(()) == ""
+
+
+def test_summary_tells_the_source_line() -> None:
+    log = (
+        "; int i = 0; @ fw.bpf.c:7",
+        "0: (b7) r1 = 0 ; R1=0",
+        "; return *p; @ fw.bpf.c:9",
+        "1: (71) r0 = *(u8 *)(r1 +0)",
+    )
+    assert summarise(log) == (
+        "0: (b7) r1 = 0 ; R1=0; 1: (71) r0 = *(u8 *)(r1 +0)"
+        " (at fw.bpf.c:9: return *p;; 2 other lines of the log left out)"
+    )
+
+
+def test_source_line_of_older_kernels_has_no_place() -> None:
+    assert source_line(("; return *p;", "1: (95) exit")) == "return *p;"
+    assert source_line(("1: (95) exit",)) == ""
