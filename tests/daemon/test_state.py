@@ -1,5 +1,6 @@
 """Files of the state directory: a cache that may be torn, changed, unwritable or of another boot."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -121,3 +122,12 @@ def test_lock_does_not_follow_a_link(tmp_path: Path) -> None:
     (tmp_path / "lock").symlink_to(tmp_path / "other")
     with pytest.raises(FileError), state_lock(tmp_path / "lock"):
         pass
+
+
+@pytest.mark.parametrize("body", [b"[]", b"{}", b"nonsense", b'{"version": 1, "boot_id": "boot-1", "values": [1]}'])
+def test_content_that_is_not_understood_is_not_used(tmp_path: Path, body: bytes) -> None:
+    path = tmp_path / "records"
+    path.write_bytes(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+    assert read_state(path, boot_id=BOOT) == {}
+    assert Records(path, boot_id=BOOT).find(ProgId(7)) is None
+    assert "edge" not in Held(path, boot_id=BOOT)

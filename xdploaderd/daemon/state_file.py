@@ -32,10 +32,15 @@ def read_state(path: Path, *, boot_id: str) -> Mapping[str, Any]:
     if checksum != _checksum(body):
         log.warning("state file '%s' is damaged and not used", path)
         return {}
-    content = json.loads(body)
-    if (content["version"], content["boot_id"]) != (VERSION, boot_id):
+    try:
+        content = json.loads(body)
+        held = (content["version"], content["boot_id"]) == (VERSION, boot_id)
+        values: Any = content["values"] if held else {}
+    except (ValueError, TypeError, KeyError):
+        values = None
+    if not isinstance(values, dict):
+        log.warning("state file '%s' is not understood and not used", path)
         return {}
-    values: Mapping[str, Any] = content["values"]
     return values
 
 
