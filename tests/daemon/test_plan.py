@@ -1,5 +1,7 @@
 """The planner's rules, one claim each."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.daemon.fake_world import FakeWorld, entry, prog, want
@@ -195,6 +197,14 @@ def test_staged_program_on_the_hook_is_put_in_force() -> None:
 def test_staged_program_that_never_ran_is_dropped() -> None:
     world, wish = attached()
     world.owned["edge"] = Owned(name="edge", prog=prog(7), staged=prog(8))
+    action = only(make_plan((wish,), world.observed()))
+    assert isinstance(action, Repair)
+    assert not action.promote
+
+
+def test_arrays_left_by_a_change_cut_short_are_removed() -> None:
+    world, wish = attached()
+    world.owned["edge"] = replace(world.owned["edge"], leftovers=True)
     action = only(make_plan((wish,), world.observed()))
     assert isinstance(action, Repair)
     assert not action.promote

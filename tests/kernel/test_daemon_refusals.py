@@ -60,6 +60,18 @@ def test_second_daemon_is_refused_and_told_the_pid(veth: Veth, daemon: Daemon) -
     assert daemon.attachment("edge")["state"] == "attached"
 
 
+def test_second_daemon_with_other_state_but_the_same_pins_is_refused(veth: Veth, daemon: Daemon) -> None:
+    daemon.configure(xdp_entry())
+    daemon.start()
+    before = xdp_id()
+    daemon.configure()  # it would take every pin for that of an entry that is gone
+    second = daemon.run("--state-dir", str(daemon.directory / "other"))
+    assert second.returncode == 75
+    assert f"below '{OWN_PINS.parent}'" in second.stderr
+    assert "Traceback" not in second.stderr
+    assert xdp_id() == before
+
+
 def test_foreign_xdp_program_is_left_alone_without_force(veth: Veth, daemon: Daemon) -> None:
     put_foreign()
     foreign = xdp_id()

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +73,20 @@ class Daemon:
     def start(self, *, prefix: Sequence[str] = ()) -> None:
         """Start it and wait until it says that all was tried once."""
         environ = {**os.environ, "NOTIFY_SOCKET": str(self.directory / "notify")}
+        self._forget_last_run()
         with self.errors.open("ab") as errors:
             self.process = subprocess.Popen([*prefix, *self.command()], cwd=ROOT, env=environ, stderr=errors)
         self.told("READY=1")
+
+    def _forget_last_run(self) -> None:
+        """Drop the pid of a process that was killed, and what it told."""
+        with suppress(FileNotFoundError):
+            os.truncate(self.state / "lock", 0)
+        self._manager.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                self._manager.recv(4096)
+        self._manager.settimeout(PATIENCE)
 
     def told(self, wanted: str) -> list[str]:
         """Return the lines of the next message to the service manager that has the line `wanted`."""
@@ -92,7 +103,7 @@ class Daemon:
         """The daemon's own process, which may run below a tracer."""
         assert self.process is not None
         lock = self.state / "lock"
-        return int(lock.read_text()) if lock.exists() else self.process.pid
+        return int((lock.read_text() if lock.exists() else "") or self.process.pid)
 
     def log(self) -> str:
         """Return what it wrote to standard error."""

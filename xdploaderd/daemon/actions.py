@@ -61,6 +61,7 @@ class Repair:
     """End a change that was cut short.
 
     `promote`: the staged program is put in force, after the old one was taken off `strays`; else it is dropped.
+    Either way the program arrays of other programs go.
     """
 
     name: str

@@ -11,7 +11,8 @@ import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
-from xdploaderd.errors import PinError
+from xdploaderd.daemon.lock import RootLock
+from xdploaderd.errors import LoaderError, PinError
 from xdploaderd.info import ProgInfo
 from xdploaderd.kernel.bpf import Bpf, ObjectKind
 from xdploaderd.kernel.bpffs import list_dir, make_pin_dir, pins_under, remove_dirs, unpin
@@ -28,6 +29,11 @@ class OwnPins:
     def __init__(self, root: PurePosixPath, bpf: Bpf) -> None:
         self.root = root / "xdploaderd"
         self._bpf = bpf
+        self._lock = RootLock(root)
+
+    def claim(self) -> None:
+        """Keep other daemons from these pins. Raises LockedError where one has them already."""
+        self._lock.claim()
 
     def names(self) -> tuple[str, ...]:
         """Return the attachments that have a directory here."""
@@ -46,6 +52,11 @@ class OwnPins:
         """Return the paths of every pin of the attachment."""
         return tuple(str(path) for path in pins_under(self.root / name))
 
+    def has_leftovers(self, name: str, *progs: ProgInfo | None) -> bool:
+        """Return whether there are arrays, or their directory, of any program but these."""
+        kept = {f"{ARRAYS}{prog.id}" for prog in progs if prog is not None}
+        return any(e.name.startswith(ARRAYS) and e.name not in kept for e in list_dir(self.root / name))
+
     def open_prog(self, name: str) -> Fd:
         """Return a new descriptor of the program in force; the caller closes it."""
         path = self.root / name / PROG
@@ -59,6 +70,11 @@ class OwnPins:
         directory = self.root / name
         own_arrays = directory / f"{ARRAYS}{self._bpf.prog_info(prog).id}"
         made = make_pin_dir(directory)
+        try:
+            self.claim()  # the root may be one that was just made
+        except LoaderError:
+            remove_dirs(made)
+            raise
         try:
             if arrays:
                 make_pin_dir(own_arrays)

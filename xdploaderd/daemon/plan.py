@@ -45,7 +45,7 @@ def make_plan(wanted: Sequence[Wanted], observed: Observed) -> tuple[Action, ...
 
 def _repairs(observed: Observed) -> Iterator[Repair]:
     for owned in observed.owned.values():
-        if owned.staged is None:
+        if owned.staged is None and not owned.leftovers:
             continue
         taken = observed.places_of(owned.staged)
         where = taken or observed.places_of(owned.prog)

@@ -49,6 +49,7 @@ class OwnPrograms:
 
     def owned(self) -> tuple[Owned, ...]:
         """Return all that is pinned as ours, and forget the records of what no longer is."""
+        self._pins.claim()
         owned = tuple(self._owned_one(name) for name in self._pins.names())
         self._records.keep_only(prog.id for o in owned for prog in (o.prog, o.staged) if prog is not None)
         return owned
@@ -112,11 +113,12 @@ class OwnPrograms:
         return self._records.made_clsact(ifindex)
 
     def _owned_one(self, name: str) -> Owned:
-        prog = self._pins.prog(name)
+        prog, staged = self._pins.prog(name), self._pins.staged(name)
         return Owned(
             name=name,
             prog=prog,
-            staged=self._pins.staged(name),
+            staged=staged,
+            leftovers=self._pins.has_leftovers(name, prog, staged),
             pins=self._pins.paths(name),
             record=self._records.find(prog.id) if prog is not None else None,
         )

@@ -98,11 +98,15 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owned:
-    """What is pinned below ROOT/xdploaderd/NAME: the program in force, and one left staged by a change cut short."""
+    """What is pinned below ROOT/xdploaderd/NAME: the program in force, and one left staged by a change cut short.
+
+    `leftovers`: there are program arrays besides, of neither of the two.
+    """
 
     name: str
     prog: ProgInfo | None
     staged: ProgInfo | None = None
+    leftovers: bool = False
     pins: tuple[str, ...] = ()
     record: Record | None = None
 
