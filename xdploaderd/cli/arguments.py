@@ -1,6 +1,8 @@
 """The command line of xdploaderctl: its verbs, options and help texts."""
 
 import argparse
+import functools
+import os
 from collections.abc import Callable, Sequence
 
 from xdploaderd import __version__
@@ -55,6 +57,7 @@ Print the entries of a pinned map, decoded by its BTF where it has any, else as 
 value for each CPU.
 """
 
+_COLUMNS = 80  # where nothing tells the width of the terminal
 Run = Callable[[argparse.Namespace], int]
 
 
@@ -68,28 +71,45 @@ def _build_parser() -> argparse.ArgumentParser:
         prog=PROGRAM,
         description="Load, attach and look at XDP and tc BPF programs.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_formatter,
         parents=[_common(), _socket()],
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     parser.set_defaults(json=False, verbose=False, socket=None)
-    verbs = _Verbs(parser.add_subparsers(title="verbs", metavar="VERB", required=True))
+    verbs = _Verbs(parser.add_subparsers(title="verbs", metavar="VERB", required=True, prog=PROGRAM))
     _add_online_verbs(verbs)
     _add_object_verbs(verbs)
     return parser
 
 
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    """Return a formatter for this terminal; argparse makes one for each option, and by itself imports shutil for it."""
+    return argparse.RawDescriptionHelpFormatter(prog, width=_width())
+
+
+@functools.cache
+def _width() -> int:
+    """Return the columns that argparse would choose."""
+    columns = os.environ.get("COLUMNS", "")
+    if not columns.isdecimal():
+        try:
+            columns = str(os.get_terminal_size().columns)
+        except OSError:
+            columns = ""
+    return int(columns or _COLUMNS) - 2
+
+
 def _common() -> argparse.ArgumentParser:
     """Options that may stand before or after the verb; SUPPRESS keeps one place from resetting the other."""
-    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS, formatter_class=_formatter)
     common.add_argument("--json", action="store_true", help="print JSON, errors too")
     common.add_argument("--verbose", action="store_true", help="print the whole log of the verifier")
     return common
 
 
 def _socket() -> argparse.ArgumentParser:
-    online = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    online = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS, formatter_class=_formatter)
     online.add_argument("--socket", metavar="PATH", help="the daemon's control socket, else XDPLOADERD_SOCKET says")
     return online
 
@@ -99,6 +119,7 @@ class _Verbs:
 
     def __init__(self, subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
         self._subparsers = subparsers
+        self._common, self._socket = _common(), _socket()
 
     def add(self, name: str, run: Run, text: str, *, epilog: str = "", online: bool = False) -> argparse.ArgumentParser:
         """Add one verb; the first sentence of its text is its line in the list of verbs."""
@@ -108,8 +129,8 @@ class _Verbs:
             help=first[:1].lower() + first[1:],
             description=text,
             epilog=epilog,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            parents=[_common(), _socket()] if online else [_common()],
+            formatter_class=_formatter,
+            parents=[self._common, self._socket] if online else [self._common],
             allow_abbrev=False,
         )
         parser.set_defaults(run=run)

@@ -1,6 +1,5 @@
 """What the command prints: JSON, aligned tables, and errors as one line each; foreign text is escaped."""
 
-import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +18,8 @@ _LOG_TAIL = 8  # lines of a verifier's log that are shown unasked
 
 def print_json(value: object) -> None:
     """Print one JSON document, indented."""
+    import json
+
     write_out(json.dumps(value, indent=2, ensure_ascii=False))
 
 
@@ -70,6 +71,8 @@ def print_note(text: str) -> None:
 def print_error(error: LoaderError, *, as_json: bool, verbose: bool) -> None:
     """Print an error on standard error: one line with its code, or one JSON object, then details if there are any."""
     if as_json:
+        import json
+
         _write_err(json.dumps(error.to_json()))
         return
     for line in error_lines(error, verbose=verbose):
