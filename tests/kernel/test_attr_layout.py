@@ -60,11 +60,15 @@ def _arm_layouts(btf: Btf, arm: str) -> list[Layout]:
 
 
 def _agree(ours: Layout, theirs: Layout) -> bool:
-    """Tell whether the kernel has all our members in their places; an old one may lack the last, or name them else."""
-    end = max(offset + size for offset, size in theirs.values())
+    """Tell whether the kernel has all our members in their places.
+
+    An old one may have nothing in the place of some, or another name for it.
+    """
     unknown = {name: place for name, place in ours.items() if name not in theirs} if MAY_LACK_FEATURES else {}
-    if not all(place[0] >= end or place in theirs.values() for place in unknown.values()):
-        return False
+    taken = [(start, size) for start, size in theirs.values() if (start, size) not in unknown.values()]
+    for start, size in unknown.values():
+        if any(start < other + length and other < start + size for other, length in taken):
+            return False
     return ours.items() - unknown.items() <= theirs.items()
 
 

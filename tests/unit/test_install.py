@@ -40,6 +40,10 @@ def test_unit_starts_the_installed_command(root: Path) -> None:
     assert "@" not in text.replace("@system-service", "")
 
 
+def test_unit_lets_old_kernels_lock_memory_for_maps(root: Path) -> None:
+    assert "LimitMEMLOCK=infinity" in (root / UNIT).read_text().splitlines()
+
+
 def test_commands_are_linked_into_the_path(root: Path) -> None:
     assert (root / "usr/local/bin/xdploaderctl").readlink() == BINDIR / "xdploaderctl"
 
