@@ -10,20 +10,25 @@ from typing import Any
 
 import pytest
 
-from tests.builders.prepared import READS_NULL, Pins, map_spec, prepared, prog
+from tests.builders.prepared import MOV_IMM, READS_NULL, Pins, map_spec, prepared, prog
 from tests.fakes.bpf import FailingDoor
 from tests.support import sandbox
+from tests.support.running import running_target
 from xdploaderd.errors import LoaderError, ObjectError, PinError, PinMismatchError, VerifierError
+from xdploaderd.insn import EXIT, LD_IMM64, Insn, encode_insns
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.bpffs import unpin
 from xdploaderd.kernel.probe_btf import blob_of_all
 from xdploaderd.kernel.syscall import bpf_syscall
 from xdploaderd.load.object import load
-from xdploaderd.obj.spec import Dialect
+from xdploaderd.obj.overrides import leave_out_maps
+from xdploaderd.obj.prepare import prepare
+from xdploaderd.obj.spec import Dialect, FunctionSpec, MapRef
 from xdploaderd.uapi.bpf import BpfCmd, MapFlags, MapType, ProgType
 
 pytestmark = pytest.mark.kernel
 MAPS = PurePosixPath("/sys/fs/bpf/maps")
+JEQ_IMM = 0x15
 
 
 @pytest.fixture
@@ -242,3 +247,28 @@ def test_map_pinned_in_a_directory_of_a_foreigner_is_not_reused() -> None:
     finally:
         unpin(MAPS / "stats")
         Path(MAPS).rmdir()
+
+
+def test_map_left_out_may_stand_in_dead_code() -> None:
+    """The branch never taken is one the verifier proves dead, as after a constant set by --global."""
+    never = (Insn(MOV_IMM, 0, 0, 0, 2), Insn(JEQ_IMM, 0, 0, 2, 2))  # r0 = 2; if r0 == 2 skip the load
+    load_map = (Insn(LD_IMM64, 1, 0, 0, 0), Insn(0, 0, 0, 0, 0))
+    code = (*never, *load_map, Insn(EXIT, 0, 0, 0, 0))
+    function = FunctionSpec(
+        name="p", section="xdp", insn_off=0, insns=encode_insns(code, sys.byteorder), relocs=(MapRef(2, "stats"),)
+    )
+    whole = prepared([prog("p")], [map_spec()]).spec
+    spec = replace(whole, programs={"p": replace(whole.programs["p"], function=function)})
+    ready = prepare(leave_out_maps(spec, ["stats"]), running_target())
+    with load(ready, Bpf(), Pins()) as loaded:
+        assert (list(loaded.programs), list(loaded.maps)) == (["p"], [])
+
+
+def test_preparing_and_loading_twice_gives_two_equal_and_separate_results() -> None:
+    bpf = Bpf()
+    spec = prepared([prog()], [map_spec()]).spec
+    first, second = prepare(spec, running_target()), prepare(spec, running_target())
+    assert first == second
+    with load(first, bpf, Pins()) as one, load(first, bpf, Pins()) as two:
+        assert one.infos["xdp_pass"].tag == two.infos["xdp_pass"].tag
+        assert one.maps["stats"].info.id != two.maps["stats"].info.id

@@ -119,7 +119,7 @@ def _program(obj: ObjectSpec, loaded: LoadedObject, tree: TreePins, name: str) -
     info = loaded.infos[name]
     return LoadedProgram(
         name=name,
-        section=obj.programs[name].function.section,
+        section=obj.programs[name].section,
         id=info.id,
         type=enum_name(ProgType, info.type),
         tag=info.tag,
@@ -149,7 +149,7 @@ def _guessed_types(obj: ObjectSpec) -> Iterator[str]:
     for program in obj.programs.values():
         if program.autoload and program.type is not None and program.type_source == FROM_PREFIX:
             kind = enum_name(ProgType, program.type)
-            yield f"prog '{program.name}': type {kind} is a guess from section '{program.function.section}'"
+            yield f"prog '{program.name}': type {kind} is a guess from section '{program.section}'"
 
 
 def _print_report(report: Report) -> None:

@@ -196,6 +196,7 @@ class Bpf:
             "bpf-map": ObjectKind.MAP,
             "bpf-prog": ObjectKind.PROG,
             "bpf_link": ObjectKind.LINK,
+            "bpf-link": ObjectKind.LINK,  # of a link that was opened by its pin or id
             "btf": ObjectKind.BTF,
         }
         return next((kind for mark, kind in marks.items() if mark in name), ObjectKind.OTHER)

@@ -47,7 +47,7 @@ def tree_paths(loaded: LoadedObject, directory: PurePosixPath) -> TreePins:
 
 def program_file_name(spec: ProgramSpec) -> str:
     """Return what a program's pin is called: its name, or its section with `/` as `_` where it has none."""
-    return spec.name if spec.has_symbol else spec.function.section.replace("/", "_")
+    return spec.name if spec.has_symbol else spec.section.replace("/", "_")
 
 
 def _file_name(name: str) -> str:

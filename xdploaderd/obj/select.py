@@ -60,7 +60,7 @@ def find_program(obj: ObjectSpec, name: str) -> ProgramSpec:
     """Return the program of that name, or the only one of a section of that name."""
     if name in obj.programs:
         return obj.programs[name]
-    in_section = [p for p in obj.programs.values() if p.function.section.removeprefix("?") == name.removeprefix("?")]
+    in_section = [p for p in obj.programs.values() if p.section == name.removeprefix("?")]
     if len(in_section) == 1:
         return in_section[0]
     if in_section:
@@ -74,7 +74,7 @@ def require_type(program: ProgramSpec) -> ProgType:
     """Return the type a program is loaded as; ObjectError asks for it, or says that no such program is loaded here."""
     if program.type is None:
         raise ObjectError(
-            f"which type is it? section '{program.function.section}' does not say;"
+            f"which type is it? section '{program.section}' does not say;"
             f" name a hook, or --type {program.name}=xdp or tc"
         )
     if program.type is ProgType.STRUCT_OPS:
@@ -131,6 +131,6 @@ def _what_there_is(obj: ObjectSpec) -> str:
 
 
 def _listed(programs: Sequence[ProgramSpec]) -> str:
-    shown = [f"'{p.name}' (section '{p.function.section}')" for p in programs[:_LISTED_MAX]]
+    shown = [f"'{p.name}' (section '{p.section}')" for p in programs[:_LISTED_MAX]]
     more = len(programs) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")

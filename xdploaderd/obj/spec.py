@@ -171,6 +171,11 @@ class ProgramSpec:
     type_source: str = ""
     attach_target: str = ""
 
+    @property
+    def section(self) -> str:
+        """The section's name as shown and looked up: without the `?` that says autoload is off."""
+        return self.function.section.removeprefix("?")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasecLayout:

@@ -68,6 +68,7 @@ def test_every_call_names_the_start_of_a_subprogram() -> None:
 def test_section_gives_type_attach_type_and_autoload() -> None:
     obj = opened("std_sections.bpf.o")
     assert not obj.programs["optional"].autoload
+    assert obj.programs["optional"].section == "xdp"
     assert obj.programs["optional"].type is ProgType.XDP
     assert obj.programs["by_prefix"].type_source == "section prefix"
     assert obj.programs["for_devmap"].attach_type is AttachType.XDP_DEVMAP
