@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,6 @@ from xdploaderd.notify import Notifier, watchdog_period
 
 
 def test_manager_is_told_in_its_own_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("systemd.daemon")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
@@ -30,6 +30,26 @@ def test_manager_is_told_in_its_own_words(tmp_path: Path, monkeypatch: pytest.Mo
 def test_manager_that_does_not_listen_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "nobody"))
     Notifier().ready("1 attached")
+
+
+def test_busy_manager_does_not_stop_the_daemon_and_hears_of_it_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        notifier = Notifier()
+        for number in range(2000):  # more than the kernel queues (net.unix.max_dgram_qlen)
+            notifier.status(f"{number} attached")
+        with suppress(BlockingIOError):
+            while manager.recv(256) != b"STATUS=1999 attached":
+                pass
+        notifier.status("1999 attached")
+        notifier.status("1999 attached")
+        assert manager.recv(256) == b"STATUS=1999 attached"
+        with pytest.raises(BlockingIOError):
+            manager.recv(256)
 
 
 def test_nobody_is_told_outside_of_a_unit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ SOLE_USERS = {
     "asyncvarlink": {"control/server.py"},
     "pyroute2": {"net/rtnl.py"},
     "ctypes": {"kernel/syscall.py", "kernel/bpf.py", "kernel/attr.py"},
-    "systemd": {"log.py", "notify.py"},
+    "systemd": {"log.py"},
     "dbus_fast": {"control/dbus.py"},
 }
 STDLIB = {"__future__"} | set(__import__("sys").stdlib_module_names)
