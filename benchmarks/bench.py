@@ -1,49 +1,124 @@
 #!/usr/bin/env python3
-"""Load objects, index a kernel's BTF and start the command line, each beside a peer in the same run.
+"""Load objects, open a big one, index a kernel's BTF and start commands, each beside a peer in the same run.
 
-usage: bench.py [ROUNDS]      (root; in namespaces of its own; ratios are what counts, times depend on the machine)
+usage: bench.py [ROUNDS [OBJECT...]]      (root; in namespaces of its own; OBJECTs with CO-RE records are loaded, too)
+
+A line is one goal of docs/performance.md: our median CPU time (or memory), the peer's, their ratio, the goal.
 """
 
 import sys
-from pathlib import Path
+import tempfile
+from pathlib import Path, PurePosixPath
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import libbpf, pairs
+from benchmarks import btf_index, libbpf, pairs
+from benchmarks.big_object import build_big_object
 from tests.support import sandbox
-from tests.support.loading import OBJECTS, load_file
+from tests.support.loading import DEFAULT_PINS, OBJECTS
+from xdploaderd.config.attachments import AttachmentConfig, AttachmentName
+from xdploaderd.daemon.prepared_cache import PreparedCache
+from xdploaderd.hooks import Hook
 from xdploaderd.kernel.bpf import Bpf
+from xdploaderd.kernel.target import running_kernel
+from xdploaderd.load.object import load
+from xdploaderd.obj.open import open_object
+from xdploaderd.obj.prepare import prepare, target_needs
+from xdploaderd.obj.select import select_programs
+from xdploaderd.obj.spec import Need, PreparedObject, TargetKernel
 
 PYTHON = sys.executable
+CONTROL = "import sys; from xdploaderd.cli.main import main; main(sys.argv[1:])"  # as the installed script
+CORE_FIRST, CORE_WARM = 0.3, 0.15
+PLAIN_FIRST, PLAIN_WARM = 12.0, 2.0
+BIG_OPEN, START = 4.0, 3.0
+LOAD_MEMORY = 60.0  # MiB
 
 
-def bench_load(title: str, name: str, rounds: int) -> None:
-    """Measure open, prepare and load (kernel work included) against libbpf's open and load, both warm."""
-    bpf, lib, path = Bpf(), libbpf.library(), str(OBJECTS / f"{name}.bpf.o")
+def bench_first_sight(path: Path, goal: float, rounds: int) -> None:
+    """Measure open, prepare and load of an object never seen before, kernel work included."""
+    bpf, lib = Bpf(), libbpf.library()
 
     def ours() -> None:
-        with load_file(name, bpf) as loaded:
-            loaded.commit()
+        obj = select_programs(open_object(path.read_bytes(), name=path.name))
+        _load(prepare(obj, running_kernel(bpf, target_needs(obj))), bpf)
 
-    mine, theirs = pairs.in_process(ours, lambda: libbpf.open_and_load(lib, path), rounds=rounds)
-    pairs.show(f"{title}: {name}", mine, theirs, "libbpf open+load")
+    mine, theirs = pairs.in_process(ours, lambda: libbpf.open_and_load(lib, str(path)), rounds=rounds)
+    pairs.show(f"first sight: {path.name}", mine, theirs, "libbpf open+load", goal)
+
+
+def bench_warm(path: Path, goal: float, rounds: int) -> None:
+    """Measure the load of an object that the daemon has prepared before: it reads the file, and finds it known."""
+    bpf, lib = Bpf(), libbpf.library()
+    targets: dict[frozenset[Need], TargetKernel] = {}
+    name = next(iter(select_programs(open_object(path.read_bytes(), name=path.name)).programs))
+    config = AttachmentConfig(
+        name=AttachmentName("bench"), interface="eth0", hook=Hook.XDP, object=PurePosixPath(path), program=name
+    )
+
+    def target(needs: frozenset[Need]) -> TargetKernel:
+        return targets.setdefault(needs, targets.get(needs) or running_kernel(bpf, needs))
+
+    cache = PreparedCache(target)
+    mine, theirs = pairs.in_process(
+        lambda: _load(cache.prepare(config, path.read_bytes()), bpf),
+        lambda: libbpf.open_and_load(lib, str(path)),
+        rounds=rounds,
+    )
+    pairs.show(f"warm: {path.name}", mine, theirs, "libbpf open+load", goal)
+
+
+def _load(prepared: PreparedObject, bpf: Bpf) -> None:
+    with load(prepared, bpf, DEFAULT_PINS) as loaded:
+        loaded.commit()
+
+
+def bench_big_open(rounds: int) -> None:
+    """Measure the opening of an object with thousands of symbols, relocations and line records."""
+    lib = libbpf.library()
+    with tempfile.NamedTemporaryFile(suffix=".o") as file:
+        file.write(build_big_object())
+        file.flush()
+        path = Path(file.name)
+        mine, theirs = pairs.in_process(
+            lambda: open_object(path.read_bytes(), name=path.name),
+            lambda: libbpf.open_only(lib, str(path)),
+            rounds=rounds,
+        )
+    pairs.show("open: 2.8 MB, 7,500 relocations", mine, theirs, "libbpf open", BIG_OPEN)
 
 
 def bench_start(title: str, argv: list[str], rounds: int) -> None:
     """Measure a whole process against a bare interpreter's."""
     mine, theirs = pairs.whole_process([PYTHON, *argv], [PYTHON, "-I", "-S", "-c", "pass"], rounds=rounds)
-    pairs.show(title, mine, theirs, "python -I -S -c pass")
+    pairs.show(title, mine, theirs, "python -I -S -c pass", START)
 
 
-def main(rounds: int) -> None:
+def bench_load_memory(path: Path) -> None:
+    """Measure the largest resident size of a load by the command, and of a bare interpreter."""
+    mine = pairs.peak_memory(CONTROL, ["load", str(path), str(sandbox.BPFFS / "bench")])
+    theirs = pairs.peak_memory("", [], options=["-I", "-S"])
+    sandbox.clear_pins()
+    pairs.show_memory(f"peak of xdploaderctl load {path.name}", mine, theirs, "python -I -S -c pass", LOAD_MEMORY)
+
+
+def main(rounds: int, more: list[Path]) -> None:
     """Run every pair."""
     sandbox.enter_sandbox()
-    bench_load("load, plain object", "xdp_pass", rounds)
-    bench_load("load, global data", "std_globals", rounds)
-    bench_load("load, CO-RE object", "demo_xdp", rounds)
-    bench_load("load, subprograms", "std_calls", rounds)
-    bench_start("start: xdploaderctl version", ["-m", "xdploaderd.cli.main", "version"], rounds)
+    plain = [OBJECTS / f"{name}.bpf.o" for name in ("xdp_pass", "std_globals", "std_calls")]
+    core = OBJECTS / "demo_xdp.bpf.o"
+    for path in plain:
+        bench_first_sight(path, PLAIN_FIRST, rounds)
+    for path in (core, *more):
+        bench_first_sight(path, CORE_FIRST, rounds)
+    for path in plain[:2]:  # of one program each, since an entry loads one and libbpf all
+        bench_warm(path, PLAIN_WARM, rounds)
+    bench_warm(core, CORE_WARM, rounds)
+    bench_big_open(max(5, rounds // 3))
+    btf_index.run(max(5, rounds // 3))
+    bench_start("start: xdploaderctl version", ["-c", CONTROL, "version"], rounds)
+    bench_load_memory(plain[0])
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 15)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 15, [Path(name) for name in sys.argv[2:]])

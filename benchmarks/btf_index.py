@@ -1,8 +1,9 @@
-"""Index the running kernel's BTF: our Btf against libbpf's btf__parse, CPU time of fresh processes, in pairs.
+"""Index the running kernel's BTF: our Btf against libbpf's btf__parse, in pairs of fresh processes.
 
 usage: python -m benchmarks.btf_index [ROUNDS]
 
-`index` finds every type's place; `name` is the first question for a type by name on top.
+Measured are the CPU time until every type's place and the first type by name are known, and the memory that is the
+process's own afterwards (a mapped file is the page cache's).
 """
 
 import ctypes
@@ -10,8 +11,11 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks import pairs
+from benchmarks.libbpf import library
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.types import BtfKind
 from xdploaderd.kernel.syscall import map_file
@@ -19,56 +23,81 @@ from xdploaderd.kernel.syscall import map_file
 VMLINUX = Path("/sys/kernel/btf/vmlinux")
 WANTED = "sk_buff"
 BTF_KIND_STRUCT = 4
+TIME_GOAL = 4.5
+MEMORY_GOAL = 1.5  # MiB
 
 
-def measure_ours() -> tuple[float, float]:
-    """Return CPU milliseconds of the index, and of the first look-up after it."""
-    start = time.process_time()
+def index_ours() -> object:
+    """Index the kernel's BTF and find a struct, as the first object with CO-RE records makes us do."""
     try:
         raw: bytes | memoryview = map_file(str(VMLINUX))
     except OSError:  # before Linux 6.16 the file cannot be mapped
         raw = VMLINUX.read_bytes()
     btf = Btf.parse(raw, name="vmlinux", trusted=True)
-    len(btf)
-    indexed = time.process_time()
     assert btf.ids_by_essential_name(WANTED, {BtfKind.STRUCT})
-    return (indexed - start) * 1e3, (time.process_time() - indexed) * 1e3
+    return btf
 
 
-def measure_libbpf() -> tuple[float, float]:
-    """Return the same of libbpf."""
-    library = ctypes.CDLL("libbpf.so.1")
-    library.btf__parse.restype = ctypes.c_void_p
-    start = time.process_time()
-    btf = ctypes.c_void_p(library.btf__parse(str(VMLINUX).encode(), None))
-    indexed = time.process_time()
-    assert library.btf__find_by_name_kind(btf, WANTED.encode(), BTF_KIND_STRUCT) > 0
-    return (indexed - start) * 1e3, (time.process_time() - indexed) * 1e3
+def index_libbpf(lib: ctypes.CDLL) -> object:
+    """Let libbpf do the same."""
+    btf = ctypes.c_void_p(lib.btf__parse(str(VMLINUX).encode(), None))
+    assert lib.btf__find_by_name_kind(btf, WANTED.encode(), BTF_KIND_STRUCT) > 0
+    return btf
 
 
-def child(mode: str) -> tuple[float, float]:
-    """Measure in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.btf_index", mode], check=True, capture_output=True, text=True
+def measure(index: Callable[[], object]) -> tuple[float, float]:
+    """Return CPU milliseconds, and MiB that the process has for itself afterwards."""
+    before, start = _own_memory(), time.process_time()
+    kept = index()
+    milliseconds = (time.process_time() - start) * 1e3
+    return milliseconds, (_own_memory() - before, kept)[0]
+
+
+def _own_memory() -> float:
+    for line in Path("/proc/self/smaps_rollup").read_text().splitlines():
+        if line.startswith("Anonymous:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError("smaps_rollup does not tell the anonymous memory")
+
+
+def _child(mode: str) -> tuple[float, float]:
+    argv = [sys.executable, "-m", "benchmarks.btf_index", mode]
+    done = subprocess.run(argv, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    milliseconds, memory = map(float, done.stdout.split())
+    return milliseconds, memory
+
+
+def run(rounds: int) -> None:
+    """Measure by turns and print both goals."""
+    found = [(_child("ours"), _child("libbpf")) for _ in range(rounds)]
+    (times, memory), (their_times, their_memory) = (zip(*side, strict=True) for side in zip(*found, strict=True))
+    pairs.show(
+        "vmlinux BTF, index and first name",
+        statistics.median(times),
+        statistics.median(their_times),
+        "libbpf btf__parse",
+        TIME_GOAL,
     )
-    index, name = map(float, done.stdout.split())
-    return index, name
+    pairs.show_memory(
+        "vmlinux BTF, memory of the index",
+        statistics.median(memory),
+        statistics.median(their_memory),
+        "libbpf btf__parse",
+        MEMORY_GOAL,
+    )
 
 
-def main() -> None:
-    """Measure in turns, print medians and the median of the pairs' ratios."""
-    mode = sys.argv[1] if len(sys.argv) > 1 else "9"
-    if mode in {"ours", "libbpf"}:
-        print(*(measure_ours() if mode == "ours" else measure_libbpf()))
-        return
-    pairs = [(child("ours"), child("libbpf")) for _ in range(int(mode))]
-    for column, what in enumerate(("index", "name")):
-        ours, theirs = ([pair[side][column] for pair in pairs] for side in (0, 1))
-        print(f"{what:6} ours {statistics.median(ours):7.2f} ms  libbpf {statistics.median(theirs):7.2f} ms")
-    index = statistics.median(ours[0] / theirs[0] for ours, theirs in pairs)
-    both = statistics.median(sum(ours) / sum(theirs) for ours, theirs in pairs)
-    print(f"ratio  index {index:.2f}, index and name {both:.2f} (median of {len(pairs)} pairs)")
+def main(mode: str) -> None:
+    """Be one side of a pair, or run ROUNDS pairs."""
+    match mode:
+        case "ours":
+            print(*measure(index_ours))
+        case "libbpf":
+            lib = library()
+            print(*measure(lambda: index_libbpf(lib)))
+        case _:
+            run(int(mode))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1] if len(sys.argv) > 1 else "9")

@@ -19,7 +19,16 @@ def library() -> ctypes.CDLL:
     lib.bpf_object__close.argtypes = [ctypes.c_void_p]
     lib.btf__parse.argtypes = [ctypes.c_char_p, ctypes.c_void_p]
     lib.btf__free.argtypes = [ctypes.c_void_p]
+    lib.btf__find_by_name_kind.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_uint32]
     return lib
+
+
+def open_only(lib: ctypes.CDLL, path: str) -> None:
+    """Open and close one object; RuntimeError when libbpf refuses."""
+    obj = lib.bpf_object__open_file(path.encode(), None)
+    if not obj:
+        raise RuntimeError(f"libbpf refuses {path}: errno {ctypes.get_errno()}")
+    lib.bpf_object__close(obj)
 
 
 def open_and_load(lib: ctypes.CDLL, path: str) -> None:

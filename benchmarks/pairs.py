@@ -3,6 +3,7 @@
 import resource
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 
@@ -31,6 +32,24 @@ def whole_process(ours: Sequence[str], theirs: Sequence[str], *, rounds: int) ->
     return statistics.median(times[0]), statistics.median(times[1])
 
 
-def show(name: str, ours: float, theirs: float, peer: str) -> None:
-    """Print one pair: our milliseconds, the peer's, and the ratio."""
-    print(f"{name:<44} {ours:9.3f} ms  {peer:<24} {theirs:9.3f} ms  ratio {ours / theirs:7.3f}", flush=True)
+def peak_memory(code: str, argv: Sequence[str], *, options: Sequence[str] = ()) -> float:
+    """Return the largest resident size, in MiB, of an interpreter that runs `code`; wait(2) would tell our own, too."""
+    status = f"{code}\nimport sys; sys.stderr.write(open('/proc/self/status').read())"
+    argv = [sys.executable, *options, "-c", status, *argv]
+    done = subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    peak = next(line for line in done.stderr.splitlines() if line.startswith("VmHWM:"))
+    return int(peak.split()[1]) / 1024
+
+
+def show(name: str, ours: float, theirs: float, peer: str, goal: float) -> None:
+    """Print one pair: our milliseconds, the peer's, the ratio and the largest one wanted."""
+    _print(name, f"{ours:9.3f} ms", peer, f"{theirs:9.3f} ms", f"ratio {ours / theirs:6.2f}", f"{goal:g}")
+
+
+def show_memory(name: str, ours: float, theirs: float, peer: str, goal: float) -> None:
+    """Print one pair: our MiB, the peer's, and the most wanted."""
+    _print(name, f"{ours:9.2f} MiB", peer, f"{theirs:9.2f} MiB", "", f"{goal:g} MiB")
+
+
+def _print(name: str, ours: str, peer: str, theirs: str, ratio: str, goal: str) -> None:
+    print(f"{name:<38} {ours:<13} {peer:<22} {theirs:<13} {ratio:<13} goal <= {goal}", flush=True)
