@@ -17,6 +17,7 @@ from benchmarks.big_object import build_big_object
 from tests.support import sandbox
 from tests.support.loading import DEFAULT_PINS, OBJECTS
 from xdploaderd.config.attachments import AttachmentConfig, AttachmentName
+from xdploaderd.daemon.object_file import read_object
 from xdploaderd.daemon.prepared_cache import PreparedCache
 from xdploaderd.hooks import Hook
 from xdploaderd.kernel.bpf import Bpf
@@ -61,7 +62,7 @@ def bench_warm(path: Path, goal: float, rounds: int) -> None:
 
     cache = PreparedCache(target)
     mine, theirs = pairs.in_process(
-        lambda: _load(cache.prepare(config, path.read_bytes()), bpf),
+        lambda: _load(cache.prepare(config, read_object(config.object)), bpf),
         lambda: libbpf.open_and_load(lib, str(path)),
         rounds=rounds,
     )

@@ -3,22 +3,22 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from xdploaderd.config.attachments import AttachmentConfig
 from xdploaderd.daemon.objects import Target, prepare_entry
 from xdploaderd.hooks import Hook
 from xdploaderd.obj.prepare import target_needs
-from xdploaderd.obj.spec import PreparedObject
+from xdploaderd.obj.spec import Need, PreparedObject
 
 MAX_OBJECTS = 32
 MAX_BYTES = 4 << 20  # of object files; what is kept of one takes a few times its size
 
 
-@dataclass(frozen=True, slots=True)
-class _Question:
+class _Question(NamedTuple):
     """All that decides how an entry's object is prepared, but the kernel. The digest is one nobody can collide."""
 
-    sha256: bytes
+    blake2b: bytes
     object: PurePosixPath
     hook: Hook
     program: str
@@ -29,6 +29,7 @@ class _Question:
 @dataclass(frozen=True, slots=True)
 class _Kept:
     prepared: PreparedObject
+    needs: frozenset[Need]
     size: int
 
 
@@ -49,8 +50,9 @@ class PreparedCache:
         """Return the entry's object, of which the file has the bytes `raw`, prepared; errors as prepare_entry."""
         question = _question(config, raw)
         kept = self._kept.pop(question, None)
-        if kept is None or self._target(target_needs(kept.prepared.spec)) is not kept.prepared.target:
-            kept = _Kept(prepare_entry(config, raw, self._target), len(raw))
+        if kept is None or self._target(kept.needs) is not kept.prepared.target:
+            prepared = prepare_entry(config, raw, self._target)
+            kept = _Kept(prepared, target_needs(prepared.spec), len(raw))
         self._kept[question] = kept
         self._drop_oldest()
         return kept.prepared
@@ -63,7 +65,7 @@ class PreparedCache:
 
 def _question(config: AttachmentConfig, raw: bytes) -> _Question:
     return _Question(
-        sha256=hashlib.sha256(raw).digest(),
+        blake2b=hashlib.blake2b(raw).digest(),
         object=config.object,
         hook=config.hook,
         program=config.program,

@@ -31,7 +31,7 @@ from xdploaderd.kernel.attr import (
 )
 from xdploaderd.kernel.hints import permission_hint
 from xdploaderd.kernel.prog_load import ProgLoad, kernel_name, load_program
-from xdploaderd.kernel.syscall import BpfSyscall, Fd, bpf_syscall
+from xdploaderd.kernel.syscall import BpfSyscall, Fd, bpf_syscall, errno_text
 from xdploaderd.kernel.verifier_log import RefusedLoadError, load_logged, summarise
 from xdploaderd.obj.spec import MapSpec
 from xdploaderd.uapi.bpf import AttachType, BpfCmd, BtfId, Feature, Ifindex, LinkId, MapId, MapType, ProgId, enum_name
@@ -290,7 +290,7 @@ class Bpf:
 
 
 def _refused(cmd: BpfCmd, code: int, what: str) -> KernelError:
-    message = f"{what}: {os.strerror(code).lower()}"
+    message = f"{what}: {errno_text(code).lower()}"
     if code == errno.EPERM and (hint := permission_hint()):
         message += f"; {hint}"
     return KernelError(message, operation=f"BPF_{cmd.name}", errno=code)

@@ -7,6 +7,7 @@ its place.
 import ctypes
 import errno
 import fcntl
+import functools
 import mmap
 import os
 import platform
@@ -46,7 +47,7 @@ def bpf_syscall(cmd: BpfCmd, attr: ctypes.Structure) -> int:
         if code == errno.EAGAIN and attempts > 1:
             attempts -= 1
         elif code != errno.EINTR:
-            raise OSError(code, os.strerror(code))
+            raise OSError(code, errno_text(code))
 
 
 def checked_before(check: Callable[[], None], door: BpfSyscall = bpf_syscall) -> BpfSyscall:
@@ -57,6 +58,12 @@ def checked_before(check: Callable[[], None], door: BpfSyscall = bpf_syscall) ->
         return door(cmd, attr)
 
     return call
+
+
+@functools.cache
+def errno_text(code: int) -> str:
+    """Return strerror(3), which looks for a translation in the file system each time it is asked."""
+    return os.strerror(code)
 
 
 def filesystem_magic(path: str) -> int:

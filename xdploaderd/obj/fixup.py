@@ -55,7 +55,7 @@ class _Types:
     """The object's types as a list to change in place; new ones go to the end."""
 
     def __init__(self, btf: Btf) -> None:
-        self._types: list[BtfType] = [Void(), *(btf_type for _, btf_type in btf.types())]
+        self._types: list[BtfType] = [Void(), *map(btf.type_by_id, range(1, len(btf)))]
         self._int32 = 0
         self._datasecs: dict[str, list[int]] = {}
         for type_id, btf_type in enumerate(self._types):
