@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.old_kernel import may_fail_before
 from xdploaderd.btf.types import BtfKind
 from xdploaderd.kernel.bpf import Answer, Bpf
 from xdploaderd.kernel.modules import module_btfs
-from xdploaderd.kernel.probe_btf import blob_of_all
+from xdploaderd.kernel.probe_btf import probe_blob
 from xdploaderd.kernel.probes import probe
 from xdploaderd.kernel.target import running_kernel
 from xdploaderd.obj.spec import Need
@@ -55,6 +56,7 @@ def test_modules_with_btf_are_those_of_sysfs() -> None:
     assert sorted(names) == sorted(path.name for path in Path("/sys/kernel/btf").iterdir() if path.name != "vmlinux")
 
 
+@may_fail_before("6.10", "all features are there")
 def test_this_kernel_has_every_feature() -> None:
     bpf = Bpf()
     assert {feature: probe(bpf, feature) for feature in Feature} == dict.fromkeys(Feature, Answer.YES)
@@ -62,9 +64,10 @@ def test_this_kernel_has_every_feature() -> None:
 
 def test_btf_read_back_is_the_one_loaded() -> None:
     bpf = Bpf()
-    with bpf.btf_load(blob_of_all()) as fd:
+    blob = probe_blob(Feature.BTF)
+    with bpf.btf_load(blob) as fd:
         info = bpf.btf_info(fd)
         assert not info.kernel
-        assert bpf.btf_raw(fd) == blob_of_all()
+        assert bpf.btf_raw(fd) == blob
         listed = subprocess.run(["bpftool", "btf", "list"], check=True, capture_output=True, text=True).stdout
         assert f"{info.id}: " in listed

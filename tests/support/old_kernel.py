@@ -13,6 +13,11 @@ from xdploaderd.errors import FeatureMissingError
 MAY_LACK_FEATURES = os.environ.get("XDPLOADERD_TEST_MAY_LACK_FEATURES") == "1"
 
 
+def may_fail_before(release: str, reason: str) -> pytest.MarkDecorator:
+    """Return the mark of a test whose claim holds since that Linux: in guests it may fail, elsewhere not."""
+    return pytest.mark.xfail(MAY_LACK_FEATURES, reason=f"since Linux {release}: {reason}", strict=False)
+
+
 def skip_if_lacking(error: FeatureMissingError) -> None:
     """Skip the running test where a feature may be missing."""
     if MAY_LACK_FEATURES:

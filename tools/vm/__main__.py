@@ -28,6 +28,7 @@ MODULES = (
     "cls_bpf",
     "act_bpf",
     "cls_matchall",
+    "cls_u32",
     "dummy",
     "bridge",
     "bonding",
