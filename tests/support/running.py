@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 from functools import cache
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from xdploaderd.uapi.bpf import Feature
 def running_target() -> TargetKernel:
     """Return this kernel with every feature, which a kernel of 6.18 has."""
     release = os.uname().release
-    major, minor, patch = (int(part) for part in release.split("-")[0].split("."))
+    debian = re.search(r"Debian (\S+)-", os.uname().version)  # its releases have numbers of their own
+    text = debian[1] if debian else release.split("-")[0]
+    major, minor, patch = (int(part) for part in text.split("."))
     return TargetKernel(
         release=release,
         version_code=major << 16 | minor << 8 | min(patch, 255),
