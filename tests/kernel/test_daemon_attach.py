@@ -14,6 +14,7 @@ from tests.support.daemon import (
     Daemon,
     counters,
     daemon_in,
+    data_of,
     tail_entry,
     tc_ids,
     wait_for,
@@ -132,6 +133,23 @@ def test_changed_object_replaces_the_program_and_keeps_pinned_maps(veth: Veth, d
     assert xdp_id() not in (0, first)
     assert sum(counters("xdp_frames")) >= 2
     assert [entry.name for entry in (OWN_PINS / "edge").iterdir()] == ["prog"]
+
+
+def test_changed_values_of_an_entry_load_its_program_anew_with_them(veth: Veth, daemon: Daemon) -> None:
+    entry = tail_entry(object=OBJECTS / "std_globals.bpf.o", program="globals")
+    daemon.configure({**entry, "globals": "{start: 7}"})
+    daemon.start()
+    (first,) = tc_ids()
+    assert data_of(first)["start"] == 7
+    daemon.configure({**entry, "globals": "{start: 0x10}"})
+    daemon.reload()
+    (second,) = tc_ids()
+    assert second != first
+    assert data_of(second)["start"] == 16
+    daemon.configure({**entry, "globals": "{strat: 7}"})
+    daemon.reload()
+    assert tc_ids() == [second]
+    assert "did you mean 'start'" in daemon.attachment("tail")["reason"]
 
 
 def test_renamed_interface_loses_the_program(veth: Veth, daemon: Daemon) -> None:

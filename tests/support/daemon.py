@@ -190,6 +190,20 @@ def counters(pin: str) -> list[int]:
     return [sum(_number(value) for value in _values(entry)) for entry in entries]
 
 
+def data_of(prog_id: int) -> Mapping[str, Any]:
+    """Return the variables of a program's data sections by name, as bpftool(8) reads them."""
+    found: dict[str, Any] = {}
+    for map_id in _bpftool("prog", "show", "id", str(prog_id)).get("map_ids", ()):
+        for entry in _bpftool("map", "dump", "id", str(map_id)):
+            for variables in entry.get("formatted", {}).get("value", {}).values():
+                found |= {name: value for variable in variables for name, value in variable.items()}
+    return found
+
+
+def _bpftool(*words: str) -> Any:
+    return json.loads(subprocess.run(["bpftool", "-j", *words], capture_output=True, text=True, check=True).stdout)
+
+
 def _values(entry: Mapping[str, Any]) -> list[Any]:
     if "values" in entry:
         return [value["value"] for value in entry["values"]]

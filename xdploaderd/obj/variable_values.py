@@ -32,6 +32,8 @@ def encode_value(btf: Btf, type_id: int, text: str, *, size: int, byteorder: str
         return _hex_bytes(text.removeprefix(HEX_PREFIX), size)
     kind = btf.type_by_id(btf.skip_mods_and_typedefs(type_id))
     match kind:
+        case Int(size=own) | Enum(size=own) | Float(size=own) if own != size or not size:
+            raise OverrideError(f"the variable has {size} bytes, and its type {own}")
         case Int():
             return _integer(kind, text, order)
         case Enum():

@@ -106,6 +106,11 @@ def test_text_too_long_for_its_array_is_refused() -> None:
         stored("eth0", *chars, size=4)
 
 
+def test_type_that_does_not_fill_its_variable_is_refused() -> None:
+    with pytest.raises(OverrideError, match="the variable has 2 bytes, and its type 8"):
+        stored("1", Int("u64", 8, 0, 0, 64), size=2)
+
+
 def test_pointer_is_set_by_bytes_alone() -> None:
     with pytest.raises(OverrideError, match=r"a ptr is set by its 8 bytes, as hex:0011\.\."):
         stored("1", Ref(BtfKind.PTR, "", 0), size=8)
