@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -234,6 +235,19 @@ def test_signal_while_pinning_leaves_nothing(
     finally:
         signal.signal(number, old)
     assert (status, report, err, _tree()) == (130, None, "xdploaderctl: interrupted\n", set())
+
+
+@pytest.mark.parametrize(("stdout", "status"), [("/dev/full", 70), ("broken pipe", 141)])
+def test_load_that_cannot_be_told_is_taken_back(conf: str, stdout: str, status: int) -> None:
+    if stdout == "/dev/full":
+        out = os.open(stdout, os.O_WRONLY)
+    else:
+        reading, out = os.pipe()
+        os.close(reading)
+    argv = ["load", str(OBJECTS / "xdp_count.bpf.o"), str(DIR), "--pinning", conf]
+    done = subprocess.run([sys.executable, "-m", "xdploaderd.cli.main", *argv], stdout=out, check=False)
+    os.close(out)
+    assert (done.returncode, _tree()) == (status, set())
 
 
 def test_legacy_object_is_pinned_as_iproute2_pins_it(capsys: Capture, conf: str) -> None:

@@ -86,6 +86,17 @@ def test_directory_that_holds_something_is_refused() -> None:
     assert _tree() == {"apps", "apps/fw", "apps/fw/mine"}
 
 
+@pytest.mark.parametrize("name", ["a/b", "..\\x1b", "n" * 256])
+def test_name_that_cannot_be_a_pin_is_refused(name: str) -> None:
+    bpf = Bpf()
+    with (
+        pytest.raises(PinError, match="cannot be the name of a pin, want 1 to 255 bytes"),
+        load(prepared([], [map_spec(name)]), bpf, Pins()) as loaded,
+    ):
+        load_tree(loaded, bpf, DIR)
+    assert not _tree()
+
+
 def test_names_that_meet_are_refused() -> None:
     bpf = Bpf()
     objects = prepared([], [map_spec("a.b"), map_spec("a_b")])
@@ -123,7 +134,7 @@ def test_unload_touches_nothing_outside_a_bpf_file_system(tmp_path: Path) -> Non
     (tmp_path / "file").write_text("precious")
     with pytest.raises(PinError, match="does not lie on a BPF file system"):
         unload_tree(PurePosixPath(tmp_path))
-    with pytest.raises(PinError, match="'/sys/fs/bpf/apps/fw' does not exist"):
+    with pytest.raises(PinError, match="'/sys/fs/bpf/apps/fw': no such file or directory"):
         unload_tree(DIR)
     (ROOT / "apps").mkdir()
     (ROOT / "apps/link").symlink_to(ROOT / "apps")

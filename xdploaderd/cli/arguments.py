@@ -4,9 +4,11 @@ import argparse
 import functools
 import os
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from xdploaderd import __version__
 from xdploaderd.cli.output import PROGRAM, print_json, print_line
+from xdploaderd.errors import UsageError
 
 _EPILOG = """\
 exit status:
@@ -58,16 +60,25 @@ value for each CPU.
 """
 
 _COLUMNS = 80  # where nothing tells the width of the terminal
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are like all others: one line with a code."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see `{self.prog} --help`)")
+
+
 Run = Callable[[argparse.Namespace], int]
 
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
-    """Return the parsed arguments, `run` being the verb's function; a wrong command line exits with status 2."""
+    """Return the parsed arguments, `run` being the verb's function. Raises UsageError."""
     return _build_parser().parse_args(argv)
 
 
-def _build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _build_parser() -> _Parser:
+    parser = _Parser(
         prog=PROGRAM,
         description="Load, attach and look at XDP and tc BPF programs.",
         epilog=_EPILOG,
@@ -100,16 +111,16 @@ def _width() -> int:
     return int(columns or _COLUMNS) - 2
 
 
-def _common() -> argparse.ArgumentParser:
+def _common() -> _Parser:
     """Options that may stand before or after the verb; SUPPRESS keeps one place from resetting the other."""
-    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS, formatter_class=_formatter)
+    common = _Parser(add_help=False, argument_default=argparse.SUPPRESS, formatter_class=_formatter)
     common.add_argument("--json", action="store_true", help="print JSON, errors too")
     common.add_argument("--verbose", action="store_true", help="print the whole log of the verifier")
     return common
 
 
-def _socket() -> argparse.ArgumentParser:
-    online = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS, formatter_class=_formatter)
+def _socket() -> _Parser:
+    online = _Parser(add_help=False, argument_default=argparse.SUPPRESS, formatter_class=_formatter)
     online.add_argument("--socket", metavar="PATH", help="the daemon's control socket, else XDPLOADERD_SOCKET says")
     return online
 
@@ -117,11 +128,11 @@ def _socket() -> argparse.ArgumentParser:
 class _Verbs:
     """The verbs of the command, each made with the common options."""
 
-    def __init__(self, subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    def __init__(self, subparsers: "argparse._SubParsersAction[_Parser]") -> None:
         self._subparsers = subparsers
         self._common, self._socket = _common(), _socket()
 
-    def add(self, name: str, run: Run, text: str, *, epilog: str = "", online: bool = False) -> argparse.ArgumentParser:
+    def add(self, name: str, run: Run, text: str, *, epilog: str = "", online: bool = False) -> _Parser:
         """Add one verb; the first sentence of its text is its line in the list of verbs."""
         first = text.replace("\n", " ").split(". ")[0].split(": ")[0].strip().removesuffix(".")
         parser = self._subparsers.add_parser(
@@ -195,7 +206,7 @@ def _add_object_verbs(verbs: _Verbs) -> None:
     verbs.add("version", _version, "Print the version of this command.")
 
 
-def _add_type_option(parser: argparse.ArgumentParser) -> None:
+def _add_type_option(parser: _Parser) -> None:
     parser.add_argument(
         "--type",
         action="append",
@@ -205,7 +216,7 @@ def _add_type_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_pinning_option(parser: argparse.ArgumentParser) -> None:
+def _add_pinning_option(parser: _Parser) -> None:
     parser.add_argument("--pinning", metavar="FILE", help="pinning configuration instead of /etc/libbpf/pinning.conf")
 
 

@@ -71,26 +71,22 @@ def load(args: argparse.Namespace) -> int:
     obj = apply_overrides(open_selected(args, names=args.program), args)
     pins = pinning_of(args)
     with held_signals() as check:
-        report, warnings = _load(args, obj, pins, check)
-    if args.json:
-        print_json(asdict(report))
-    else:
-        print_warnings(warnings)
-        _print_report(report)
-    return EXIT_DEGRADED if report.failed else 0
+        return _load(args, obj, pins, check)
 
 
-def _load(
-    args: argparse.Namespace, obj: ObjectSpec, pins: PinningConf, check: Callable[[], None]
-) -> tuple[Report, Sequence[str]]:
+def _load(args: argparse.Namespace, obj: ObjectSpec, pins: PinningConf, check: Callable[[], None]) -> int:
     bpf = Bpf(checked_before(check))
     prepared = prepare(obj, running_kernel(bpf, target_needs(obj)), partial=args.partial)
     with load_object.load(prepared, bpf, pins, partial=args.partial) as loaded:
-        tree = load_tree(loaded, bpf, PurePosixPath(args.directory))
-        report = _report(obj, loaded, tree)
+        report = _report(obj, loaded, load_tree(loaded, bpf, PurePosixPath(args.directory)))
         check()
-        loaded.commit()
-    return report, (*pins.warnings, *obj.warnings, *_guessed_types(obj), *loaded.warnings)
+        print_warnings((*pins.warnings, *obj.warnings, *_guessed_types(obj), *loaded.warnings), as_json=args.json)
+        if args.json:
+            print_json(asdict(report))
+        else:
+            _print_report(report)
+        loaded.commit()  # last: who never learned of the pins would not look for them
+    return EXIT_DEGRADED if report.failed else 0
 
 
 def unload(args: argparse.Namespace) -> int:

@@ -6,13 +6,19 @@ from collections.abc import Sequence
 
 from xdploaderd.cli import output
 from xdploaderd.cli.arguments import parse_arguments
-from xdploaderd.errors import LoaderError
+from xdploaderd.errors import LoaderError, UsageError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 0, 3 degraded or partial, or the error's own."""
+    words = sys.argv[1:] if argv is None else argv
     try:
-        return _run(parse_arguments(sys.argv[1:] if argv is None else argv))
+        args = parse_arguments(words)
+    except UsageError as error:
+        output.print_error(error, as_json="--json" in words, verbose=False)
+        return output.EXIT_COMMAND_LINE
+    try:
+        return _run(args)
     except KeyboardInterrupt:
         output.print_note("interrupted")
         return output.EXIT_INTERRUPTED

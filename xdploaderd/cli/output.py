@@ -9,6 +9,7 @@ from xdploaderd.errors import LoaderError
 from xdploaderd.printable import printable
 
 PROGRAM = "xdploaderctl"
+EXIT_COMMAND_LINE = 2  # as argparse has it
 EXIT_DEGRADED = 3
 EXIT_INTERRUPTED = 130  # 128 + SIGINT
 EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
@@ -57,10 +58,13 @@ def discard_output() -> None:
         _discard(sys.stdout)
 
 
-def print_warnings(warnings: Sequence[str]) -> None:
-    """Print each warning as one line on standard error."""
-    for warning in warnings:
-        print_note(f"warning: {warning}")
+def print_warnings(warnings: Sequence[str], *, as_json: bool = False) -> None:
+    """Print each warning once, as one line or one JSON object on standard error."""
+    for warning in dict.fromkeys(warnings):
+        if as_json:
+            _write_err_json({"warning": warning})
+        else:
+            print_note(f"warning: {warning}")
 
 
 def print_note(text: str) -> None:
@@ -71,9 +75,7 @@ def print_note(text: str) -> None:
 def print_error(error: LoaderError, *, as_json: bool, verbose: bool) -> None:
     """Print an error on standard error: one line with its code, or one JSON object, then details if there are any."""
     if as_json:
-        import json
-
-        _write_err(json.dumps(error.to_json()))
+        _write_err_json(error.to_json())
         return
     for line in error_lines(error, verbose=verbose):
         print_note(line)
@@ -86,8 +88,6 @@ def error_lines(error: LoaderError, *, verbose: bool) -> Iterator[str]:
         yield f"{error.code}: {': '.join((*error.place, fault))}"
     if not faults:
         yield f"{error.code}: {error}"
-    for difference in _strings(error.fields.get("differences")):
-        yield f"  {difference}"
     yield from _log_lines(_strings(error.fields.get("log")), verbose=verbose)
 
 
@@ -101,6 +101,12 @@ def _log_lines(log: Sequence[str], *, verbose: bool) -> Iterator[str]:
 
 def _strings(value: object) -> list[str]:
     return [str(item) for item in value] if isinstance(value, list) else []
+
+
+def _write_err_json(value: Mapping[str, Any]) -> None:
+    import json
+
+    _write_err(json.dumps(value))
 
 
 def _write_err(line: str) -> None:

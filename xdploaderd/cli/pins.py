@@ -34,11 +34,11 @@ def explain_pin(args: argparse.Namespace) -> int:
     obj = open_selected(args)
     pins = pinning_of(args)
     rows = list(_places(obj, pins, _iproute2_conf()))
+    print_warnings((*pins.warnings, *obj.warnings), as_json=args.json)
     if args.json:
         described = {"object": obj.name, "dialect": obj.dialect, "why": obj.why}
         print_json({**described, "maps": [asdict(row) for row in rows]})
         return 0
-    print_warnings((*pins.warnings, *obj.warnings))
     print_line(f"object {obj.name}: {obj.dialect}, {obj.why}")
     print_line(f"pinning configuration: {', '.join(pins.sources) or 'built-in defaults'}")
     if rows:

@@ -17,6 +17,7 @@ DEFAULT_BY_NAME = PurePosixPath(".")
 DEFAULT_OBJECT_NS = PurePosixPath("tc")
 DEFAULT_GLOBAL_NS = PurePosixPath("tc/globals")
 _LIBBPF_PIN_BY_NAME = 1
+_NOT_IN_PINS = ("/", "\\")  # a backslash: what the reader of ELF files makes of control characters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,9 +104,9 @@ def _check_pin_name(name: str) -> None:
     """Raise PinError for a name that is not one file name which bpffs takes: names come from hostile objects too."""
     if not name:
         raise PinError("a map without a name cannot be pinned")
-    if "/" in name or not name.isprintable():
-        raise PinError(f"map {quoted(name)} cannot be pinned, its name contains '/' or control characters")
+    if any(mark in name for mark in _NOT_IN_PINS) or not name.isprintable():
+        raise PinError(f"the pin cannot be named {quoted(name)}, which contains '/', '\\' or control characters")
     if "." in name:
-        raise PinError(f"map {quoted(name)} cannot be pinned, a BPF file system refuses names with dots")
+        raise PinError(f"the pin cannot be named {quoted(name)}, a BPF file system refuses names with dots")
     if len(name.encode()) > NAME_MAX:
-        raise PinError(f"map {quoted(name)} cannot be pinned, file names have at most {NAME_MAX} bytes")
+        raise PinError(f"the pin cannot be named {quoted(name)}, file names have at most {NAME_MAX} bytes")

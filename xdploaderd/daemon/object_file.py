@@ -27,7 +27,9 @@ def read_object(path: PurePosixPath) -> bytes:
         finally:
             os.close(fd)
     except OSError as error:
-        raise FileError(f"object {quoted(str(path))} cannot be read: {error.strerror}", fields=fields) from error
+        raise FileError(
+            f"object {quoted(str(path))} cannot be read: {(error.strerror or str(error)).lower()}", fields=fields
+        ) from error
     if len(raw) > OBJECT_LIMIT:
         raise LimitError(f"object {quoted(str(path))} is larger than {OBJECT_LIMIT} bytes")
     return raw

@@ -100,7 +100,7 @@ class Bpf:
             attr.btf_fd = btf.fileno()
             attr.btf_key_type_id = spec.key_type_id
             attr.btf_value_type_id = spec.value_type_id
-        return Fd(self._run(BpfCmd.MAP_CREATE, attr, f"cannot create a map of type {enum_name(MapType, spec.type)}"))
+        return Fd(self._run(BpfCmd.MAP_CREATE, attr, _described(spec)))
 
     def map_update(self, fd: Fd, key: bytes, value: bytes, flags: int = 0) -> None:
         """Set one element; key and value must be as long as the map says."""
@@ -287,6 +287,11 @@ class Bpf:
 
     def _by_id(self, cmd: BpfCmd, number: int, kind: str) -> Fd:
         return Fd(self._run(cmd, IdAttr(start_id=number), f"cannot open the {kind} of id {number}"))
+
+
+def _described(spec: MapSpec) -> str:
+    sizes = f"key {spec.key_size} and value {spec.value_size} bytes, {spec.max_entries} entries, flags {spec.flags:#x}"
+    return f"cannot create a map of type {enum_name(MapType, spec.type)} with {sizes}"
 
 
 def _refused(cmd: BpfCmd, code: int, what: str) -> KernelError:

@@ -52,8 +52,8 @@ def program_file_name(spec: ProgramSpec) -> str:
 
 def _file_name(name: str) -> str:
     file_name = name.replace(".", "_")
-    if not file_name or "/" in file_name or "\0" in file_name or len(os.fsencode(file_name)) > _NAME_MAX:
-        raise PinError(f"'{name}' cannot be the name of a pin")
+    if not file_name or not set(file_name).isdisjoint("/\\\0") or len(os.fsencode(file_name)) > _NAME_MAX:
+        raise PinError(f"'{name}' cannot be the name of a pin, want 1 to {_NAME_MAX} bytes, none of them '/' or '\\'")
     return file_name
 
 
@@ -88,9 +88,11 @@ def unload_tree(directory: PurePosixPath) -> tuple[PurePosixPath, ...]:
     something that load_tree does not make.
     """
     _check_directory(directory)
-    if not os.path.lexists(directory):
-        raise PinError(f"'{directory}' does not exist")
-    if os.path.islink(directory) or not os.path.isdir(directory):
+    try:
+        mode = os.lstat(directory).st_mode
+    except OSError as error:
+        raise PinError(f"'{directory}': {os.strerror(error.errno or 0).lower()}") from None
+    if not stat.S_ISDIR(mode):
         raise PinError(f"'{directory}' is no directory, wanted one that 'load' made")
     if not is_bpffs(directory):
         raise PinError(f"'{directory}' does not lie on a BPF file system")

@@ -98,11 +98,17 @@ def test_socket_may_come_from_the_environment(tmp_path: Path, capsys: Capture, m
 
 
 @pytest.mark.parametrize("argv", [[], ["nonsense"], ["attach"], ["stat"], ["status", "--jso"], ["map"]])
-def test_wrong_command_line_exits_with_two(argv: list[str], capsys: Capture) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(argv)
-    assert caught.value.code == 2
-    assert "usage: xdploaderctl" in capsys.readouterr().err
+def test_wrong_command_line_is_one_line_and_exits_with_two(argv: list[str], capsys: Capture) -> None:
+    assert main(argv) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("xdploaderctl: Usage: ")
+    assert "--help`" in line
+
+
+def test_wrong_command_line_is_json_when_that_was_asked_for(capsys: Capture) -> None:
+    assert main(["load", "a", "b", "c", "--json"]) == 2
+    error = json.loads(capsys.readouterr().err)
+    assert (error["code"], error["message"]) == ("Usage", "unrecognized arguments: c (see `xdploaderctl --help`)")
 
 
 def test_text_that_the_terminal_cannot_show_is_escaped(tmp_path: Path) -> None:

@@ -44,10 +44,17 @@ def test_each_fault_of_a_configuration_has_its_line(capsys: Capture) -> None:
     ]
 
 
-def test_each_difference_of_a_pinned_map_has_its_line(capsys: Capture) -> None:
-    error = PinMismatchError("map 'm' differs", path="/p", differences=["key size: wanted 4 bytes, found 8"])
+def test_differences_of_a_pinned_map_are_told_once(capsys: Capture) -> None:
+    error = PinMismatchError("map 'm' differs: key size", path="/p", differences=["key size"])
     output.print_error(error, as_json=False, verbose=False)
-    assert capsys.readouterr().err.splitlines()[1] == "xdploaderctl:   key size: wanted 4 bytes, found 8"
+    assert capsys.readouterr().err == "xdploaderctl: PinMismatch: map 'm' differs: key size\n"
+
+
+def test_warning_is_told_once_in_either_form(capsys: Capture) -> None:
+    output.print_warnings(["a", "b", "a"], as_json=False)
+    assert capsys.readouterr() == ("", "xdploaderctl: warning: a\nxdploaderctl: warning: b\n")
+    output.print_warnings(["a", "a"], as_json=True)
+    assert capsys.readouterr() == ("", '{"warning": "a"}\n')
 
 
 def test_interrupt_is_told_without_a_traceback(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:

@@ -59,7 +59,7 @@ def test_a_dot_as_sub_directory_is_the_root() -> None:
     assert _path(_conf("by-name .\n3 .\n"), 3) == "/sys/fs/bpf/cnt"
 
 
-@pytest.mark.parametrize("name", ["", "..", "a/b", "../x", "a.b", "x\ny", "x\x1b", "n" * 256, "x\0"])
+@pytest.mark.parametrize("name", ["", "..", "a/b", "../x", "a.b", "x\ny", "x\x1b", "x\\x1b", "n" * 256, "x\0"])
 def test_map_name_that_is_no_pin_name_is_refused(name: str) -> None:
     with pytest.raises(PinError):
         _path(PinningConf(), 2, name=name)

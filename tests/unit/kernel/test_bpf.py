@@ -63,7 +63,10 @@ def test_refusal_names_operation_type_and_errno() -> None:
     bpf = Bpf(FakeBpf({BpfCmd.MAP_CREATE: fail_with(errno.EINVAL)}))
     with pytest.raises(KernelError) as caught:
         bpf.map_create(map_spec(type=MapType.XSKMAP))
-    assert str(caught.value) == "cannot create a map of type xskmap: invalid argument (BPF_MAP_CREATE: EINVAL)"
+    assert str(caught.value) == (
+        "cannot create a map of type xskmap with key 4 and value 8 bytes, 2 entries, flags 0x0: invalid argument"
+        " (BPF_MAP_CREATE: EINVAL)"
+    )
     with pytest.raises(KernelError, match="map of type type 99"):
         bpf.map_create(map_spec(type=99))
 
