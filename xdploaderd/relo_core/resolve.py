@@ -81,7 +81,7 @@ class CoreResolver:
         if 0 < len(targets) < len(tried):
             pruned = (candidate for candidate, match in zip(tried, matches, strict=True) if not match.mismatch)
             self._candidates[local.root_type_id] = tuple(pruned)
-        target = SpecRecord.of(targets[0]) if targets else None
+        target = next((record.spec for record in records if not record.mismatch), None)
         return _Settled(local.kind, SpecRecord.of(local), records, target, value, tried)
 
     def _candidates_of(self, type_id: int) -> tuple[Candidate, ...]:
