@@ -148,6 +148,8 @@ def _build(kernel: Path, tests: str) -> Initramfs:
     image.add_modules(kernel, MODULES)
     for config in kernel.rglob("config-*"):
         image.add_file(config, f"/boot/{config.name}")
+    for config in kernel.glob("usr/lib/modules/*/config"):
+        image.add_file(config, f"/lib/modules/{config.parent.name}/config")
     return image
 
 

@@ -13,7 +13,12 @@ NEWEST = "newest"
 _RELEASES = ("bullseye", "bookworm", "trixie", "trixie-backports", "sid")
 _SECURITY = ("bullseye-security", "bookworm-security", "trixie-security")
 _PACKAGE = re.compile(r"linux-(?:image|binary)-(\d.*)-cloud-amd64")
-_PARTS = ("linux-image", "linux-binary", "linux-modules")  # of one kernel: newer ones come in three packages
+_PARTS = (
+    "linux-image",
+    "linux-binary",
+    "linux-modules",
+    "linux-base",
+)  # of one kernel: newer ones come in four packages
 _FIELD = re.compile(r"^(?:Suites):(.*)$", re.MULTILINE)
 _LINE = re.compile(r"^(deb\s+(?:\[[^]]*]\s+)?\S+\s+)(\S+)(\s.*)$", re.MULTILINE)
 

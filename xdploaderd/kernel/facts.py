@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 _BOOT = Path("/boot")
+_MODULES = Path("/lib/modules")
 _CONFIG_GZ = Path("/proc/config.gz")
 _KALLSYMS = Path("/proc/kallsyms")
 _POSSIBLE_CPUS = Path("/sys/devices/system/cpu/possible")
@@ -53,9 +54,11 @@ def read_text(path: Path) -> str:
         return ""
 
 
-def read_kconfig(release: str, *, boot: Path = _BOOT, config_gz: Path = _CONFIG_GZ) -> str | None:
+def read_kconfig(
+    release: str, *, boot: Path = _BOOT, modules: Path = _MODULES, config_gz: Path = _CONFIG_GZ
+) -> str | None:
     """Return the text of the kernel's configuration, None when there is no file of it."""
-    if text := read_text(boot / f"config-{release}"):
+    if text := read_text(boot / f"config-{release}") or read_text(modules / release / "config"):
         return text
     try:
         with gzip.open(config_gz) as file:

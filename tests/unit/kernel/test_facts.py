@@ -71,3 +71,11 @@ def test_missing_capabilities_are_named(effective: str, missing: tuple[str, ...]
 )
 def test_memlock_is_blamed_on_old_kernels_only(release: str, counts: bool) -> None:
     assert counts_memlock(release) is counts
+
+
+def test_configuration_beside_the_modules_is_read(tmp_path: Path) -> None:
+    folder = tmp_path / "7.2"
+    folder.mkdir()
+    (folder / "config").write_text("CONFIG_A=y\n")
+    none = tmp_path / "none"
+    assert read_kconfig("7.2", boot=none, modules=tmp_path, config_gz=none) == "CONFIG_A=y\n"
