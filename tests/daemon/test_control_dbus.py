@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from dbus_fast.aio import MessageBus
 
 from tests.fakes.loader import EDGE, FakeLoader
 from tests.support.bus import plain, private_bus
+from tests.support.tools import tool
 from xdploaderd.control import dbus
 from xdploaderd.control.dbus import BUS_NAME, INTERFACE, OBJECT_PATH, DbusServer, to_properties
 from xdploaderd.errors import HookBusyError
@@ -23,9 +23,11 @@ from xdploaderd.errors import HookBusyError
 NOBODY = 65534
 OWN_UID = frozenset({os.geteuid()})
 
-pytestmark = pytest.mark.skipif(
-    not (shutil.which("dbus-daemon") and shutil.which("busctl")), reason="needs dbus-daemon and busctl"
-)
+
+@pytest.fixture(autouse=True)
+def bus_tools() -> None:
+    for name in ("dbus-daemon", "busctl"):
+        tool(name)
 
 
 def address_of(directory: Path) -> str:

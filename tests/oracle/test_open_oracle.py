@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.libbpf_open import LibbpfMap, available, open_with_libbpf
+from tests.support.libbpf_open import LibbpfMap, open_with_libbpf
 from xdploaderd.errors import LoaderError
 from xdploaderd.insn import INSN_SIZE
 from xdploaderd.obj.open import open_object
@@ -17,10 +17,7 @@ OBJECTS = sorted(path for path in BPF.rglob("*.o") if not path.name.startswith("
 # Section names that libbpf 1.1 does not know yet, or that only we read by their prefix.
 NEWER_SECTIONS = ("tc/", "tcx/", "netkit/", "netfilter", "sk_skb/verdict")
 
-pytestmark = [
-    pytest.mark.oracle,
-    pytest.mark.skipif(not available(), reason="libbpf is not installed"),
-]
+pytestmark = pytest.mark.oracle
 
 
 def opened(path: Path) -> ObjectSpec | None:

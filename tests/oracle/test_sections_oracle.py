@@ -4,10 +4,10 @@ import ctypes
 
 import pytest
 
-from tests.support.libbpf_open import available
+from tests.support.tools import libbpf
 from xdploaderd.obj.sections import SECTION_TABLE
 
-pytestmark = [pytest.mark.oracle, pytest.mark.skipif(not available(), reason="libbpf is not installed")]
+pytestmark = pytest.mark.oracle
 
 # Names that libbpf has only after 1.1, the release this test is run against.
 NEWER = frozenset(
@@ -44,7 +44,7 @@ NEWER = frozenset(
 
 
 def test_every_section_means_to_libbpf_what_it_means_to_us() -> None:
-    library = ctypes.CDLL("libbpf.so.1")
+    library = libbpf()
     library.libbpf_set_print(None)
     differing, unknown = [], set()
     for name, sec_def in SECTION_TABLE.items():

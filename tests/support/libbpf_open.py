@@ -5,6 +5,8 @@ import ctypes.util
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.tools import libbpf
+
 
 @dataclass(frozen=True)
 class LibbpfMap:
@@ -44,17 +46,8 @@ class LibbpfObject:
     programs: tuple[LibbpfProgram, ...]
 
 
-def available() -> bool:
-    """Tell whether libbpf 1.x is installed."""
-    try:
-        ctypes.CDLL("libbpf.so.1")
-    except OSError:
-        return False
-    return True
-
-
 def _library() -> ctypes.CDLL:
-    library = ctypes.CDLL("libbpf.so.1", use_errno=True)
+    library = libbpf()
     library.libbpf_set_print.argtypes = [ctypes.c_void_p]
     library.libbpf_set_print(None)
     pointer, number, text = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_char_p

@@ -1,5 +1,6 @@
 """Where the tools and objects are that tests compare with. A missing one skips the test; in CI it fails it."""
 
+import ctypes
 import os
 import shutil
 from pathlib import Path
@@ -47,6 +48,15 @@ def tool(name: str) -> Path:
     if found is None:
         _missing(f"'{name}'", "'./dev setup' installs it")
     return Path(str(found))
+
+
+def libbpf() -> ctypes.CDLL:
+    """Return Debian's libbpf 1.x."""
+    try:
+        return ctypes.CDLL("libbpf.so.1", use_errno=True)
+    except OSError:
+        _missing("libbpf.so.1", "'./dev setup' installs it")
+        raise
 
 
 def bpftool() -> Path:

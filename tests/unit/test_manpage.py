@@ -1,11 +1,11 @@
 """Markdown pages become man(7) text that man can print."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.support.tools import tool
 from xdploaderd.manpage import man_page
 
 PAGES = sorted((Path(__file__).parents[2] / "docs").glob("*.[1-8].md"))
@@ -27,10 +27,8 @@ def test_no_markdown_is_left_over(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_groff_has_nothing_to_complain_about(page: Path) -> None:
-    if not shutil.which("groff"):
-        pytest.skip("no groff")
     done = subprocess.run(
-        ["groff", "-man", "-Tutf8", "-ww", "-z"],
+        [tool("groff"), "-man", "-Tutf8", "-ww", "-z"],
         input=man_page(page.read_text(), source="x 1"),
         text=True,
         capture_output=True,
