@@ -54,6 +54,20 @@ Print iproute2's bpf_pinning as a strict pinning.conf of the same meaning. Lines
 no BPF file system takes, become comments.
 """
 
+_BTFGEN = """\
+Cut the BTF of a kernel down to what objects need: the types and members that their CO-RE records rest on, at their
+sizes and offsets. The result stands in for the kernel's own BTF on hosts that have none. FILE is raw BTF or an ELF file
+with a section .BTF; of a directory every *.btf is taken, and OUT is a directory too. No privilege is needed.
+"""
+
+_BTFGEN_EPILOG = """\
+examples:
+  xdploaderctl btfgen --btf /sys/kernel/btf/vmlinux -o filter.btf filter.o
+  xdploaderctl btfgen --btf btfhub/debian -o small filter.o balancer.o
+
+exit status: 3 when some files of a directory could not be cut down; each is named on standard error
+"""
+
 _DUMP = """\
 Print the entries of a pinned map, decoded by its BTF where it has any, else as hex bytes. A per-CPU map shows one
 value for each CPU.
@@ -199,6 +213,10 @@ def _add_object_verbs(verbs: _Verbs) -> None:
     _add_pinning_option(explain)
     convert = verbs.add("convert-pinning", _convert_pinning, _CONVERT)
     convert.add_argument("file", metavar="FILE", nargs="?", default="/etc/iproute2/bpf_pinning", help="%(default)s")
+    btfgen = verbs.add("btfgen", _btfgen, _BTFGEN, epilog=_BTFGEN_EPILOG)
+    btfgen.add_argument("objects", metavar="OBJ", nargs="+", help="a BPF object file")
+    btfgen.add_argument("--btf", required=True, metavar="FILE", help="BTF of a kernel, or a directory of such files")
+    btfgen.add_argument("-o", "--output", required=True, metavar="OUT", help="the file, or directory, to write")
     dump = verbs.add("map", _map_dump, "Look into a pinned map.")
     actions = dump.add_subparsers(metavar="ACTION", required=True)
     action = _Verbs(actions).add("dump", _map_dump, _DUMP)
@@ -252,6 +270,12 @@ def _convert_pinning(args: argparse.Namespace) -> int:
     from xdploaderd.cli.pins import convert_pinning
 
     return convert_pinning(args)
+
+
+def _btfgen(args: argparse.Namespace) -> int:
+    from xdploaderd.cli.btfgen import btfgen
+
+    return btfgen(args)
 
 
 def _map_dump(args: argparse.Namespace) -> int:

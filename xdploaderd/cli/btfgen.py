@@ -1,0 +1,122 @@
+"""Verb btfgen: the part of kernels' BTF that objects need, for hosts whose kernel has none; no privilege, no bpf(2)."""
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+
+from xdploaderd.btf.codec import Btf
+from xdploaderd.cli.output import EXIT_DEGRADED, print_error, print_json, print_line, print_note
+from xdploaderd.daemon.object_file import read_object
+from xdploaderd.errors import FileError, LoaderError, UsageError, error_context
+from xdploaderd.kernel.btf_file import read_btf_file
+from xdploaderd.obj.minimize import minimize
+from xdploaderd.obj.open import open_object
+from xdploaderd.obj.spec import ObjectSpec
+from xdploaderd.printable import quoted
+
+_SUFFIX = ".btf"
+
+
+@dataclass(frozen=True, slots=True)
+class Minimised:
+    """One blob cut down: where it came from and went, bytes before and after, and how many types are left."""
+
+    btf: str
+    output: str
+    size_before: int
+    size: int
+    types: int
+
+
+def btfgen(args: argparse.Namespace) -> int:
+    """Write a minimised BTF for one kernel, or for each of a directory; 3 when some of a directory's failed."""
+    objects = [_open(name) for name in args.objects]
+    source, output = Path(args.btf), Path(args.output)
+    if not source.is_dir():
+        done = [_minimise_file(source, output, objects)]
+        failed = 0
+    else:
+        done, failed = _minimise_directory(source, output, objects, args)
+    if args.json:
+        print_json({"minimised": [asdict(row) for row in done], "failed": failed})
+        return EXIT_DEGRADED if failed else 0
+    for row in done:
+        print_line(f"{row.btf} -> {row.output}: {row.size_before} -> {row.size} bytes, {row.types} types")
+    return EXIT_DEGRADED if failed else 0
+
+
+def _open(name: str) -> ObjectSpec:
+    path = PurePosixPath(name)
+    return open_object(read_object(path), name=path.name)
+
+
+def _minimise_directory(
+    source: Path, output: Path, objects: Sequence[ObjectSpec], args: argparse.Namespace
+) -> tuple[list[Minimised], int]:
+    files = list(_btf_files(source))
+    if not files:
+        raise FileError(f"directory {quoted(str(source))} holds no file *{_SUFFIX}")
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"{quoted(str(output))} is no directory, and the BTF of a directory goes into one")
+    done: list[Minimised] = []
+    failed = 0
+    for number, file in enumerate(files, 1):
+        _tell_progress(number, len(files), file)
+        try:
+            done.append(_minimise_file(file, output / file.relative_to(source), objects))
+        except LoaderError as error:
+            failed += 1
+            print_error(error, as_json=args.json, verbose=args.verbose)
+    return done, failed
+
+
+def _btf_files(directory: Path) -> Iterator[Path]:
+    for folder, folders, names in os.walk(directory):
+        folders.sort()
+        yield from (Path(folder, name) for name in sorted(names) if name.endswith(_SUFFIX))
+
+
+def _minimise_file(source: Path, output: Path, objects: Sequence[ObjectSpec]) -> Minimised:
+    raw = read_btf_file(source)
+    with error_context(quoted(str(source))):
+        left = minimize(Btf.parse(raw, name=source.name), objects)
+    _write(output, left)
+    types = len(Btf.parse(left, name=output.name)) - 1
+    return Minimised(str(source), str(output), len(raw), len(left), types)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Put a whole file in place or none; raises FileError."""
+    try:
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True)
+        fd, new = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(fd, "wb") as file:
+                file.write(content)
+                os.fchmod(file.fileno(), 0o644 & ~_umask())
+            os.replace(new, path)
+        except OSError:
+            with suppress(OSError):
+                os.unlink(new)
+            raise
+    except FileExistsError:
+        raise FileError(f"cannot write {quoted(str(path))}: {quoted(str(path.parent))} is no directory") from None
+    except OSError as error:
+        raise FileError(f"cannot write {quoted(str(path))}: {os.strerror(error.errno or 0).lower()}") from None
+
+
+def _umask() -> int:
+    mask = os.umask(0o77)
+    os.umask(mask)
+    return mask
+
+
+def _tell_progress(number: int, count: int, file: Path) -> None:
+    if sys.stderr is not None and sys.stderr.isatty():
+        print_note(f"{number} of {count}: {file}")
