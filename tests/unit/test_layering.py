@@ -25,7 +25,7 @@ LAYERS = [
 PURE = {"errors", "manpage", "printable", "uapi", "hooks", "insn", "config", "btf", "relo_core", "info", "obj", "gen"}
 IMPURE_MODULES = {"asyncio", "ctypes", "fcntl", "mmap", "os", "signal", "socket", "subprocess", "threading"}
 SOLE_USERS = {
-    "elftools": {"obj/elf.py"},
+    "elftools": {"obj/elf_headers.py"},
     "yaml": {"config/yaml_text.py"},
     "pydantic": {"config/attachment_model.py"},
     "pydantic_core": {"config/attachment_model.py"},

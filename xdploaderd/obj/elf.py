@@ -1,24 +1,18 @@
 """ELF bytes to sections, symbols and relocations (gABI chapters 4 and 5; libbpf.c, bpf_object__elf_collect).
 
-Container headers are decoded by elftools, tables by struct; nothing is read that the file does not hold, and section
-contents are views of the file, so a header that lies about sizes costs nothing.
+Nothing is read that the file does not hold, and section contents are views of the file, so a header that lies about
+sizes costs nothing.
 """
 
-import functools
 import struct
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from io import BytesIO
-from typing import Any, NamedTuple, TypeVar
-
-from elftools.common.exceptions import ELFError
-from elftools.construct import ConstructError
-from elftools.elf.enums import ENUM_SH_TYPE_BASE
-from elftools.elf.structs import ELFStructs
+from typing import NamedTuple, TypeVar
 
 from xdploaderd.errors import LimitError, ObjectError, error_context
+from xdploaderd.obj.elf_headers import Headers, SectionHeader, byte_order_prefix, read_headers
 from xdploaderd.obj.limits import DEFAULT_LIMITS, Limits
 from xdploaderd.printable import printable, quoted
 
@@ -27,13 +21,7 @@ SHF_COMPRESSED = 0x800
 SHN_UNDEF = 0
 SHN_LORESERVE = 0xFF00
 
-_EHDR_SIZE = 64
-_EI_CLASS, _EI_DATA = 4, 5  # bytes of e_ident
-_ELFCLASS32, _ELFCLASS64 = 1, 2
-_BYTE_ORDERS = {1: "little", 2: "big"}  # ELFDATA2LSB, ELFDATA2MSB
-_SHDR_SIZE = 64
 _REL_SIZE = 16
-_FOREIGN = (ELFError, ConstructError, OverflowError, MemoryError, struct.error, UnicodeError, RecursionError)
 _T = TypeVar("_T")
 
 
@@ -149,7 +137,8 @@ class ElfImage:
         with error_context(f"object {quoted(name)}"):
             if len(raw) > limits.file_size:
                 raise LimitError(f"file of {len(raw)} bytes, at most {limits.file_size} are read")
-            byteorder, sections = _guarded(lambda: _parse_container(raw, limits))
+            headers = read_headers(raw, limits)
+            byteorder, sections = headers.byteorder, _parse_sections(raw, headers, limits)
             symbols = tuple(_parse_symbols(sections, byteorder, limits))
             tables = [section for section in sections if section.type == SectionType.REL]
             _check_reloc_tables(tables, len(sections), limits)
@@ -188,7 +177,7 @@ class ElfImage:
         return tuple(reloc for table in tables for reloc in self._relocs_of(table))
 
     def _relocs_of(self, table: Section) -> list[ElfReloc]:
-        layout, count = struct.Struct(_order(self.byteorder) + "QQ"), len(self.symbols)
+        layout, count = struct.Struct(byte_order_prefix(self.byteorder) + "QQ"), len(self.symbols)
         relocs = [ElfReloc(at, info & 0xFFFFFFFF, info >> 32) for at, info in layout.iter_unpack(table.data())]
         for number, reloc in enumerate(relocs):
             if reloc.symbol >= count:
@@ -215,91 +204,31 @@ def _check_reloc_tables(tables: list[Section], section_count: int, limits: Limit
         raise LimitError(f"more than {limits.relocations} relocations")
 
 
-def _order(byteorder: str) -> str:
-    return "<" if byteorder == "little" else ">"
+def _parse_sections(raw: bytes, headers: Headers, limits: Limits) -> tuple[Section, ...]:
+    index = headers.names_index
+    if index >= len(headers.sections) or headers.sections[index].type != SectionType.STRTAB:
+        raise ObjectError(f"section names are said to be in section {index}, which holds no strings")
+    names = _Strings(_make_section(raw, headers.sections[index], index, ""), limits)
+    return tuple(
+        _make_section(raw, header, index, names.at(header.name)) for index, header in enumerate(headers.sections)
+    )
 
 
-def _guarded(parse: Callable[[], _T]) -> _T:
-    """Turn whatever the foreign parser raises on malformed bytes into an ObjectError."""
-    try:
-        return parse()
-    except _FOREIGN as error:
-        raise ObjectError(f"not a well-formed ELF file: {_reason(error)}") from error
-
-
-def _reason(error: BaseException) -> str:
-    text = str(error).replace("\n", " ")[:120].strip()
-    return f"{type(error).__name__}, {text}" if text else type(error).__name__
-
-
-def _parse_container(raw: bytes, limits: Limits) -> tuple[str, tuple[Section, ...]]:
-    byteorder = _identify(raw)
-    structs, stream = _structs(byteorder), BytesIO(raw)
-    header = structs.Elf_Ehdr.parse_stream(stream)
-    _check_header(header)
-    count, offset, names_index = header["e_shnum"], header["e_shoff"], header["e_shstrndx"]
-    if count > limits.sections:
-        raise LimitError(f"file of {count} sections, at most {limits.sections} are read")
-    if not count or offset + count * _SHDR_SIZE > len(raw):
-        raise ObjectError(f"section headers reach to byte {offset + count * _SHDR_SIZE} of a file of {len(raw)} bytes")
-    stream.seek(offset)
-    shdrs = [structs.Elf_Shdr.parse_stream(stream) for _ in range(count)]
-    if names_index >= count or shdrs[names_index]["sh_type"] != "SHT_STRTAB":
-        raise ObjectError(f"section names are said to be in section {names_index}, which holds no strings")
-    names = _Strings(_make_section(raw, shdrs[names_index], names_index, ""), limits)
-    sections = (_make_section(raw, shdr, index, names.at(shdr["sh_name"])) for index, shdr in enumerate(shdrs))
-    return byteorder, tuple(sections)
-
-
-def _identify(raw: bytes) -> str:
-    """Return the byte order; ObjectError for anything but a 64-bit ELF file."""
-    if raw[:4] != b"\x7fELF":
-        raise ObjectError("not an ELF file")
-    if len(raw) < _EHDR_SIZE:
-        raise ObjectError(f"ELF file of {len(raw)} bytes, want at least the {_EHDR_SIZE} of its header")
-    if raw[_EI_CLASS] != _ELFCLASS64:
-        found = "32-bit ELF file" if raw[_EI_CLASS] == _ELFCLASS32 else f"ELF file of unknown class {raw[_EI_CLASS]}"
-        raise ObjectError(f"{found}, want a 64-bit one")
-    if raw[_EI_DATA] not in _BYTE_ORDERS:
-        raise ObjectError(f"ELF file of unknown byte order {raw[_EI_DATA]}, want 1 (little endian) or 2 (big endian)")
-    return _BYTE_ORDERS[raw[_EI_DATA]]
-
-
-@functools.cache
-def _structs(byteorder: str) -> ELFStructs:
-    """Return the decoders of a byte order, kept: making them takes longer than decoding a small object's headers."""
-    structs = ELFStructs(little_endian=byteorder == "little", elfclass=64)
-    structs.create_basic_structs()
-    structs.create_advanced_structs()
-    return structs
-
-
-def _check_header(header: Mapping[str, Any]) -> None:
-    if header["e_type"] != "ET_REL":
-        raise ObjectError(f"ELF type {header['e_type']}, want a relocatable object (ET_REL)")
-    if header["e_machine"] not in ("EM_NONE", "EM_BPF"):
-        raise ObjectError(f"machine {header['e_machine']}, want EM_BPF (or EM_NONE)")
-    if header["e_shentsize"] != _SHDR_SIZE:
-        raise ObjectError(f"section headers of {header['e_shentsize']} bytes, want {_SHDR_SIZE}")
-
-
-def _make_section(raw: bytes, header: Mapping[str, Any], index: int, name: str) -> Section:
-    kind = header["sh_type"]
-    number = kind if isinstance(kind, int) else int(ENUM_SH_TYPE_BASE.get(kind, -1))
-    offset, size = header["sh_offset"], header["sh_size"]
-    has_bytes = number not in (SectionType.NULL, SectionType.NOBITS)
-    if has_bytes and offset + size > len(raw):
-        raise ObjectError(f"section {index} reaches to byte {offset + size} of a file of {len(raw)} bytes")
+def _make_section(raw: bytes, header: SectionHeader, index: int, name: str) -> Section:
+    has_bytes = header.type not in (SectionType.NULL, SectionType.NOBITS)
+    end = header.offset + header.size
+    if has_bytes and end > len(raw):
+        raise ObjectError(f"section {index} reaches to byte {end} of a file of {len(raw)} bytes")
     return Section(
         index=index,
         name=name,
-        type=number,
-        flags=header["sh_flags"],
-        size=size,
-        link=header["sh_link"],
-        info=header["sh_info"],
-        entsize=header["sh_entsize"],
-        view=memoryview(raw)[offset : offset + size] if has_bytes else memoryview(b""),
+        type=header.type,
+        flags=header.flags,
+        size=header.size,
+        link=header.link,
+        info=header.info,
+        entsize=header.entsize,
+        view=memoryview(raw)[header.offset : end] if has_bytes else memoryview(b""),
     )
 
 
@@ -331,7 +260,7 @@ def _parse_symbols(sections: tuple[Section, ...], byteorder: str, limits: Limits
     tables = [section for section in sections if section.type == SectionType.SYMTAB]
     if len(tables) != 1:
         raise ObjectError("no symbol table; was the file stripped?" if not tables else f"{len(tables)} symbol tables")
-    table, layout = tables[0], struct.Struct(_order(byteorder) + "IBBHQQ")
+    table, layout = tables[0], struct.Struct(byte_order_prefix(byteorder) + "IBBHQQ")
     data = table.data()
     if table.entsize != layout.size or len(data) % layout.size:
         raise ObjectError(f"symbol table of {len(data)} bytes has entries of {table.entsize} bytes, want {layout.size}")
