@@ -20,6 +20,7 @@ LAYERS = [
     {"load", "net"},
     {"daemon"},
     {"control", "install"},
+    {"front"},
     {"cli", "__main__"},
 ]
 PURE = {"errors", "manpage", "printable", "uapi", "hooks", "insn", "config", "btf", "relo_core", "info", "obj", "gen"}

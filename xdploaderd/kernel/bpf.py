@@ -5,7 +5,7 @@ Every method raises KernelError; OSError never leaves. Descriptors passed in are
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import NamedTuple, TypeVar
@@ -69,10 +69,16 @@ class ProgRun(NamedTuple):
 
 
 class Bpf:
-    """The kernel's BPF objects. `answers` keeps what kernel.probes found out through this door."""
+    """The kernel's BPF objects. `answers` keeps what kernel.probes found out through this door.
 
-    def __init__(self, syscall: BpfSyscall = bpf_syscall) -> None:
+    `prog_log`, if given, gets the verifier's log of each program that is loaded.
+    """
+
+    def __init__(
+        self, syscall: BpfSyscall = bpf_syscall, *, prog_log: Callable[[Sequence[str]], None] | None = None
+    ) -> None:
         self.call = syscall
+        self._prog_log = prog_log
         self.answers: dict[Feature, Answer] = {}
 
     def _run(self, cmd: BpfCmd, attr: BpfAttr, what: str) -> int:
@@ -152,7 +158,7 @@ class Bpf:
 
     def prog_load(self, request: ProgLoad) -> Fd:
         """Load a program. Raises VerifierError with the whole log when the verifier refuses it."""
-        return load_program(self.call, request)
+        return load_program(self.call, request, self._prog_log)
 
     def prog_bind_map(self, prog: Fd, bpf_map: Fd) -> None:
         """Let a program hold a reference to a map that its instructions do not mention."""

@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from xdploaderd.errors import KernelError, VerifierError
@@ -10,7 +11,7 @@ from xdploaderd.insn import INSN_SIZE, Insns
 from xdploaderd.kernel.attr import ProgLoadAttr, make_u32s, pointer_of, pointer_to
 from xdploaderd.kernel.hints import permission_hint
 from xdploaderd.kernel.syscall import BpfSyscall, Fd
-from xdploaderd.kernel.verifier_log import RefusedLoadError, load_logged, summarise
+from xdploaderd.kernel.verifier_log import RefusedLoadError, load_logged, load_with_log, summarise
 from xdploaderd.uapi.bpf import BPF_OBJ_NAME_LEN, BpfCmd
 
 FUNC_INFO_SIZE = 8  # struct bpf_func_info
@@ -45,8 +46,11 @@ def kernel_name(name: str) -> bytes:
     return name[: BPF_OBJ_NAME_LEN - 1].encode() if _NAME.fullmatch(name) else b""
 
 
-def load_program(call: BpfSyscall, request: ProgLoad) -> Fd:
-    """Load one program. Raises VerifierError when the kernel gave reasons, else KernelError."""
+def load_program(call: BpfSyscall, request: ProgLoad, told: Callable[[Sequence[str]], None] | None = None) -> Fd:
+    """Load one program; `told` gets the log of one that is taken. Writing a log takes the verifier time.
+
+    Raises VerifierError when the kernel gave reasons, else KernelError.
+    """
     license_text = request.license.encode("utf-8", "surrogateescape") + b"\0"
     fd_array = make_u32s(request.fd_array)
     attr = ProgLoadAttr(
@@ -64,6 +68,8 @@ def load_program(call: BpfSyscall, request: ProgLoad) -> Fd:
     )
     if request.btf is not None:
         _set_infos(attr, request, request.btf)
+    if told is not None and (fd := load_with_log(call, attr, told)) is not None:
+        return fd
     try:
         return load_logged(call, BpfCmd.PROG_LOAD, attr)
     except RefusedLoadError as refused:

@@ -23,6 +23,7 @@ _BPF_NR_GENERIC = 280
 _PROG_LOAD_ATTEMPTS = 5  # EAGAIN: a signal, or a verifier statistic that was just being changed
 _FIRST_GOOD_FD = 3  # 0 means "none" in several fields of union bpf_attr; 1 and 2 are the output streams
 _STATFS_WORDS = 32  # struct statfs is 120 bytes on 64-bit machines; f_type is its first word
+_MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p
@@ -73,6 +74,28 @@ def filesystem_magic(path: str) -> int:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code), path)
     return int(words[0])
+
+
+def mount_bpffs(path: str, mode: int) -> None:
+    """Mount a BPF file system whose root has that mode, out of sight of other mount namespaces. Raises OSError.
+
+    Follows bpf_mnt_fs of iproute2 lib/bpf_legacy.c: a directory that is no mount point is first bound onto itself.
+    """
+    try:
+        _mount("none", path, "", _MS_PRIVATE | _MS_REC)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        _mount(path, path, "none", _MS_BIND)
+        _mount("none", path, "", _MS_PRIVATE | _MS_REC)
+    _mount("bpf", path, "bpf", 0, f"mode={mode:04o}")
+
+
+def _mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
+    words = [os.fsencode(word) for word in (source, target, kind)]
+    if _libc.mount(*words, ctypes.c_ulong(flags), os.fsencode(data)) < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), target)
 
 
 def map_file(path: str) -> memoryview:

@@ -4,7 +4,7 @@ Follows bpf_object_load_prog of libbpf's libbpf.c: level 0 first, so that a load
 """
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from xdploaderd.kernel.attr import BtfLoadAttr, ProgLoadAttr, make_buffer, pointer_of
 from xdploaderd.kernel.syscall import BpfSyscall, Fd
@@ -26,6 +26,19 @@ class RefusedLoadError(Exception):
         super().__init__(code)
         self.errno = code
         self.log = log
+
+
+def load_with_log(call: BpfSyscall, attr: ProgLoadAttr, told: Callable[[Sequence[str]], None]) -> Fd | None:
+    """Run PROG_LOAD with a log and tell it; None when it is refused, for load_logged to find out why."""
+    buffer = make_buffer(MAX_LOG_SIZE)
+    attr.log_level, attr.log_size, attr.log_buf = 1, MAX_LOG_SIZE, pointer_of(buffer)
+    try:
+        fd = Fd(call(BpfCmd.PROG_LOAD, attr))
+    except OSError:
+        attr.log_level, attr.log_size, attr.log_buf = 0, 0, 0
+        return None
+    told(split_log(buffer.value))
+    return fd
 
 
 def load_logged(call: BpfSyscall, cmd: BpfCmd, attr: ProgLoadAttr | BtfLoadAttr) -> Fd:

@@ -42,7 +42,7 @@ def select_programs(
     types = {find_program(obj, name).name if name else name: kind for name, kind in (types or {}).items()}
     chosen = {find_program(obj, name).name for name in names}
     if hook is not None and not chosen:
-        chosen = {_program_for(obj, hook).name}
+        chosen = {program_for(obj, hook).name}
     tails = _slot_programs(obj)
     wanted = chosen | tails if chosen else {name for name, program in obj.programs.items() if program.autoload}
     hooked = (chosen | (tails if obj.dialect is Dialect.LEGACY else frozenset())) if hook else frozenset()
@@ -70,6 +70,14 @@ def find_program(obj: ObjectSpec, name: str) -> ProgramSpec:
     raise NoSuchProgramError(f"no program {quoted(name)}, {_what_there_is(obj)}")
 
 
+def first_in_section(obj: ObjectSpec, section: str) -> ProgramSpec:
+    """Return the first program of a section, as iproute2 chooses. Raises NoSuchProgramError, listing what there is."""
+    for program in obj.programs.values():
+        if program.section == section.removeprefix("?"):
+            return program
+    raise NoSuchProgramError(f"no program in section {quoted(section)}, {_what_there_is(obj)}")
+
+
 def require_type(program: ProgramSpec) -> ProgType:
     """Return the type a program is loaded as; ObjectError asks for it, or says that no such program is loaded here."""
     if program.type is None:
@@ -82,7 +90,7 @@ def require_type(program: ProgramSpec) -> ProgType:
     return program.type
 
 
-def _program_for(obj: ObjectSpec, hook: Hook) -> ProgramSpec:
+def program_for(obj: ObjectSpec, hook: Hook) -> ProgramSpec:
     """Return the only program that can run at a hook: one whose section says so, else one whose section is silent."""
     tails = _slot_programs(obj)
     candidates = [p for name, p in obj.programs.items() if p.autoload and name not in tails]
