@@ -13,6 +13,7 @@ from xdploaderd.btf import search
 from xdploaderd.btf.build import encode_types
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.dump import decode_value
+from xdploaderd.btf.edit import BtfEdit
 from xdploaderd.btf.ext import CoreRelo, CoreReloKind, parse_btf_ext
 from xdploaderd.btf.names import essential_name
 from xdploaderd.btf.sanitize import sanitize_types
@@ -120,7 +121,9 @@ def _use(btf: Btf) -> None:
             with contextlib.suppress(BtfError):
                 ask(type_id)
     with contextlib.suppress(BtfError):
-        sanitize_types((t for _, t in btf.types()), frozenset())
+        edit = BtfEdit(btf)
+        sanitize_types(edit, frozenset())
+        Btf.parse(edit.encode(), name="sanitized")
 
 
 @given(st.binary(max_size=200))

@@ -41,6 +41,7 @@ MAX_NAME = 4096  # characters; the kernel takes 511
 MODIFIERS = frozenset({BtfKind.VOLATILE, BtfKind.CONST, BtfKind.RESTRICT, BtfKind.TYPE_TAG})
 MODS_AND_TYPEDEFS = MODIFIERS | {BtfKind.TYPEDEF}
 LONG_NAMES = ("long unsigned int", "unsigned long", "unsigned long int", "long", "long int")
+WORD = 4  # bytes
 _VOID = Void()
 
 
@@ -54,6 +55,7 @@ class Btf:
     __slots__ = (
         "_base",
         "_first",
+        "_kinds",
         "_lookup",
         "_offsets",
         "_pointer_size",
@@ -80,6 +82,7 @@ class Btf:
         self._lookup = NameLookup(self._words, types_hay, start, self._strings)
         self._first = len(base) if base else 1  # id of the first own type
         self._offsets: array[int] | None = None
+        self._kinds: bytes | None = None  # of each own type, for who looks for one
         self._types: dict[int, BtfType] = {0: _VOID}
         self._pointer_size = 0
 
@@ -110,6 +113,18 @@ class Btf:
         """The blob's own string section: what a rewritten blob must keep in front, since .BTF.ext points into it."""
         header = BtfHeader.decode(memoryview(self.raw), split=self._base is not None)
         return bytes(self.raw[header.str_off : header.str_off + header.str_len])
+
+    @property
+    def records(self) -> memoryview:
+        """The blob's own type section, in its own byte order."""
+        header = BtfHeader.decode(memoryview(self.raw), split=self._base is not None)
+        return memoryview(self.raw)[header.type_off : header.type_off + header.type_len]
+
+    def record_place(self, type_id: int) -> slice:
+        """Return which bytes of `records` are an own type's; BtfError for any other id."""
+        start, after = self._place_of(type_id), type_id + 1 - self._first
+        offsets = self._index()
+        return slice(WORD * start, WORD * (offsets[after] if after < len(offsets) else len(self._words)))
 
     @property
     def pointer_size(self) -> int:
@@ -154,6 +169,15 @@ class Btf:
     def string(self, offset: int) -> str:
         """Return the string at `offset`; BtfError when it is outside the strings or not UTF-8."""
         return self._strings[offset]
+
+    def ids_of_kind(self, kind: BtfKind) -> Iterator[int]:
+        """Yield the ids, ascending, of the blob's own types of a kind."""
+        if self._kinds is None:
+            words = self._words
+            self._kinds = bytes([words[place + 1] >> KIND_SHIFT & KIND_MASK for place in self._index()])
+        at = -1
+        while (at := self._kinds.find(kind, at + 1)) >= 0:
+            yield self._first + at
 
     def ids_by_name(self, name: str, kinds: Collection[BtfKind]) -> tuple[int, ...]:
         """Return the ids, ascending, of the blob's own types (not its base's) of that name and one of `kinds`."""

@@ -1,8 +1,9 @@
 """Rewrite an object's BTF so that an older kernel accepts it (libbpf libbpf.c, bpf_object__sanitize_btf)."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from xdploaderd.btf.edit import BtfEdit
 from xdploaderd.btf.types import (
     BtfKind,
     BtfType,
@@ -25,37 +26,35 @@ _VISIBLE_MARKS = str.maketrans(".?", "__")
 
 @dataclass(frozen=True, slots=True)
 class _Context:
-    """All types, which a DATASEC needs for the names of its variables, and the id of the type put for ENUM64 values."""
+    """The types as they were, and the id of the type put for ENUM64 values."""
 
-    types: Sequence[BtfType]
+    types: BtfEdit
     placeholder_id: int
 
     def name_of(self, type_id: int) -> str:
-        return self.types[type_id - 1].name if 0 < type_id <= len(self.types) else ""
+        return self.types[type_id].name if 0 < type_id < self.placeholder_id else ""
 
 
-def sanitize_types(types: Iterable[BtfType], features: FeatureSet) -> tuple[BtfType, ...]:
-    """Return types, whose ids count from 1, as a kernel with `features` takes them; ids stay, one may be added."""
-    known = tuple(types)
-    rewrites = [(takes, rewrite) for feature, takes, rewrite in _REWRITES if feature not in features]
-    if not rewrites:
-        return known
-    context = _Context(known, len(known) + 1)
-    changed = [_rewritten(btf_type, rewrites, context) for btf_type in known]
-    if Feature.BTF_ENUM64 not in features and any(t.kind is BtfKind.ENUM64 for t in known):
-        changed.append(PLACEHOLDER)
-    return tuple(changed)
-
-
-_Takes = Callable[[BtfType], bool]
 _Rewrite = Callable[[BtfType, _Context], BtfType]
 
 
-def _rewritten(btf_type: BtfType, rewrites: Iterable[tuple[_Takes, _Rewrite]], context: _Context) -> BtfType:
-    for takes, rewrite in rewrites:
-        if takes(btf_type):
-            return rewrite(btf_type, context)
-    return btf_type
+def sanitize_types(types: BtfEdit, features: FeatureSet) -> None:
+    """Replace the types that a kernel with `features` does not take; ids stay, one type may be added."""
+    rewrites: dict[BtfKind, _Rewrite] = {}
+    for feature, kind, rewrite in _REWRITES:
+        if feature not in features:
+            rewrites.setdefault(kind, rewrite)
+    context = _Context(types, len(types))
+    changed = {
+        type_id: rewrite(btf_type, context)
+        for kind, rewrite in rewrites.items()
+        for type_id, btf_type in types.of_kind(kind)
+    }
+    wide = BtfKind.ENUM64 in rewrites and next(types.of_kind(BtfKind.ENUM64), None)
+    for type_id, btf_type in changed.items():
+        types[type_id] = btf_type
+    if wide:
+        types.add(PLACEHOLDER)
 
 
 def _to_int(btf_type: BtfType, _: _Context) -> BtfType:
@@ -73,7 +72,7 @@ def _datasec_to_struct(btf_type: BtfType, context: _Context) -> BtfType:
 
 
 def _without_question_mark(btf_type: BtfType, _: _Context) -> BtfType:
-    return replace(btf_type, name="_" + btf_type.name[1:])
+    return replace(btf_type, name="_" + btf_type.name[1:]) if btf_type.name.startswith("?") else btf_type
 
 
 def _proto_to_enum(btf_type: BtfType, _: _Context) -> BtfType:
@@ -118,25 +117,17 @@ def _enum64_to_union(btf_type: BtfType, context: _Context) -> BtfType:
             return btf_type
 
 
-def _of(kind: BtfKind) -> _Takes:
-    return lambda btf_type: btf_type.kind is kind
-
-
-def _is_question_datasec(btf_type: BtfType) -> bool:
-    return isinstance(btf_type, Datasec) and btf_type.name.startswith("?")
-
-
-# In libbpf's order: the first that applies to a type wins.
-_REWRITES: tuple[tuple[Feature, _Takes, _Rewrite], ...] = (
-    (Feature.BTF_DATASEC, _of(BtfKind.VAR), _to_int),
-    (Feature.BTF_DECL_TAG, _of(BtfKind.DECL_TAG), _to_int),
-    (Feature.BTF_DATASEC, _of(BtfKind.DATASEC), _datasec_to_struct),
-    (Feature.BTF_QMARK_DATASEC, _is_question_datasec, _without_question_mark),
-    (Feature.BTF_FUNC, _of(BtfKind.FUNC_PROTO), _proto_to_enum),
-    (Feature.BTF_FUNC, _of(BtfKind.FUNC), _func_to_typedef),
-    (Feature.BTF_GLOBAL_FUNC, _of(BtfKind.FUNC), _static_func),
-    (Feature.BTF_FLOAT, _of(BtfKind.FLOAT), _float_to_struct),
-    (Feature.BTF_TYPE_TAG, _of(BtfKind.TYPE_TAG), _tag_to_const),
-    (Feature.BTF_ENUM64, _of(BtfKind.ENUM), _unsigned_enum),
-    (Feature.BTF_ENUM64, _of(BtfKind.ENUM64), _enum64_to_union),
+# In libbpf's order: of a kind, the first one whose feature is missing is done.
+_REWRITES: tuple[tuple[Feature, BtfKind, _Rewrite], ...] = (
+    (Feature.BTF_DATASEC, BtfKind.VAR, _to_int),
+    (Feature.BTF_DECL_TAG, BtfKind.DECL_TAG, _to_int),
+    (Feature.BTF_DATASEC, BtfKind.DATASEC, _datasec_to_struct),
+    (Feature.BTF_QMARK_DATASEC, BtfKind.DATASEC, _without_question_mark),
+    (Feature.BTF_FUNC, BtfKind.FUNC_PROTO, _proto_to_enum),
+    (Feature.BTF_FUNC, BtfKind.FUNC, _func_to_typedef),
+    (Feature.BTF_GLOBAL_FUNC, BtfKind.FUNC, _static_func),
+    (Feature.BTF_FLOAT, BtfKind.FLOAT, _float_to_struct),
+    (Feature.BTF_TYPE_TAG, BtfKind.TYPE_TAG, _tag_to_const),
+    (Feature.BTF_ENUM64, BtfKind.ENUM, _unsigned_enum),
+    (Feature.BTF_ENUM64, BtfKind.ENUM64, _enum64_to_union),
 )

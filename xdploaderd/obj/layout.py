@@ -62,11 +62,10 @@ def effective_linkage(var: Var, layout: DatasecLayout) -> int:
 
 
 def _datasecs(btf: Btf) -> Iterator[tuple[int, Datasec]]:
-    for type_id in range(btf.first_id, len(btf)):
-        if btf.kind_of(type_id) is BtfKind.DATASEC:
-            datasec = btf.type_by_id(type_id)
-            if isinstance(datasec, Datasec):
-                yield type_id, datasec
+    for type_id in btf.ids_of_kind(BtfKind.DATASEC):
+        datasec = btf.type_by_id(type_id)
+        if isinstance(datasec, Datasec):
+            yield type_id, datasec
 
 
 def _describe(

@@ -4,6 +4,7 @@ import pytest
 
 from tests.builders.btf import S32, blob_of, btf_of, typedef
 from xdploaderd.btf.codec import Btf
+from xdploaderd.btf.edit import BtfEdit
 from xdploaderd.btf.sanitize import PLACEHOLDER, sanitize_types
 from xdploaderd.btf.types import (
     BtfKind,
@@ -21,7 +22,7 @@ from xdploaderd.btf.types import (
     SecVar,
     Var,
 )
-from xdploaderd.uapi.bpf import Feature
+from xdploaderd.uapi.bpf import Feature, FeatureSet
 
 TYPES: tuple[BtfType, ...] = (
     S32,
@@ -39,8 +40,15 @@ TYPES: tuple[BtfType, ...] = (
 ALL = frozenset(Feature)
 
 
+def sanitized(features: FeatureSet) -> tuple[BtfType, ...]:
+    """Return what becomes of TYPES."""
+    edit = BtfEdit(btf_of(*TYPES))
+    sanitize_types(edit, features)
+    return tuple(btf_type for _, btf_type in Btf.parse(edit.encode(), name="sanitized").types())
+
+
 def test_kernel_that_knows_all_gets_the_types_as_they_are() -> None:
-    assert sanitize_types(TYPES, ALL) == TYPES
+    assert sanitized(ALL) == TYPES
 
 
 @pytest.mark.parametrize(
@@ -74,17 +82,17 @@ def test_kernel_that_knows_all_gets_the_types_as_they_are() -> None:
     ],
 )
 def test_types_a_kernel_lacks_are_replaced_and_no_others(missing: Feature, changed: dict[int, BtfType]) -> None:
-    got = sanitize_types(TYPES, ALL - {missing})
+    got = sanitized(ALL - {missing})
     assert {i: t for i, t in enumerate(got) if i >= len(TYPES) or t != TYPES[i]} == changed
 
 
 def test_oldest_kernel_gets_only_kinds_of_the_first_version() -> None:
-    got = sanitize_types(TYPES, frozenset())
+    got = sanitized(frozenset())
     assert {t.kind for t in got} <= set(BtfKind) - set(range(BtfKind.FUNC, BtfKind.ENUM64 + 1))
     Btf.parse(blob_of(got), name="old")
 
 
 def test_ids_keep_their_meaning() -> None:
-    btf = btf_of(*sanitize_types(TYPES, frozenset()))
+    btf = btf_of(*sanitized(frozenset()))
     assert len(btf) == len(TYPES) + 2
     assert btf.name_of(2) == "counter"
