@@ -7,7 +7,7 @@ from xdploaderd.btf.ext import CoreRelo, CoreReloKind
 from xdploaderd.insn import BPF_ALU64, Insn, encode_insn
 from xdploaderd.relo_core.decision import CoreDecision
 from xdploaderd.relo_core.patch import patch_insn
-from xdploaderd.relo_core.resolve import CoreResolver
+from xdploaderd.relo_core.resolve import CorePlace, CoreResolver
 
 MOV_IMM = BPF_ALU64 | 0xB0
 LDX_MEM = 0x61  # BPF_LDX | BPF_MEM | BPF_W; | 0x18 for double words
@@ -18,7 +18,7 @@ def decide(
 ) -> CoreDecision:
     """Return the decision on one record, made by a resolver of its own."""
     relo = CoreRelo(0, type_id, access, int(kind))
-    return CoreResolver(local, targets).resolve(relo, program="p", number=0, insn_idx=0)
+    return CoreResolver(local, targets).resolve(relo, CorePlace("p", "xdp", 0, 0))
 
 
 def patch(decision: CoreDecision, *insns: Insn) -> tuple[CoreDecision, bytes]:

@@ -36,7 +36,7 @@ from xdploaderd.btf.types import (
     Var,
 )
 from xdploaderd.errors import BtfError, LoaderError
-from xdploaderd.relo_core.resolve import CoreResolver
+from xdploaderd.relo_core.resolve import CorePlace, CoreResolver
 
 pytestmark = pytest.mark.property
 MAX_TYPES = 12
@@ -166,7 +166,7 @@ def test_core_records_give_an_error_or_a_decision(listed: list[BtfType], kind: i
         for target in (TARGET, local):
             with contextlib.suppress(LoaderError):
                 decision = CoreResolver(local, [target]).resolve(
-                    CoreRelo(0, root, access, kind), program="p", number=0, insn_idx=0
+                    CoreRelo(0, root, access, kind), CorePlace("p", "xdp", 0, 0)
                 )
                 assert decision.kind is CoreReloKind(kind)
                 assert 0 <= decision.value.new < 1 << 64

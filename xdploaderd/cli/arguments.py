@@ -68,6 +68,18 @@ examples:
 exit status: 3 when some files of a directory could not be cut down; each is named on standard error
 """
 
+_CORE_DIFF = """\
+Show which CO-RE records of an object come to something else on another kernel: value, instruction, poison or refusal.
+FILE is raw BTF or an ELF file with a section .BTF. No privilege is needed.
+"""
+
+_CORE_DIFF_EPILOG = """\
+examples:
+  xdploaderctl core-diff filter.o --btf debian11.btf --btf /sys/kernel/btf/vmlinux
+
+exit status: 0 nothing differs, 1 something does
+"""
+
 _DUMP = """\
 Print the entries of a pinned map, decoded by its BTF where it has any, else as hex bytes. A per-CPU map shows one
 value for each CPU.
@@ -217,6 +229,11 @@ def _add_object_verbs(verbs: _Verbs) -> None:
     btfgen.add_argument("objects", metavar="OBJ", nargs="+", help="a BPF object file")
     btfgen.add_argument("--btf", required=True, metavar="FILE", help="BTF of a kernel, or a directory of such files")
     btfgen.add_argument("-o", "--output", required=True, metavar="OUT", help="the file, or directory, to write")
+    diff = verbs.add("core-diff", _core_diff, _CORE_DIFF, epilog=_CORE_DIFF_EPILOG)
+    diff.add_argument("object", metavar="OBJ", help="the BPF object file")
+    diff.add_argument(
+        "--btf", action="append", default=[], required=True, metavar="FILE", help="BTF of a kernel; given twice"
+    )
     dump = verbs.add("map", _map_dump, "Look into a pinned map.")
     actions = dump.add_subparsers(metavar="ACTION", required=True)
     action = _Verbs(actions).add("dump", _map_dump, _DUMP)
@@ -276,6 +293,12 @@ def _btfgen(args: argparse.Namespace) -> int:
     from xdploaderd.cli.btfgen import btfgen
 
     return btfgen(args)
+
+
+def _core_diff(args: argparse.Namespace) -> int:
+    from xdploaderd.cli.core_diff import core_diff
+
+    return core_diff(args)
 
 
 def _map_dump(args: argparse.Namespace) -> int:

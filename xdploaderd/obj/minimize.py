@@ -9,7 +9,7 @@ from xdploaderd.insn import INSN_SIZE
 from xdploaderd.obj.limits import DEFAULT_LIMITS
 from xdploaderd.obj.spec import ObjectSpec
 from xdploaderd.printable import quoted
-from xdploaderd.relo_core.resolve import CoreResolver
+from xdploaderd.relo_core.resolve import CorePlace, CoreResolver
 from xdploaderd.relo_core.used_types import UsedTypes
 
 
@@ -38,5 +38,5 @@ def _add_object(used: UsedTypes, target: Btf, obj: ObjectSpec) -> None:
     for section, records in obj.btf_ext.core_relos.items():
         with error_context(f"section {quoted(section)}"):
             for number, relo in enumerate(records):
-                slot = relo.insn_off // INSN_SIZE
-                used.add(resolver.resolve(relo, program=section, number=number, insn_idx=slot))
+                at = CorePlace(section, section, number, relo.insn_off // INSN_SIZE)
+                used.add(resolver.resolve(relo, at))

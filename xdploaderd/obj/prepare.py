@@ -91,6 +91,7 @@ def prepare(obj: ObjectSpec, target: TargetKernel, *, partial: bool = False) -> 
         programs=programs,
         btf=btf,
         core_log=context.core.decisions,
+        core_failures=context.core.failures,
         failed=failed,
         warnings=(*obj.warnings, *kconfig_warnings, *_info_warnings(context, programs)),
     )

@@ -15,20 +15,21 @@ from xdploaderd.insn import INSN_SIZE, Insns
 from xdploaderd.obj.limits import DEFAULT_LIMITS
 from xdploaderd.obj.spec import FunctionSpec, ObjectSpec, TargetKernel
 from xdploaderd.printable import quoted
-from xdploaderd.relo_core.decision import CoreDecision
+from xdploaderd.relo_core.decision import CoreDecision, CoreFailure
 from xdploaderd.relo_core.patch import patch_insn
-from xdploaderd.relo_core.resolve import CoreResolver
+from xdploaderd.relo_core.resolve import CorePlace, CoreResolver
 
 FunctionKey = tuple[str, int, str]  # section, first slot, name: two sections may have one name
 
 
 @dataclass(frozen=True, slots=True)
 class CoreRelocated:
-    """Functions whose instructions changed, functions that could not be relocated, and every decision in order."""
+    """Functions whose instructions changed, those that could not be relocated, and every decision and failure."""
 
     insns: Mapping[FunctionKey, Insns] = field(default_factory=dict)
     errors: Mapping[FunctionKey, LoaderError] = field(default_factory=dict)
     decisions: tuple[CoreDecision, ...] = ()
+    failures: tuple[CoreFailure, ...] = ()
 
     def function(self, function: FunctionSpec) -> FunctionSpec:
         """Return the function with its relocated instructions."""
@@ -62,9 +63,9 @@ def relocate_core(
                 function = _function_at(functions, relo, number)
             # Code of an overridden weak function belongs to none; libbpf skips its records, too.
             if function is not None:
-                run.apply(function, relo, number)
+                run.apply(function, relo, CorePlace(function.name, section, number, _slot(function, relo)))
     patched = {key: bytes(insns) for key, insns in run.insns.items()}
-    return CoreRelocated(patched, run.errors, tuple(run.decisions))
+    return CoreRelocated(patched, run.errors, tuple(run.decisions), tuple(run.failures))
 
 
 class _Run:
@@ -74,6 +75,7 @@ class _Run:
         self.insns: dict[FunctionKey, bytearray] = {}
         self.errors: dict[FunctionKey, LoaderError] = {}
         self.decisions: list[CoreDecision] = []
+        self.failures: list[CoreFailure] = []
         self._resolver = resolver
         self._locate = locate
         entries = [program.function for program in obj.programs.values() if program.autoload]
@@ -85,19 +87,26 @@ class _Run:
         """Return the functions of a section by their first slot."""
         return self._functions.get(section, ())
 
-    def apply(self, function: FunctionSpec, relo: CoreRelo, number: int) -> None:
+    def apply(self, function: FunctionSpec, relo: CoreRelo, at: CorePlace) -> None:
         """Decide one record and write it into its instruction."""
         key = _key(function)
-        if key in self.errors:
-            return
-        slot = relo.insn_off // INSN_SIZE - function.insn_off
         insns = self.insns.setdefault(key, bytearray(function.insns))
         try:
-            with error_context(partial(self._locate, function, slot)):
-                decision = self._resolver.resolve(relo, program=function.name, number=number, insn_idx=slot)
-                self.decisions.append(patch_insn(insns, decision))
+            with error_context(partial(self._locate, function, at.insn_idx)):
+                self._decide(insns, relo, at)
         except LoaderError as error:
-            self.errors[key] = error
+            self.errors.setdefault(key, error)
+
+    def _decide(self, insns: bytearray, relo: CoreRelo, at: CorePlace) -> None:
+        try:
+            self.decisions.append(patch_insn(insns, self._resolver.resolve(relo, at)))
+        except LoaderError as error:
+            self.failures.append(self._resolver.failure(relo, at, error))
+            raise
+
+
+def _slot(function: FunctionSpec, relo: CoreRelo) -> int:
+    return relo.insn_off // INSN_SIZE - function.insn_off
 
 
 def _function_at(functions: Sequence[FunctionSpec], relo: CoreRelo, number: int) -> FunctionSpec | None:

@@ -14,7 +14,7 @@ from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.ext import BtfExt
 from xdploaderd.errors import LoaderError
 from xdploaderd.insn import Insns
-from xdploaderd.relo_core.decision import CoreDecision
+from xdploaderd.relo_core.decision import CoreDecision, CoreFailure
 from xdploaderd.uapi.bpf import AttachType, FeatureSet, ProgType
 
 KCONFIG_MAP = ".kconfig"  # `section` of the data map that holds the values of CONFIG_* and LINUX_* externs
@@ -291,6 +291,7 @@ class PreparedObject:
 
     `maps` are those to be created, with what depends on the target settled (.kconfig contents, CPU counts, page
     rounding).
+    `core_log` holds the CO-RE records decided, `core_failures` those that could not be.
     `failed` names the programs that could not be prepared, when a part was allowed to fail.
     """
 
@@ -300,5 +301,6 @@ class PreparedObject:
     programs: Mapping[str, PreparedProgram]
     btf: bytes | None
     core_log: tuple[CoreDecision, ...] = ()
+    core_failures: tuple[CoreFailure, ...] = ()
     failed: Mapping[str, LoaderError] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()

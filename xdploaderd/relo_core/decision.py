@@ -4,16 +4,17 @@ from dataclasses import dataclass
 
 from xdploaderd.btf.ext import CoreReloKind
 from xdploaderd.insn import BPF_ALU, BPF_ALU64, BPF_CLASS_MASK, LD_IMM64, decode_insn
-from xdploaderd.relo_core.spec import CoreSpec, format_spec
+from xdploaderd.relo_core.spec import CoreSpec, format_spec, format_type
 from xdploaderd.relo_core.values import CoreValue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpecRecord:
-    """A spec as text and numbers: `text` is libbpf's notation, `btf` the name of the blob it is in."""
+    """A spec as text and numbers: `text` is libbpf's notation, `type` as C has it, `btf` the name of the blob."""
 
     btf: str
     type_id: int
+    type: str
     text: str
     raw: tuple[int, ...]
     bit_offset: int
@@ -24,6 +25,7 @@ class SpecRecord:
         return cls(
             btf=spec.btf.name,
             type_id=spec.root_type_id,
+            type=format_type(spec.btf, spec.root_type_id),
             text=format_spec(spec),
             raw=spec.raw,
             bit_offset=spec.bit_offset,
@@ -42,13 +44,14 @@ class CandidateRecord:
 class CoreDecision:
     """One CO-RE record decided.
 
-    `number` counts the records of its section's group, `insn_idx` is the instruction in `program` (a program or
+    `number` counts the records of `section`'s group, `insn_idx` is the instruction in `program` (a program or
     subprogram). `target` is None when no candidate matches, and for local_type_id, which looks for none. `before` and
     `after` are the 8 or 16 bytes of the instruction, empty until patch_insn has written it; `poisoned` tells that it
     was made an invalid call, which the verifier refuses when it can be reached.
     """
 
     program: str
+    section: str
     number: int
     insn_idx: int
     kind: CoreReloKind
@@ -61,6 +64,23 @@ class CoreDecision:
     after: bytes = b""
     poisoned: bool = False
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreFailure:
+    """One CO-RE record that could not be decided or written, as far as it came; places as in CoreDecision.
+
+    `kind` is a word of libbpf's, or the number of a kind unknown here. `local` is None for a malformed record.
+    """
+
+    program: str
+    section: str
+    number: int
+    insn_idx: int
+    kind: str
+    error: str
+    local: SpecRecord | None = None
+    candidates: tuple[CandidateRecord, ...] = ()
 
 
 def format_decision(decision: CoreDecision) -> tuple[str, ...]:

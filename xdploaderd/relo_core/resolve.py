@@ -1,16 +1,27 @@
 """Decide CO-RE relocations: candidates, the one spec they agree on, its value (libbpf relo_core.c)."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.ext import CoreRelo, CoreReloKind
-from xdploaderd.errors import BtfError, CoreRelocationError, error_context
+from xdploaderd.errors import BtfError, CoreRelocationError, LoaderError, error_context
 from xdploaderd.relo_core.budget import Budget
-from xdploaderd.relo_core.decision import CandidateRecord, CoreDecision, SpecRecord
+from xdploaderd.relo_core.decision import CandidateRecord, CoreDecision, CoreFailure, SpecRecord
 from xdploaderd.relo_core.match import Candidate, find_candidates, match_spec
-from xdploaderd.relo_core.spec import CoreSpec, format_spec, parse_spec
+from xdploaderd.relo_core.spec import CoreSpec, format_spec, kind_label, parse_spec
 from xdploaderd.relo_core.values import CoreValue, calculate
+
+
+class CorePlace(NamedTuple):
+    """Where a record is: its `number` in the group of `section`, and its instruction's place in `program`."""
+
+    program: str
+    section: str
+    number: int
+    insn_idx: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,27 +50,48 @@ class CoreResolver:
         self._settled: dict[tuple[int, str, int], _Settled] = {}
         self._budget = Budget()
 
-    def resolve(self, relo: CoreRelo, *, program: str, number: int, insn_idx: int) -> CoreDecision:
+    def resolve(self, relo: CoreRelo, at: CorePlace) -> CoreDecision:
         """Return the decision on one record; patch_insn writes it.
 
-        `number` is the record's place in its section's group, `insn_idx` the instruction's place in `program`. Raises
-        CoreRelocationError for a malformed record and where candidates disagree; the caller adds the program's name.
+        Raises CoreRelocationError for a malformed record and where candidates disagree; the caller adds the program's
+        name.
         """
-        with error_context(f"CO-RE relo #{number} at insn #{insn_idx}"):
+        with error_context(f"CO-RE relo #{at.number} at insn #{at.insn_idx}"):
             try:
-                return self._decide(relo, program, number, insn_idx)
+                return self._decide(relo, at)
             except BtfError as error:
                 raise CoreRelocationError(str(error)) from error
 
-    def _decide(self, relo: CoreRelo, program: str, number: int, insn_idx: int) -> CoreDecision:
+    def failure(self, relo: CoreRelo, at: CorePlace, error: LoaderError) -> CoreFailure:
+        """Return the record of what resolve() or patch_insn() refused: what was asked for and what there was."""
+        local: CoreSpec | None = None
+        candidates: list[CandidateRecord] = []
+        with suppress(LoaderError):  # how far this comes is what the record tells
+            local = parse_spec(self._local, relo)
+            for candidate in self._candidates.get(relo.type_id, ()):
+                match = match_spec(local, candidate, self._budget)
+                candidates.append(CandidateRecord(SpecRecord.of(match.spec), match.mismatch))
+        return CoreFailure(
+            program=at.program,
+            section=at.section,
+            number=at.number,
+            insn_idx=at.insn_idx,
+            kind=kind_label(relo.kind),
+            error=error.message,
+            local=SpecRecord.of(local) if local else None,
+            candidates=tuple(candidates),
+        )
+
+    def _decide(self, relo: CoreRelo, at: CorePlace) -> CoreDecision:
         key = (relo.type_id, relo.access_str, relo.kind)
         settled = self._settled.get(key)
         if settled is None or settled.tried is not self._candidates.get(relo.type_id):
             settled = self._settled[key] = self._settle(parse_spec(self._local, relo))
         return CoreDecision(
-            program=program,
-            number=number,
-            insn_idx=insn_idx,
+            program=at.program,
+            section=at.section,
+            number=at.number,
+            insn_idx=at.insn_idx,
             kind=settled.kind,
             local=settled.local,
             candidates=settled.candidates,

@@ -202,6 +202,11 @@ def label_of(kind: CoreReloKind) -> str:
     return _LABELS[kind]
 
 
+def kind_label(number: int) -> str:
+    """Return libbpf's word for the number of a kind, the number itself for one unknown here."""
+    return _LABELS[CoreReloKind(number)] if number in _LABELS else str(number)
+
+
 def kind_word(kind: BtfKind) -> str:
     """Return the word libbpf's log has for a kind of type."""
     return kind.name.lower()
@@ -209,9 +214,13 @@ def kind_word(kind: BtfKind) -> str:
 
 def format_spec(spec: CoreSpec) -> str:
     """Return libbpf's notation: `<byte_off> [8] struct sk_buff.len (0:6 @ offset 112)`."""
-    name = spec.btf.name_of(spec.root_type_id) or "<anon>"
-    root_kind = kind_word(spec.btf.kind_of(spec.root_type_id))
-    return f"<{label_of(spec.kind)}> [{spec.root_type_id}] {root_kind} {name}{_format_access(spec)}"
+    root = format_type(spec.btf, spec.root_type_id)
+    return f"<{label_of(spec.kind)}> [{spec.root_type_id}] {root}{_format_access(spec)}"
+
+
+def format_type(btf: Btf, type_id: int) -> str:
+    """Return kind and name of a type as libbpf's log has them: `struct sk_buff`."""
+    return f"{kind_word(btf.kind_of(type_id))} {btf.name_of(type_id) or '<anon>'}"
 
 
 def _format_access(spec: CoreSpec) -> str:

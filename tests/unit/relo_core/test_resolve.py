@@ -11,7 +11,7 @@ from xdploaderd.errors import CoreRelocationError
 from xdploaderd.relo_core import resolve
 from xdploaderd.relo_core.budget import Budget
 from xdploaderd.relo_core.decision import CoreDecision, format_decision
-from xdploaderd.relo_core.resolve import CoreResolver
+from xdploaderd.relo_core.resolve import CorePlace, CoreResolver
 
 K = CoreReloKind
 
@@ -245,7 +245,7 @@ def test_candidates_that_matched_once_are_the_only_ones_later() -> None:
     def run(*accesses: str) -> list[CoreDecision]:
         resolver = CoreResolver(local, [target])
         relos = [CoreRelo(0, 2, access, K.FIELD_BYTE_OFFSET) for access in accesses]
-        return [resolver.resolve(r, program="p", number=n, insn_idx=n) for n, r in enumerate(relos)]
+        return [resolver.resolve(r, CorePlace("p", "xdp", n, n)) for n, r in enumerate(relos)]
 
     assert [decision.value.new for decision in run("0:1", "0:0")] == [4, 0]
     with pytest.raises(CoreRelocationError, match="disagree"):
@@ -255,7 +255,7 @@ def test_candidates_that_matched_once_are_the_only_ones_later() -> None:
 def test_equal_records_are_decided_alike_and_keep_their_own_places() -> None:
     resolver = CoreResolver(LOCAL, [FLAVORS])
     relo = CoreRelo(0, STRUCT, "0:1", K.FIELD_EXISTS)
-    first, second, third = (resolver.resolve(relo, program="p", number=n, insn_idx=n + 5) for n in range(3))
+    first, second, third = (resolver.resolve(relo, CorePlace("p", "xdp", n, n + 5)) for n in range(3))
     assert (first.number, first.insn_idx, third.number, third.insn_idx) == (0, 5, 2, 7)
     assert [len(decision.candidates) for decision in (first, second, third)] == [2, 1, 1]  # cut down, as in libbpf
     assert first.value == second.value == third.value
@@ -264,8 +264,8 @@ def test_equal_records_are_decided_alike_and_keep_their_own_places() -> None:
 
 def test_candidates_stay_when_none_matched() -> None:
     resolver = CoreResolver(LOCAL, [TARGET])
-    gone = resolver.resolve(CoreRelo(0, STRUCT, "0:2", K.FIELD_EXISTS), program="p", number=0, insn_idx=0)
-    there = resolver.resolve(CoreRelo(0, STRUCT, "0:1", K.FIELD_EXISTS), program="p", number=1, insn_idx=0)
+    gone = resolver.resolve(CoreRelo(0, STRUCT, "0:2", K.FIELD_EXISTS), CorePlace("p", "xdp", 0, 0))
+    there = resolver.resolve(CoreRelo(0, STRUCT, "0:1", K.FIELD_EXISTS), CorePlace("p", "xdp", 1, 0))
     assert (gone.value.new, there.value.new) == (0, 1)
 
 
