@@ -41,6 +41,7 @@ class ReportedMap:
     name: str
     id: int
     type: str
+    rule: str
     pins: Sequence[str]
     reused: bool
 
@@ -130,6 +131,7 @@ def _map(loaded: LoadedObject, tree: TreePins, name: str) -> ReportedMap:
         name=name,
         id=found.info.id,
         type=enum_name(MapType, found.info.type),
+        rule=found.spec.rule,
         pins=[*own_pins, str(tree.maps[name])],
         reused=found.reused,
     )

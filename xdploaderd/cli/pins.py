@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from xdploaderd.cli.objects import open_selected, pinning_of
@@ -12,7 +12,8 @@ from xdploaderd.config.pinning import PinningConf, assemble
 from xdploaderd.errors import PinError
 from xdploaderd.load.checked_files import is_present, read_config_file
 from xdploaderd.load.pinning_files import BPF_PINNING
-from xdploaderd.load.pins import work_dir
+from xdploaderd.load.pins import pin_path
+from xdploaderd.obj.legacy_records import RULE_ELF_MAP, RULE_GOEBPF
 from xdploaderd.obj.spec import LIBBPF_PIN_BY_NAME, PIN_GLOBAL_NS, Dialect, MapSpec, ObjectSpec
 
 NOT_PINNED = "not pinned"
@@ -24,6 +25,7 @@ class PinPlaces:
 
     name: str
     pinning: int
+    rule: str
     here: str
     libbpf: str
     iproute2: str
@@ -43,8 +45,8 @@ def explain_pin(args: argparse.Namespace) -> int:
     print_line(f"pinning configuration: {', '.join(pins.sources) or 'built-in defaults'}")
     if rows:
         print_line("")
-        cells = [(row.name, str(row.pinning), row.here, row.libbpf, row.iproute2) for row in rows]
-        print_table(("MAP", "PINNING", "HERE", "LIBBPF", "IPROUTE2"), cells)
+        cells = [(row.name, str(row.pinning), row.rule, row.here, row.libbpf, row.iproute2) for row in rows]
+        print_table(("MAP", "PINNING", "RULE", "HERE", "LIBBPF", "IPROUTE2"), cells)
     else:
         print_line("the object has no maps")
     return 0
@@ -69,16 +71,16 @@ def _places(obj: ObjectSpec, pins: PinningConf, iproute2: PinningConf) -> Iterat
         yield PinPlaces(
             name=spec.name,
             pinning=spec.pinning,
-            here=_path(pins, obj, spec.name, spec.pinning, legacy=spec.is_legacy),
+            rule=spec.rule,
+            here=_path(pins, obj, spec),
             libbpf=_under_libbpf(obj, spec),
-            iproute2=_path(iproute2, obj, spec.name, as_iproute2, legacy=True),
+            iproute2=_under_iproute2(iproute2, obj, replace(spec, pinning=as_iproute2)),
         )
 
 
-def _path(pins: PinningConf, obj: ObjectSpec, name: str, pinning: int, *, legacy: bool) -> str:
-    directory = work_dir(pins.root, obj)
+def _path(pins: PinningConf, obj: ObjectSpec, spec: MapSpec) -> str:
     try:
-        path = pins.map_path(name, pinning, legacy=legacy, object_sha1=obj.sha1, work_dir=directory)
+        path = pin_path(pins, obj, spec)
     except PinError as error:
         return f"refused: {error}"
     return str(path) if path else NOT_PINNED
@@ -88,7 +90,11 @@ def _under_libbpf(obj: ObjectSpec, spec: MapSpec) -> str:
     """libbpf since 1.0 refuses legacy objects; it pins below /sys/fs/bpf unless its caller says otherwise."""
     if obj.dialect is Dialect.LEGACY:
         return "refused: legacy object"
-    return _path(PinningConf(), obj, spec.name, spec.pinning, legacy=False)
+    return _path(PinningConf(), obj, spec)
+
+
+def _under_iproute2(pins: PinningConf, obj: ObjectSpec, spec: MapSpec) -> str:
+    return "refused: goebpf object" if spec.rule == RULE_GOEBPF else _path(pins, obj, replace(spec, rule=RULE_ELF_MAP))
 
 
 def _iproute2_conf() -> PinningConf:

@@ -16,6 +16,7 @@ from xdploaderd.kernel.bpf import Bpf, ObjectKind
 from xdploaderd.kernel.bpffs import make_pin_dir, remove_dirs, unpin
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.obj.spec import MapSpec, ObjectSpec
+from xdploaderd.printable import quoted
 from xdploaderd.uapi.bpf import ProgType
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,9 @@ class PinPaths(Protocol):
 
 
 def pin_path(pins: PinPaths, obj: ObjectSpec, spec: MapSpec) -> PurePosixPath | None:
-    """Return where a map of an object is pinned, None when it is not."""
+    """Return where a map of an object is pinned, None when it is not. PinError for a path the object may not name."""
+    if spec.pin_path:
+        return _own_path(pins.root, spec.pin_path)
     return pins.map_path(
         spec.name,
         spec.pinning,
@@ -43,6 +46,14 @@ def pin_path(pins: PinPaths, obj: ObjectSpec, spec: MapSpec) -> PurePosixPath | 
         object_sha1=obj.sha1,
         work_dir=work_dir(pins.root, obj),
     )
+
+
+def _own_path(root: PurePosixPath, named: str) -> PurePosixPath:
+    """Return the path that an object itself names; it has no say outside of the root."""
+    path = PurePosixPath(named)
+    if ".." in path.parts or root not in path.parents:
+        raise PinError(f"the object wants its pin at {quoted(named)}, want a path below '{root}'")
+    return path
 
 
 def work_dir(root: PurePosixPath, obj: ObjectSpec) -> str:

@@ -3,15 +3,17 @@
 import itertools
 import sys
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from xdploaderd.errors import LimitError, ObjectError
-from xdploaderd.insn import INSN_SIZE, Insns
+from xdploaderd.insn import CALL, INSN_SIZE, Insns, decode_insn
 from xdploaderd.obj.elf import ElfImage, Section, Symbol, SymType
+from xdploaderd.uapi.bpf import PSEUDO_CALL
 
 TEXT_SECTION = ".text"
+_SECTION_SHIFT = 32  # above every instruction index, since a file has under 2**32 bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +28,21 @@ class Function:
     insn_off: int
     insns: Insns
     symbol: Symbol | None
+    called_locally: bool = False
 
     def is_subprogram(self) -> bool:
         """Tell whether other functions call it: section .text holds nothing the kernel enters by itself."""
-        return self.section.name == TEXT_SECTION
+        return self.called_locally or self.section.name == TEXT_SECTION
+
+    @property
+    def start(self) -> int:
+        """What calls name it by, see `callee_key`."""
+        return callee_key(self.section, self.insn_off)
+
+
+def callee_key(section: Section, insn_off: int) -> int:
+    """Return what tells a called function from all others: in .text its first instruction, else the section too."""
+    return insn_off if section.name == TEXT_SECTION else section.index << _SECTION_SHIFT | insn_off
 
 
 def has_function_symbols(image: ElfImage) -> bool:
@@ -39,10 +52,11 @@ def has_function_symbols(image: ElfImage) -> bool:
     )
 
 
-def find_functions(image: ElfImage, *, allow_static: bool = False) -> tuple[Function, ...]:
+def find_functions(image: ElfImage, *, legacy: bool = False) -> tuple[Function, ...]:
     """Return the functions by section and offset; without any function symbol each section is one.
 
-    A static function outside .text is an ObjectError unless `allow_static`. LimitError bounds sizes.
+    In the `legacy` dialect that goes section by section, and a static function outside .text, elsewhere an
+    ObjectError, is a program, or, where its own section calls it, a subprogram. LimitError bounds sizes.
     """
     if sum(section.name == TEXT_SECTION for section in image.program_sections()) > 1:
         raise ObjectError("two sections are named '.text'")
@@ -50,12 +64,38 @@ def find_functions(image: ElfImage, *, allow_static: bool = False) -> tuple[Func
     found = [
         function
         for section in image.program_sections()
-        for function in (_by_symbols(image, section) if by_symbol else [_whole(image, section)])
+        for function in _functions_of(image, section, whole=not by_symbol or legacy)
     ]
-    if not allow_static:
+    if not legacy:
         _refuse_static(found)
+    local = local_callees(image)
+    found = [replace(function, called_locally=True) if function.start in local else function for function in found]
     _check_sizes(image, found)
     return tuple(found)
+
+
+def local_callees(image: ElfImage) -> frozenset[int]:
+    """Return, as `callee_key` has it, the static functions outside .text that their own section calls.
+
+    The assembler settles such calls; only libbpf's dialect has no place for them.
+    """
+    found: set[int] = set()
+    for section in image.program_sections():
+        starts = {s.value // INSN_SIZE for s in image.symbols_in(section) if s.type == SymType.FUNC and s.is_local()}
+        if section.name != TEXT_SECTION and starts:
+            found |= {callee_key(section, target) for target in starts & set(_settled_calls(image, section))}
+    return frozenset(found)
+
+
+def _settled_calls(image: ElfImage, section: Section) -> Iterator[int]:
+    """Yield the instructions of a section that it calls without a relocation."""
+    insns = native_insns(section.data()[: section.size // INSN_SIZE * INSN_SIZE], image.byteorder)
+    relocated = {reloc.offset // INSN_SIZE for reloc in image.relocs(section)}
+    codes, slot = insns[::INSN_SIZE], -1
+    while (slot := codes.find(CALL, slot + 1)) >= 0:
+        insn = decode_insn(insns, slot, sys.byteorder)
+        if insn.src_reg == PSEUDO_CALL and slot not in relocated:
+            yield slot + insn.imm + 1
 
 
 def split_text(functions: Sequence[Function], targets: AbstractSet[int]) -> tuple[Function, ...]:
@@ -73,6 +113,11 @@ def native_insns(raw: bytes | memoryview, byteorder: str) -> Insns:
     out[0::8], out[1::8] = raw[0::8], bytes(registers << 4 & 0xF0 | registers >> 4 for registers in raw[1::8])
     out[4::8], out[5::8], out[6::8], out[7::8] = out[6::8], out[7::8], out[4::8], out[5::8]
     return bytes(out)
+
+
+def _functions_of(image: ElfImage, section: Section, *, whole: bool) -> Iterable[Function]:
+    """Return the functions that symbols tell of; `whole`: a section without any is one function."""
+    return tuple(_by_symbols(image, section)) or ((_whole(image, section),) if whole else ())
 
 
 def _by_symbols(image: ElfImage, section: Section) -> Iterator[Function]:

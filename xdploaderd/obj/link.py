@@ -36,14 +36,14 @@ def link_program(
     locate: Locate,
     callback: FunctionSpec | None = None,
 ) -> LinkedProgram:
-    """Return `entry` linked with the functions of `.text` it reaches, in libbpf's order: depth first, by first use.
+    """Return `entry` linked with the subprograms it reaches, in libbpf's order: depth first, by first use.
 
     `callback` is the exception callback, which nothing calls. RelocationError for a call of what is no function.
     """
     linker = _Linker(subprograms, locate)
     linker.append(entry)
     if callback is not None and callback.insn_off not in linker.positions:
-        linker.append(callback)
+        linker.append(callback, callback.insn_off)
     return linker.finish()
 
 
@@ -51,19 +51,19 @@ class _Linker:
     """The program as it grows; each function is appended once, its position known before its own calls are followed."""
 
     def __init__(self, subprograms: Mapping[int, FunctionSpec], locate: Locate) -> None:
-        self.positions: dict[int, int] = {}  # start of a function in .text -> position in the program
+        self.positions: dict[int, int] = {}  # key of a subprogram -> position in the program
         self._subprograms = subprograms
         self._locate = locate
         self._insns = bytearray()
         self._relocs: list[ValueRef] = []
         self._placements: list[Placement] = []
 
-    def append(self, function: FunctionSpec) -> None:
+    def append(self, function: FunctionSpec, key: int | None = None) -> None:
         """Append the function and, depth first, all that it reaches; an explicit stack bounds Python's own."""
-        stack = [self._place(function)]
+        stack = [self._place(function, key)]
         while stack:
             for callee in stack[-1]:
-                stack.append(self._place(callee))
+                stack.append(self._place(self._subprograms[callee], callee))
                 break
             else:
                 stack.pop()
@@ -73,10 +73,10 @@ class _Linker:
         relocs = tuple(sorted(self._relocs, key=lambda reloc: reloc.insn_idx))
         return LinkedProgram(insns=bytes(self._insns), relocs=relocs, placements=tuple(self._placements))
 
-    def _place(self, function: FunctionSpec) -> Iterator[FunctionSpec]:
+    def _place(self, function: FunctionSpec, key: int | None) -> Iterator[int]:
         position = len(self._insns) // INSN_SIZE
-        if function.section == TEXT_SECTION:
-            self.positions[function.insn_off] = position
+        if key is not None:
+            self.positions[key] = position
         self._insns += function.insns
         self._placements.append(Placement(function, position))
         for reloc in function.relocs:
@@ -84,15 +84,14 @@ class _Linker:
                 self._relocs.append(_moved(reloc, position))
         return self._settle_calls(function, position)
 
-    def _settle_calls(self, function: FunctionSpec, position: int) -> Iterator[FunctionSpec]:
+    def _settle_calls(self, function: FunctionSpec, position: int) -> Iterator[int]:
         """Write the distance of every call of `function`; yields each callee that must first get its place."""
         for insn_idx, target in _calls(function, self._locate):
-            callee = self._subprograms.get(target)
-            if callee is None:
+            if target not in self._subprograms:
                 with error_context(partial(self._locate, function, insn_idx)):
                     raise RelocationError(f"calls instruction {target} of section '.text', where no function starts")
             if target not in self.positions:
-                yield callee
+                yield target
             self._write_distance(position + insn_idx, self.positions[target])
 
     def _write_distance(self, caller: int, callee: int) -> None:
@@ -108,7 +107,7 @@ def _moved(reloc: MapRef | DataRef | ExternRef, position: int) -> MapRef | DataR
 
 
 def _calls(function: FunctionSpec, locate: Locate) -> Iterator[tuple[int, int]]:
-    """Yield (slot, target in .text) of every call and function address, ascending."""
+    """Yield (slot, key of the callee) of every call and function address, ascending."""
     relocs = {reloc.insn_idx: reloc for reloc in function.relocs}
     slots = {slot for slot, reloc in relocs.items() if isinstance(reloc, CallRef | FuncRef)}
     slots |= {slot for slot in _pseudo_slots(function.insns) if not isinstance(relocs.get(slot), ExternRef)}
@@ -120,7 +119,7 @@ def _calls(function: FunctionSpec, locate: Locate) -> Iterator[tuple[int, int]]:
 
 
 def _target(function: FunctionSpec, slot: int, reloc: Reloc | None) -> int | None:
-    """Return the slot of .text that is called; None for a call inside the function itself, which stays as it is."""
+    """Return the key of the function that is called; None for a call inside the function itself, which stays."""
     insn = decode_insn(function.insns, slot, sys.byteorder)
     match reloc:
         case CallRef(callee=callee) if insn.code == CALL:

@@ -15,14 +15,14 @@ from xdploaderd.obj.btf_maps import MAPS_SECTION, read_btf_maps
 from xdploaderd.obj.data_maps import kconfig_map, read_data_maps
 from xdploaderd.obj.elf import ElfImage
 from xdploaderd.obj.externs import read_externs
-from xdploaderd.obj.functions import Function, find_functions, has_function_symbols
-from xdploaderd.obj.legacy import has_legacy_maps, read_legacy_maps
+from xdploaderd.obj.functions import Function, find_functions, has_function_symbols, local_callees
+from xdploaderd.obj.legacy import has_legacy_maps, read_legacy_maps, reading_rules
 from xdploaderd.obj.limits import DEFAULT_LIMITS, Limits
 from xdploaderd.obj.metadata import ObjectTypes, kernel_version, license_text, read_types
 from xdploaderd.obj.places import PlacedMap, map_places, maps_by_name
 from xdploaderd.obj.programs import entry_programs, read_functions, subprograms
 from xdploaderd.obj.slots import initial_slots
-from xdploaderd.obj.spec import KCONFIG_MAP, Dialect, MapSpec, ObjectSpec
+from xdploaderd.obj.spec import KCONFIG_MAP, DataRef, Dialect, MapSpec, ObjectSpec
 from xdploaderd.obj.tail_calls import tail_call_slots
 from xdploaderd.printable import quoted
 from xdploaderd.uapi.bpf import BPF_OBJ_NAME_LEN
@@ -79,6 +79,8 @@ def legacy_trigger(image: ElfImage) -> str:
         return "section 'maps' holds map definitions"
     if image.program_sections() and not has_function_symbols(image):
         return "no symbol says where a function starts"
+    if local_callees(image):
+        return "a program section calls a static function of its own"
     return ""
 
 
@@ -87,16 +89,17 @@ def _read(image: ElfImage, base: str, dialect: Dialect, why: str) -> ObjectSpec:
     name = base.partition(".")[0][: BPF_OBJ_NAME_LEN - 1]
     reading = _Reading(image, name, dialect, types)
     externs = read_externs(image, types.btf, types.sections)
-    functions = find_functions(image, allow_static=reading.legacy)
+    functions = find_functions(image, legacy=reading.legacy)
     placed = _read_maps(reading)
     slots, unwanted = _slots(reading, placed, functions)
     read = tuple(read_functions(image, functions, map_places(placed), externs))
-    specs = [_filled(item.spec, slots) for item in placed]
+    used = frozenset(ref.map_name for _, spec in read for ref in spec.relocs if isinstance(ref, DataRef))
+    specs = [_filled(item.spec, slots) for item in placed if not reading.legacy or _is_wanted(item, used)]
     return ObjectSpec(
         name=name,
         sha1=hashlib.sha1(image.raw, usedforsecurity=False).hexdigest(),
         dialect=dialect,
-        why=why,
+        why="; ".join(filter(None, (why, reading_rules(specs)))),
         byteorder=image.byteorder,
         license=license_text(image, strict=reading.legacy),
         kern_version=0 if reading.legacy else kernel_version(image),
@@ -135,6 +138,11 @@ def _slots(
         return slots, frozenset()
     tail_calls, unwanted = tail_call_slots(placed, functions)
     return {**slots, **tail_calls}, frozenset(unwanted)
+
+
+def _is_wanted(placed: PlacedMap, used: AbstractSet[str]) -> bool:
+    """Tell whether a map is made: neither old loader made data maps of which no program knew."""
+    return placed.offset is not None or placed.spec.name in used
 
 
 def _filled(spec: MapSpec, slots: Mapping[str, Mapping[int, str]]) -> MapSpec:

@@ -24,7 +24,7 @@ def read_functions(
         anywhere = Referents(places, externs, None)
         found = [collect_relocs(image, f, by_section[f.section.index], anywhere) for f in functions]
         functions = split_text(functions, {ref.callee for refs in found for ref in refs if isinstance(ref, _CALLS)})
-    starts = frozenset(function.insn_off for function in functions if function.is_subprogram())
+    starts = frozenset(function.start for function in functions if function.is_subprogram())
     referents = Referents(places, externs, starts)
     for function in functions:
         relocs = collect_relocs(image, function, by_section[function.section.index], referents)
@@ -58,11 +58,11 @@ def entry_programs(
 
 
 def subprograms(functions: Sequence[tuple[Function, FunctionSpec]]) -> Mapping[int, FunctionSpec]:
-    """Return the functions of .text by their first instruction; of two at one place the first is kept."""
+    """Return the functions that others call, by their `callee_key`; of two at one place the first is kept."""
     found: dict[int, FunctionSpec] = {}
     for function, spec in functions:
         if function.is_subprogram():
-            found.setdefault(function.insn_off, spec)
+            found.setdefault(function.start, spec)
     return found
 
 

@@ -14,7 +14,7 @@ from xdploaderd.errors import RelocationError, error_context
 from xdploaderd.insn import CALL, INSN_SIZE, LD_IMM64, Insn, decode_insn, to_s32
 from xdploaderd.obj.elf import SHN_LORESERVE, ElfImage, ElfReloc, Section, SymBind, Symbol, SymType
 from xdploaderd.obj.externs import is_extern
-from xdploaderd.obj.functions import TEXT_SECTION, Function
+from xdploaderd.obj.functions import TEXT_SECTION, Function, callee_key
 from xdploaderd.obj.places import MapPlaces
 from xdploaderd.obj.spec import CallRef, DataRef, ExternRef, ExternSpec, FuncRef, MapRef, Reloc
 from xdploaderd.uapi.bpf import PSEUDO_CALL, PseudoSrc
@@ -68,6 +68,7 @@ def collect_relocs(
     count = len(function.insns) // INSN_SIZE
     named = in_section.between(function.insn_off, function.insn_off + count)
     slots = sorted((*named, *_pseudo_refs(function, named.keys())))
+    slots = [slot for slot in slots if slot in named or not _stays_inside(function, slot)]
     found: list[Reloc] = []
     with error_context(lambda: _place(image, function, slots[len(found)], named)):
         for slot in slots:
@@ -99,9 +100,21 @@ def _local_call(slot: int, insn: Insn, function: Function, referents: Referents)
     """Settle a call of a static function of the same section, for which no relocation is written."""
     if insn.code != CALL:
         raise RelocationError("loads a function's address without a relocation")
-    if not function.is_subprogram():
+    target = function.insn_off + slot + insn.imm + 1
+    if function.section.name == TEXT_SECTION:
+        return CallRef(slot, _callee(target, referents))
+    key = callee_key(function.section, target)
+    if referents.starts is None or key not in referents.starts:
         raise RelocationError(f"calls into its own section '{function.section.name}', want a callee in .text")
-    return CallRef(slot, _callee(function.insn_off + slot + insn.imm + 1, referents))
+    return CallRef(slot, key)
+
+
+def _stays_inside(function: Function, slot: int) -> bool:
+    """Tell whether a call needs no settling: it goes from one place of a whole section to another."""
+    if function.symbol is not None or function.is_subprogram():
+        return False
+    insn = decode_insn(function.insns, slot, sys.byteorder)
+    return insn.code == CALL and 0 <= slot + insn.imm + 1 < len(function.insns) // INSN_SIZE
 
 
 def _callee(target: int, referents: Referents) -> int:

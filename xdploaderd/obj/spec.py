@@ -41,6 +41,7 @@ class MapSpec:
     `name` is what users see and pin (`.data.custom`), `kernel_name` the up to 15 characters sent to the kernel.
     `type` and `flags` are plain numbers, since an object may be newer than MapType and MapFlags.
     `slots` fill a map-in-map (key -> name of the inner map) or a program array (key -> name of the program).
+    `pin_path` is an absolute path that the object itself names (goebpf), in place of a `pinning`.
     `section` is the ELF section (or KCONFIG_MAP) behind a data map, empty for other maps. `contents` None: all zero.
     `rule` says by which reading of the file the definition was found (shown to users). Without `autocreate` the map is
     not made, and only programs whose uses of it are dead code load.
@@ -65,6 +66,7 @@ class MapSpec:
     legacy_id: int = 0
     section: str = ""
     rule: str = "btf"
+    pin_path: str = ""
     autocreate: bool = True
 
     @property
@@ -90,7 +92,7 @@ class DataRef(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CallRef:
-    """RELO_CALL: a call of the subprogram that starts at instruction `callee` of section `.text`."""
+    """RELO_CALL: a call of the subprogram whose key is `callee`: in section `.text` its first instruction."""
 
     insn_idx: int
     callee: int
@@ -196,9 +198,10 @@ class DatasecLayout:
 class ObjectSpec:
     """What one object file says.
 
-    `programs` are in load order (section, offset), keyed by name; `subprograms` are those of `.text`, keyed by the
-    instruction index at which they start. `maps` are in creation order. `why` says why this dialect was chosen.
-    Instructions and BTF are in the order of the machine that opened the file, `byteorder` is the file's own.
+    `programs` are in load order (section, offset), keyed by name; `subprograms` are what other functions call, those of
+    `.text` keyed by the instruction index at which they start. `maps` are in creation order. `why` says why this
+    dialect was chosen, and by which rule legacy maps were read. Instructions and BTF are in the order of the machine
+    that opened the file, `byteorder` is the file's own.
     """
 
     name: str

@@ -27,7 +27,7 @@ def tail_call_slots(
     found: dict[str, dict[int, str]] = {}
     unwanted: list[str] = []
     for function in functions:
-        slot = tail_call_slot(function.section.name)
+        slot = None if function.is_subprogram() else tail_call_slot(function.section.name)
         if slot is None:
             continue
         array = _program_array(maps, slot[0])

@@ -46,6 +46,7 @@ def test_by_name_map_goes_elsewhere_under_each_loader(no_iproute2_file: Path, tm
     assert explained["maps"][0] == {
         "name": "demo_xdp_count",
         "pinning": 1,
+        "rule": "btf",
         "here": "/run/bpf/shared/demo_xdp_count",
         "libbpf": "/sys/fs/bpf/demo_xdp_count",
         "iproute2": "/sys/fs/bpf/tc/globals/demo_xdp_count",
@@ -93,8 +94,11 @@ def test_by_name_map_of_a_legacy_object_is_no_object_ns_map(
 def test_text_form_has_one_line_for_each_map(no_iproute2_file: Path, capsys: Capture) -> None:
     assert main(["explain-pin", str(OBJECTS / "legacy_pin2.bpf.o")]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "object legacy_pin2: legacy, section 'maps' holds map definitions"
-    assert lines[-1].split()[:3] == ["cnt", "2", "/sys/fs/bpf/tc/globals/cnt"]
+    assert (
+        lines[0]
+        == "object legacy_pin2: legacy, section 'maps' holds map definitions; read as struct bpf_elf_map (iproute2)"
+    )
+    assert lines[-1].split()[:4] == ["cnt", "2", "bpf_elf_map", "/sys/fs/bpf/tc/globals/cnt"]
 
 
 @pytest.mark.parametrize("command", [["explain-pin", "legacy_pin2.bpf.o"], ["explain-pin", "demo_xdp.bpf.o", "--json"]])

@@ -251,7 +251,72 @@ def test_records_named_bpf_map_def_by_btf_are_read_as_libbpf_did() -> None:
     assert (spec.rule, spec.flags, spec.legacy_id, spec.pinning) == ("bpf_map_def", 1, 0, 0)
     reason = refused(*maps_of(cnt=record(2, 4, 8, 16, 1, 0, 2, size=28)), with_btf(*types), program("main"))
     assert "struct bpf_map_def has values behind byte 20" in reason
-    assert "has 36 bytes, want 20 to 28" in refused(*maps_of(cnt=ARRAY), with_btf(*types), program("main"))
+
+
+def test_bpf_map_def_of_another_size_or_with_members_of_iproute2_is_a_bpf_elf_map() -> None:
+    types = (U32, btf_struct("bpf_map_def", 36), Var("cnt", 2, Linkage.GLOBAL))
+    spec = opened(*maps_of(cnt=ARRAY), with_btf(*types), program("main")).maps["cnt"]
+    assert (spec.rule, spec.pinning) == ("bpf_elf_map", 2)
+    members = [
+        member(name, 1, 4 * at) for at, name in enumerate(("type", "key", "value", "max", "flags", "id", "pinning"))
+    ]
+    types = (U32, btf_struct("bpf_map_def", 28, *members), Var("cnt", 2, Linkage.GLOBAL))
+    spec = opened(*maps_of(cnt=ARRAY[:28]), with_btf(*types), program("main")).maps["cnt"]
+    assert (spec.rule, spec.legacy_id, spec.pinning) == ("bpf_elf_map", 5, 2)
+
+
+def goebpf(*words: int) -> bytes:
+    """Return a record of 40 bytes: type, key, value, max, flags, padding, inner_map_def, persistent_path."""
+    return struct.pack("<6I2Q", *words, *[0] * (8 - len(words)))
+
+
+def test_record_of_40_bytes_has_its_inner_map_and_pin_from_relocations() -> None:
+    section, *symbols = maps_of(
+        outer=goebpf(MapType.ARRAY_OF_MAPS, 0, 0, 8),
+        inner=goebpf(MapType.LPM_TRIE, 8, 4, 16, 0, 0, 0, 5),
+    )
+    path = (Sec(".rodata.str1.1", b"junk\0/sys/fs/bpf/deep/inner\0"), Sym("", ".rodata.str1.1", type=SymType.SECTION))
+    obj = opened(section, *symbols, path, Rel("maps", 24, "inner", 2), Rel("maps", 72, "", 2), program("main"))
+    outer, inner = obj.maps.values()
+    assert (outer.rule, outer.key_size, outer.value_size, outer.slots) == ("goebpf", 4, 4, {})
+    assert outer.inner is not None
+    assert (outer.inner.name, outer.inner.type, outer.inner.pin_path) == ("outer.inner", MapType.LPM_TRIE, "")
+    assert (inner.flags, inner.pin_path) == (1, "/sys/fs/bpf/deep/inner")
+    assert "read as struct bpf_map_def (goebpf)" in obj.why
+
+
+@pytest.mark.parametrize(
+    ("raw", "relocs", "reason"),
+    [
+        (goebpf(2, 4, 8, 1, 0, 7), (), "40 bytes are newer"),
+        (goebpf(2, 4, 8, 1, 0, 0, 8), (), "40 bytes are newer"),
+        (goebpf(2, 4, 8, 1, 0, 0, 0, 8), (), "40 bytes are newer"),
+        (goebpf(12, 4, 8, 1), (), "holds maps, but has no inner_map_def"),
+        (goebpf(12, 4, 8, 1, 0, 0, 4), (Rel("maps", 24, "cnt", 2),), "holds maps, but has no inner_map_def"),
+        (goebpf(12, 4, 8, 1), (Rel("maps", 24, "main", 2),), "inner_map_def leads to 'main'"),
+        (goebpf(2, 4, 8, 1), (Rel("maps", 32, "open", 2),), "persistent_path is no text"),
+        (goebpf(2, 4, 8, 1, 0, 0, 0, 1 << 63), (Rel("maps", 32, "main", 2),), "persistent_path is no text"),
+    ],
+)
+def test_record_of_40_bytes_whose_pointers_lead_nowhere_is_refused(
+    raw: bytes, relocs: tuple[Rel, ...], reason: str
+) -> None:
+    endless = (Sec(".rodata.str1.1", b"/sys"), Sym("open", ".rodata.str1.1"))
+    assert reason in refused(*maps_of(cnt=raw), program("main"), *endless, *relocs)
+
+
+def test_static_function_of_a_programs_own_section_is_linked_behind_it() -> None:
+    call = encode_insns([Insn(CALL, 0, 1, 0, 1), Insn(EXIT, 0, 0, 0, 0)])
+    section, _ = program("main", "classifier", call + RETURN_0)
+    main = Sym("main", "classifier", 0, 16, SymType.FUNC)
+    helper = Sym("helper", "classifier", 16, 16, SymType.FUNC, SymBind.LOCAL)
+    obj = opened(section, main, helper)
+    assert obj.dialect is Dialect.LEGACY
+    assert "calls a static function of its own" in obj.why
+    assert list(obj.programs) == ["main"]
+    (key,) = obj.subprograms
+    assert obj.programs["main"].function.relocs == (CallRef(0, key),)
+    assert obj.subprograms[key].name == "helper"
 
 
 def test_bpf_elf_map_named_by_btf_stays_one() -> None:
@@ -263,3 +328,16 @@ def test_bpf_elf_map_named_by_btf_stays_one() -> None:
 def test_too_many_maps_is_a_limit() -> None:
     with pytest.raises(LimitError, match=re.escape("at most 64")):
         opened(*maps_of(**{f"m{number}": ARRAY for number in range(65)}), program("main"))
+
+
+def test_section_without_function_symbols_beside_one_with_is_a_program_too() -> None:
+    call_itself = encode_insns([Insn(CALL, 0, 1, 0, 1), Insn(EXIT, 0, 0, 0, 0)]) + RETURN_0
+    bare = (Sec("classifier", call_itself, flags=SHF_EXECINSTR), Sym("cls_main", "classifier"))
+    obj = opened(*maps_of(cnt=ARRAY), program("main", "prog"), bare)
+    assert [(p.name, p.has_symbol) for p in obj.programs.values()] == [("main", True), ("classifier", False)]
+    assert obj.programs["classifier"].function.relocs == ()
+
+
+def test_data_that_no_program_uses_makes_no_map_in_a_legacy_object() -> None:
+    data = (Sec(".data", bytes(8)), Sec(".rodata.str1.1", b"text\0"), Sym("spare", ".data", 0, 8, SymType.OBJECT))
+    assert list(opened(*maps_of(cnt=ARRAY), program("main", "prog"), *data).maps) == ["cnt"]
