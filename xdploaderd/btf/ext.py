@@ -114,9 +114,13 @@ class _Block(NamedTuple):
     record: struct.Struct
 
     def rows(self) -> Iterator[tuple[int, ...]]:
-        """Yield the known fields of every record."""
+        """Yield the known fields of every record.
+
+        From a copy: an iterator over a view that an error leaves half-way, kept in a cycle by the error's traceback,
+        ends the process, since Python before 3.12.4 clears views that are still in use (CPython issue 77894).
+        """
         if self.record_size == self.record.size:
-            return self.record.iter_unpack(self.raw)
+            return self.record.iter_unpack(bytes(self.raw))
         return (self.record.unpack_from(self.raw, at) for at in range(0, len(self.raw), self.record_size))
 
 

@@ -1,5 +1,6 @@
 """parse_btf_ext: tables by section, and the refusal of malformed ones."""
 
+import gc
 import struct
 
 import pytest
@@ -87,3 +88,12 @@ MALFORMED = {
 def test_malformed_section_is_refused(case: str) -> None:
     with pytest.raises(BtfError, match=r"^\.BTF\.ext: "):
         parse_btf_ext(MALFORMED[case], BTF)
+
+
+def test_records_left_half_way_by_an_error_hold_no_view() -> None:
+    core = table(16, (XDP, 2, struct.pack("<IIIIIIII", 8, 1, 0xFFFF, 0, 8, 1, ACCESS, 0)))
+    with pytest.raises(BtfError, match="string offset 65535") as caught:
+        parse_btf_ext(section(FUNC, LINE, core), BTF)
+    assert caught.tb is not None, "the traceback keeps the frames, and what they hold"
+    iterators = [item for item in gc.get_objects() if type(item).__name__ == "unpack_iterator"]
+    assert not any(isinstance(held, memoryview) for item in iterators for held in gc.get_referents(item))
