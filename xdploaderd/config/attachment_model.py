@@ -207,7 +207,11 @@ def validate(root: Node) -> Validated:
     if not isinstance(root, Entries):
         return Validated((), (Problem(root.place, f"want a mapping with the key 'attachments', not {_shape(root)}"),))
     known = list(FileModel.model_fields)
-    problems = [Problem(key.place, _unknown(name, known), name) for name, key in root.keys.items() if name not in known]
+    problems = [
+        Problem(key.place, _unknown(name, known), printable(name))
+        for name, key in root.keys.items()
+        if name not in known
+    ]
     attachments = root.nodes.get("attachments")
     if isinstance(attachments, Items):
         entries = [_validate_entry(node, number, problems) for number, node in enumerate(attachments.nodes)]

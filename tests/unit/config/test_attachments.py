@@ -269,3 +269,9 @@ def test_parser_raises_config_error_and_nothing_else(text: str | bytes) -> None:
     raw = text if isinstance(text, bytes) else text.encode(errors="surrogatepass")
     with suppress(ConfigError):
         parse_attachments(raw, source="f")
+
+
+def test_unknown_key_with_invisible_characters_is_shown_escaped() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_attachments("a\ufeff: []\n".encode(), source="x.yaml")
+    assert "x.yaml:1:1: a\\ufeff: unknown key 'a\\ufeff'" in str(caught.value)
