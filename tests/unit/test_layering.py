@@ -17,7 +17,7 @@ LAYERS = [
     {"obj"},
     {"gen"},
     {"kernel"},
-    {"load", "net"},
+    {"load", "net", "api"},
     {"daemon"},
     {"control", "install"},
     {"front"},
