@@ -1,39 +1,28 @@
-"""Entry of xdploaderctl: parse the arguments, run one verb, tell its errors; each group of verbs is imported on use."""
+"""Entry of xdploaderctl, and of `ip` and `tc` where they are links to it: what each is for is imported on use.
 
-import argparse
+A command line that is none of ours goes to the real tool before anything else is imported.
+"""
+
 import sys
-from collections.abc import Sequence
 
-from xdploaderd.cli import output
-from xdploaderd.cli.arguments import parse_arguments
-from xdploaderd.errors import LoaderError, UsageError
+from xdploaderd.front import dispatch
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit status: 0, 3 degraded or partial, or the error's own."""
-    words = sys.argv[1:] if argv is None else argv
-    try:
-        args = parse_arguments(words)
-    except UsageError as error:
-        output.print_error(error, as_json="--json" in words, verbose=False)
-        return output.EXIT_COMMAND_LINE
-    try:
-        return _run(args)
-    except KeyboardInterrupt:
-        output.print_note("interrupted")
-        return output.EXIT_INTERRUPTED
-    except BrokenPipeError:
-        output.discard_output()
-        return output.EXIT_BROKEN_PIPE
+def main(argv: "list[str] | None" = None) -> int:
+    """Run the command line and return its exit status."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    tool = dispatch.tool_of(sys.argv[0]) if argv is None else ""
+    if not tool and words and words[0] in dispatch.TOOLS:
+        tool, words = words[0], words[1:]
+    if not tool:
+        from xdploaderd.cli.verbs import run_verb
 
+        return run_verb(words)
+    if dispatch.is_real_tools(tool, words) and (path := dispatch.real_tool(tool)):
+        dispatch.become(path, tool, words)
+    from xdploaderd.front import ip
 
-def _run(args: argparse.Namespace) -> int:
-    try:
-        status: int = args.run(args)
-    except LoaderError as error:
-        output.print_error(error, as_json=args.json, verbose=args.verbose)
-        return error.exit_status
-    return status
+    return ip.run(words)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.dump import decode_value
-from xdploaderd.cli.output import print_line, print_warnings, write_out
+from xdploaderd.cli.output import print_line, print_warnings
 from xdploaderd.errors import BtfError, KernelError, PinError
 from xdploaderd.info import MapInfo
 from xdploaderd.kernel.bpf import Bpf, ObjectKind
@@ -19,6 +19,7 @@ from xdploaderd.kernel.facts import possible_cpus
 from xdploaderd.load.map_entries import MapEntry, is_per_cpu, map_entries
 from xdploaderd.load.pins import open_pin
 from xdploaderd.printable import quoted
+from xdploaderd.terminal import write_out
 from xdploaderd.uapi.bpf import MapType, enum_name
 
 _BATCH = 1000  # entries written at once

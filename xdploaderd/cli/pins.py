@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from xdploaderd.cli.objects import open_selected, pinning_of
-from xdploaderd.cli.output import print_json, print_line, print_table, print_warnings, write_out
+from xdploaderd.cli.output import print_json, print_line, print_table, print_warnings
 from xdploaderd.config.bpf_pinning import parse_iproute2_pinning, to_pinning_conf
 from xdploaderd.config.pinning import PinningConf, assemble
 from xdploaderd.errors import PinError
@@ -15,6 +15,7 @@ from xdploaderd.load.pinning_files import BPF_PINNING
 from xdploaderd.load.pins import pin_path
 from xdploaderd.obj.legacy_records import RULE_ELF_MAP, RULE_GOEBPF
 from xdploaderd.obj.spec import LIBBPF_PIN_BY_NAME, PIN_GLOBAL_NS, Dialect, MapSpec, ObjectSpec
+from xdploaderd.terminal import write_out
 
 NOT_PINNED = "not pinned"
 

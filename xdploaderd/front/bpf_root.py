@@ -36,17 +36,18 @@ def work_dir_of(kind: ProgType) -> str:
             return "ip"
 
 
-def find_root(configured: PurePosixPath, environ: Mapping[str, str]) -> PurePosixPath:
-    """Return the root of pins, mounting a BPF file system where there is none. Raises PinError where that fails.
+def find_root(configured: PurePosixPath, environ: Mapping[str, str], *, mount: bool = True) -> PurePosixPath:
+    """Return the root of pins, mounting a BPF file system where there is none.
 
+    Raises PinError where that fails, or is not wanted.
     TC_BPF_MNT comes first, then the `configured` root when it is not the default one; else /sys/fs/bpf, /bpf and the
     first one mounted anywhere.
     """
     if fixed := environ.get(ROOT_VARIABLE) or (str(configured) if configured != DEFAULT_ROOT else ""):
         wanted = PurePosixPath(os.path.abspath(fixed))
-        return wanted if is_bpffs(wanted) else _mount(wanted)
+        return wanted if is_bpffs(wanted) else _mount(wanted, mount)
     known = (root for root in (DEFAULT_ROOT, _OTHER_ROOT) if is_bpffs(root))
-    return next(known, None) or _first_mounted() or _mount(DEFAULT_ROOT)
+    return next(known, None) or _first_mounted() or _mount(DEFAULT_ROOT, mount)
 
 
 def _first_mounted() -> PurePosixPath | None:
@@ -64,7 +65,9 @@ def _unescaped(point: str) -> str:
     return point
 
 
-def _mount(path: PurePosixPath) -> PurePosixPath:
+def _mount(path: PurePosixPath, wanted: bool) -> PurePosixPath:
+    if not wanted:
+        raise PinError("no BPF file system is mounted")
     try:
         if not os.path.isdir(path):
             os.mkdir(path, PIN_DIR_MODE)

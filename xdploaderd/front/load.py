@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import PurePosixPath
 from types import TracebackType
 from typing import Self
@@ -19,14 +20,16 @@ from xdploaderd.front.bpf_root import GLOBALS, find_root, make_hierarchy, work_d
 from xdploaderd.front.bpfspec import BpfMode, BpfSpec, default_section, object_path
 from xdploaderd.front.kept_arrays import keep_arrays
 from xdploaderd.front.verbose import report
+from xdploaderd.front.words import EXIT_KERNEL, refused
 from xdploaderd.hooks import Hook
 from xdploaderd.info import ProgInfo
 from xdploaderd.kernel.bpf import Bpf, ObjectKind
-from xdploaderd.kernel.syscall import Fd
+from xdploaderd.kernel.probes import ensure_memlock
+from xdploaderd.kernel.syscall import Fd, offloaded
 from xdploaderd.kernel.target import running_kernel
 from xdploaderd.load.object import LoadedObject, load
 from xdploaderd.load.pinning_files import PINNING_CONF, read_pinning
-from xdploaderd.load.pins import open_pin, pin_path, work_dir
+from xdploaderd.load.pins import pin_path, work_dir
 from xdploaderd.obj.open import open_object
 from xdploaderd.obj.prepare import prepare, target_needs
 from xdploaderd.obj.select import find_program, first_in_section, program_for, select_programs
@@ -65,11 +68,13 @@ class HookProgram:
         self.stack.__exit__(kind, error, trace)
 
 
-def load_for_hook(spec: BpfSpec, bpf: Bpf, *, say: Say, environ: Mapping[str, str] = os.environ) -> HookProgram:
+def load_for_hook(
+    spec: BpfSpec, bpf: Bpf, *, say: Say, ifindex: int = 0, environ: Mapping[str, str] = os.environ
+) -> HookProgram:
     """Return the program that a spec names: loaded, with maps pinned as `ip` and `tc` pin them, or opened by its pin.
 
-    `say` gets warnings and, with `verbose`, a report and the verifier's log. The caller owns the program. Raises
-    LoaderError; then nothing is left of the load.
+    `say` gets warnings and, with `verbose`, a report and the verifier's log. `ifindex` is that of the interface whose
+    hardware is to run the program, else 0. The caller owns the program. Raises LoaderError; then nothing is left.
     """
     if spec.mode is BpfMode.PINNED:
         return _open_pinned(spec, bpf, environ)
@@ -80,7 +85,7 @@ def load_for_hook(spec: BpfSpec, bpf: Bpf, *, say: Say, environ: Mapping[str, st
     _warn(say, (*conf.warnings, *obj.warnings))
     with ExitStack() as stack:
         pins = _pins_for(prepared, conf, environ, say, _undone_on_error(stack))
-        loaded = stack.enter_context(load(prepared, _telling(bpf, say) if spec.verbose else bpf, pins))
+        loaded = stack.enter_context(load(prepared, _door(bpf, ifindex, say if spec.verbose else None), pins))
         _warn(say, loaded.warnings)
         name = _chosen(obj, spec)
         info = loaded.infos[name]
@@ -119,10 +124,9 @@ def _chosen(obj: ObjectSpec, spec: BpfSpec) -> str:
 def _open_pinned(spec: BpfSpec, bpf: Bpf, environ: Mapping[str, str]) -> HookProgram:
     path = _pin_of(spec, environ)
     with ExitStack() as stack:
-        fd = open_pin(bpf, path, ObjectKind.PROG)
-        if fd is None:
-            raise PinError(f"nothing is pinned at '{path}'")
-        stack.enter_context(fd)
+        fd = stack.enter_context(bpf.obj_get(path))
+        if (kind := bpf.kind_of(fd)) is not ObjectKind.PROG:  # iproute2 lets netlink find out
+            raise refused(f"'{path}' is a pinned {kind}, wanted a pinned program", status=EXIT_KERNEL)
         return HookProgram(spec=spec, fd=fd, info=bpf.prog_info(fd), loaded=None, stack=stack.pop_all())
 
 
@@ -167,9 +171,19 @@ def _undone_on_error(stack: ExitStack) -> ExitStack:
     return undo
 
 
-def _telling(bpf: Bpf, say: Say) -> Bpf:
-    """Return a door that tells the verifier's log of each program."""
-    return Bpf(bpf.call, prog_log=lambda lines: _say_each(say, (f"  {line}" for line in lines)))
+def _door(bpf: Bpf, ifindex: int, say: Say | None) -> Bpf:
+    """Return the door for a load: to an interface's hardware, telling the verifier's log, or as it is."""
+    if say is None and not ifindex:
+        return bpf
+    ensure_memlock(bpf)  # its trial program is nobody's business
+    call = offloaded(ifindex, bpf.call) if ifindex else bpf.call
+    door = Bpf(call, prog_log=partial(_say_log, say) if say else None)
+    door.answers = bpf.answers
+    return door
+
+
+def _say_log(say: Say, log: Iterable[str]) -> None:
+    _say_each(say, (f"  {line}" for line in log))
 
 
 def _warn(say: Say, warnings: Iterable[str]) -> None:

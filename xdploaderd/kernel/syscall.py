@@ -16,13 +16,14 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
 
-from xdploaderd.uapi.bpf import BpfCmd
+from xdploaderd.uapi.bpf import BpfCmd, MapType
 
 _BPF_NR = {"x86_64": 321}  # the older architectures have numbers of their own, those of asm-generic share one
 _BPF_NR_GENERIC = 280
 _PROG_LOAD_ATTEMPTS = 5  # EAGAIN: a signal, or a verifier statistic that was just being changed
 _FIRST_GOOD_FD = 3  # 0 means "none" in several fields of union bpf_attr; 1 and 2 are the output streams
 _STATFS_WORDS = 32  # struct statfs is 120 bytes on 64-bit machines; f_type is its first word
+_DEVICE_FIELDS = {BpfCmd.PROG_LOAD: "prog_ifindex", BpfCmd.MAP_CREATE: "map_ifindex"}
 _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -56,6 +57,17 @@ def checked_before(check: Callable[[], None], door: BpfSyscall = bpf_syscall) ->
 
     def call(cmd: BpfCmd, attr: ctypes.Structure) -> int:
         check()
+        return door(cmd, attr)
+
+    return call
+
+
+def offloaded(ifindex: int, door: BpfSyscall = bpf_syscall) -> BpfSyscall:
+    """Return a door that makes maps and programs for an interface's hardware; perf event arrays stay the kernel's."""
+
+    def call(cmd: BpfCmd, attr: ctypes.Structure) -> int:
+        if cmd is BpfCmd.PROG_LOAD or (cmd is BpfCmd.MAP_CREATE and attr.map_type != MapType.PERF_EVENT_ARRAY):
+            setattr(attr, _DEVICE_FIELDS[cmd], ifindex)
         return door(cmd, attr)
 
     return call

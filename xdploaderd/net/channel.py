@@ -1,17 +1,14 @@
 """A netlink socket that reads dumps and single answers as raw messages, without a decoder in between.
 
-Mirrors include/uapi/linux/netlink.h: strict checking, extended errors, and the mark of an interrupted dump.
+Mirrors include/uapi/linux/netlink.h: dumps in pieces, and the mark of one that was interrupted.
 """
 
 import asyncio
-import os
-import socket
 
-from xdploaderd.errors import AttachError
 from xdploaderd.net import messages
 from xdploaderd.net.messages import Message
+from xdploaderd.net.request import open_socket, raise_for_error
 
-_SOL_NETLINK, _NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK = 270, 11, 12
 _RECV_BYTES = 65536  # the kernel's dumps come in pieces of at most 32 KiB
 _DUMP_TRIES = 8
 
@@ -20,11 +17,8 @@ class Channel:
     """Asks and reads, one request at a time; owns its socket."""
 
     def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+        self._socket = open_socket()
         self._socket.setblocking(False)
-        self._socket.setsockopt(_SOL_NETLINK, _NETLINK_EXT_ACK, 1)
-        self._socket.setsockopt(_SOL_NETLINK, _NETLINK_GET_STRICT_CHK, 1)
-        self._socket.bind((0, 0))
         self._lock = asyncio.Lock()
         self._seq = 0
 
@@ -43,7 +37,7 @@ class Channel:
             answer = None
             while True:
                 for message in await self._receive():
-                    _raise_for_error(message)
+                    raise_for_error(message)
                     if message.type == messages.NLMSG_ERROR:
                         return answer
                     answer = message
@@ -79,15 +73,7 @@ class Channel:
         while True:
             for message in await self._receive():
                 interrupted = interrupted or bool(message.flags & messages.NLM_F_DUMP_INTR)
-                _raise_for_error(message)
+                raise_for_error(message)
                 if message.type in (messages.NLMSG_DONE, messages.NLMSG_ERROR):
                     return found, interrupted
                 found.append(message)
-
-
-def _raise_for_error(message: Message) -> None:
-    if message.type not in (messages.NLMSG_ERROR, messages.NLMSG_DONE):
-        return
-    if errno := messages.parse_error(message.payload):
-        extack = messages.parse_extack(message)
-        raise AttachError(f"netlink request refused: {extack or os.strerror(errno)}", errno=errno, extack=extack)

@@ -17,6 +17,7 @@ RTM_NEWLINK, RTM_GETLINK, RTM_NEWQDISC, RTM_GETQDISC, RTM_NEWTFILTER, RTM_GETTFI
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_ECHO, NLM_F_DUMP_INTR, NLM_F_DUMP = 0x1, 0x4, 0x8, 0x10, 0x300
 NLM_F_CAPPED, NLM_F_ACK_TLVS = 0x100, 0x200
 
+XDP_FLAGS_UPDATE_IF_NOEXIST = 0x1
 XDP_FLAGS_SKB_MODE, XDP_FLAGS_DRV_MODE, XDP_FLAGS_HW_MODE, XDP_FLAGS_REPLACE = 0x2, 0x4, 0x8, 0x10
 TC_H_INGRESS = 0xFFFFFFF1  # also TC_H_CLSACT
 HOOK_PARENTS = {Hook.TC_INGRESS: 0xFFFFFFF2, Hook.TC_EGRESS: 0xFFFFFFF3}  # TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_*)
@@ -26,13 +27,13 @@ _IFINFOMSG = struct.Struct("=BxHiII")
 _TCMSG = struct.Struct("=BxxxiIII")
 _ATTR = struct.Struct("=HH")
 _U32 = struct.Struct("=I")
-_ERROR = struct.Struct("=i")
+_I32 = struct.Struct("=i")
 _NLA_TYPE_MASK = 0x3FFF
 _IFF_UP = 0x1
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINKINFO, _IFLA_EXT_MASK, _IFLA_XDP = 1, 3, 4, 18, 29, 43
 _IFLA_PROP_LIST, _IFLA_ALT_IFNAME, _IFLA_INFO_KIND = 52, 53, 1
 _LINK_ATTRS = frozenset({_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINKINFO, _IFLA_XDP, _IFLA_PROP_LIST})
-_IFLA_XDP_ATTACHED, _IFLA_XDP_PROG_ID = 2, 4
+_IFLA_XDP_FD, _IFLA_XDP_ATTACHED, _IFLA_XDP_FLAGS, _IFLA_XDP_PROG_ID = 1, 2, 3, 4
 _XDP_SLOTS = {5: XdpMode.NATIVE, 6: XdpMode.SKB, 7: XdpMode.OFFLOAD}  # IFLA_XDP_{DRV,SKB,HW}_PROG_ID
 _XDP_ATTACHED = {1: XdpMode.NATIVE, 2: XdpMode.SKB, 3: XdpMode.OFFLOAD}
 _RTEXT_FILTER_SKIP_STATS = 0x8
@@ -82,6 +83,12 @@ def pack_link_get(*, index: int = 0, name: str = "") -> bytes:
     return payload
 
 
+def pack_xdp_set(index: Ifindex, fd: int, flags: int) -> bytes:
+    """RTM_NEWLINK as `ip` sends it: puts a program into an XDP slot, or with -1 takes off whatever is there."""
+    attrs = _attr(_IFLA_XDP_FD, _I32.pack(fd)) + (_attr(_IFLA_XDP_FLAGS, _U32.pack(flags)) if flags else b"")
+    return _IFINFOMSG.pack(0, 0, index, 0, 0) + _attr(_IFLA_XDP, attrs)
+
+
 def pack_qdisc_get(index: Ifindex) -> bytes:
     """RTM_GETQDISC for whatever sits at the place that clsact and ingress share."""
     return _TCMSG.pack(0, index, 0, TC_H_INGRESS, 0)
@@ -94,7 +101,7 @@ def pack_filter_dump(index: Ifindex, hook: Hook) -> bytes:
 
 def parse_error(payload: memoryview) -> int:
     """Return the errno of NLMSG_ERROR or NLMSG_DONE; 0 is an acknowledgement."""
-    return -int(_ERROR.unpack_from(payload)[0]) if len(payload) >= _ERROR.size else 0
+    return -int(_I32.unpack_from(payload)[0]) if len(payload) >= _I32.size else 0
 
 
 def parse_extack(message: Message) -> str:

@@ -1,0 +1,139 @@
+"""`xdploaderctl ip link set ... xdp` without the daemon: packets, exit statuses and what is left, judged by `ip`."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import sandbox
+from tests.support.netns import Veth, ip, veth_pair
+from xdploaderd.cli.main import main
+
+pytestmark = pytest.mark.kernel
+Capture = pytest.CaptureFixture[str]
+OBJECTS = Path(__file__).parents[1] / "bpf"
+BPFFS = Path("/sys/fs/bpf")
+SECONDS = 5.0
+PASS, COUNT = str(OBJECTS / "xdp_pass.bpf.o"), str(OBJECTS / "xdp_count.bpf.o")
+LEGACY, TAIL = str(OBJECTS / "legacy_pin2.bpf.o"), str(OBJECTS / "legacy_tail.bpf.o")
+
+
+@pytest.fixture
+def veth(_no_kernel_leak: None) -> Iterator[Veth]:
+    with veth_pair() as pair:
+        yield pair
+    _wait(lambda: not (BPFFS / "xdploaderctl").exists() or set_words("dev", "lo", "xdp", "off") is None)
+    sandbox.clear_pins()
+
+
+def _wait(condition: Any) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def set_words(*words: str, force: bool = False) -> int | None:
+    """Run our `ip link set` with these words; None for success, so that it reads as a condition."""
+    options = ["-force"] if force else []
+    return main(["ip", "--direct", *options, "link", "set", *words]) or None
+
+
+def shown(name: str = "veth0") -> Any:
+    """Return what `ip` shows of the interface."""
+    return json.loads(ip("-j", "-d", "link", "show", "dev", name))[0]
+
+
+def counted(pin: str, index: int) -> int:
+    """Return an element of a pinned array of u64."""
+    out = subprocess.run(["bpftool", "-j", "map", "dump", "pinned", pin], check=True, capture_output=True).stdout
+    return int.from_bytes(bytes(int(byte, 16) for byte in json.loads(out)[index]["value"]), "little")
+
+
+@pytest.mark.parametrize(("word", "mode"), [("xdp", 1), ("xdpdrv", 1), ("xdpgeneric", 2)])
+def test_program_sees_packets_until_it_is_taken_off(veth: Veth, word: str, mode: int) -> None:
+    assert set_words("dev", "veth0", word, "obj", LEGACY) is None
+    assert shown()["xdp"]["mode"] == mode
+    veth.send_in(5)
+    _wait(lambda: counted("/sys/fs/bpf/tc/globals/cnt", 0) >= 5)
+    assert set_words("dev", "veth0", word, "off") is None
+    assert "xdp" not in shown()
+
+
+def test_second_program_needs_force(veth: Veth, capsys: Capture) -> None:
+    assert set_words("veth0", "xdp", "obj", PASS) is None
+    first = shown()["xdp"]["prog"]["id"]
+    assert set_words("veth0", "xdp", "obj", COUNT) == 2
+    assert "already attached" in capsys.readouterr().err
+    assert shown()["xdp"]["prog"]["id"] == first
+    assert set_words("veth0", "xdp", "obj", COUNT, force=True) is None
+    assert shown()["xdp"]["prog"]["name"] == "xdp_count"
+
+
+def test_generic_program_stays_when_native_is_taken_off(veth: Veth) -> None:
+    assert set_words("veth0", "xdpgeneric", "obj", PASS) is None
+    assert set_words("veth0", "xdp", "off") is None
+    assert shown()["xdp"]["mode"] == 2
+    assert set_words("veth0", "xdpdrv", "obj", PASS, force=True) == 2
+    assert set_words("veth0", "xdpgeneric", "none") is None
+    assert "xdp" not in shown()
+
+
+def test_other_settings_go_along_in_any_order(veth: Veth) -> None:
+    assert set_words("mtu", "1400", "xdpgeneric", "obj", PASS, "dev", "veth0", "alias", "edge") is None
+    assert (shown()["mtu"], shown()["ifalias"], shown()["xdp"]["mode"]) == (1400, "edge", 2)
+    assert not (BPFFS / "xdploaderctl").exists()
+    assert set_words("veth0", "mtu", "1300", "xdpgeneric", "off") is None
+    assert shown()["mtu"] == 1300
+    assert "xdp" not in shown()
+
+
+def test_renamed_interface_has_the_program(veth: Veth) -> None:
+    assert set_words("veth0", "down") is None
+    assert set_words("veth0", "name", "edge0", "xdp", "obj", PASS) is None
+    assert shown("edge0")["xdp"]["prog"]["name"] == "xdp_pass"
+    ip("link", "set", "edge0", "name", "veth0")
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (("veth0", "xdp"), 255),
+        (("veth0", "xdp", "off", "up"), 255),
+        (("veth0", "xdp", "obj"), 255),
+        (("veth0", "xdp", "bytecode", "1,6 0 0 1,"), 255),
+        (("veth0", "xdp", "obj", PASS, "verbose", "section", "xdp"), 255),
+        (("veth0", "xdp", "obj", PASS, "veth1"), 255),
+        (("veth0", "xdp", "obj", "/nonexistent.o"), 255),
+        (("veth0", "xdp", "obj", PASS, "sec", "nosuch"), 255),
+        (("veth0", "xdp", "obj", str(OBJECTS / "reject.bpf.o"), "program", "bad"), 255),
+        (("veth0", "xdp", "pinned", "/sys/fs/bpf/nosuch"), 255),
+        (("xdp", "obj", PASS), 255),
+        (("nosuch0", "xdp", "obj", LEGACY), 1),
+        (("veth0", "mtu", "17", "xdpgeneric", "obj", LEGACY), 2),
+    ],
+    ids=lambda value: "_".join(Path(word).name for word in value) if isinstance(value, tuple) else str(value),
+)
+def test_refusal_has_iproute2s_status_and_leaves_nothing(veth: Veth, words: tuple[str, ...], status: int) -> None:
+    before = sandbox.pin_tree()
+    assert set_words(*words) == status
+    assert sandbox.pin_tree() == before
+    assert "xdp" not in shown()
+
+
+def test_pinned_map_is_no_program(veth: Veth) -> None:
+    assert set_words("veth0", "xdp", "obj", LEGACY) is None
+    assert set_words("veth0", "xdp", "pinned", "m:globals/cnt", force=True) == 2
+    assert shown()["xdp"]["prog"]["name"]
+
+
+def test_tail_calls_of_an_unpinned_array_stay(veth: Veth) -> None:
+    assert set_words("veth0", "xdp", "obj", TAIL, "sec", "classifier") is None
+    veth.send_in(3)
+    _wait(lambda: counted("/sys/fs/bpf/tc/globals/tail_hits", 1) >= 3)
+    assert os.listdir(BPFFS / "xdploaderctl") == [str(shown()["xdp"]["prog"]["id"])]

@@ -1,0 +1,35 @@
+"""Verbs of xdploaderctl: parse the arguments, run one verb, tell its errors; each group of verbs is imported on use."""
+
+import argparse
+from collections.abc import Sequence
+
+from xdploaderd.cli import output
+from xdploaderd.cli.arguments import parse_arguments
+from xdploaderd.errors import LoaderError, UsageError
+from xdploaderd.terminal import discard_output
+
+
+def run_verb(words: Sequence[str]) -> int:
+    """Run the command line and return its exit status: 0, 3 degraded or partial, or the error's own."""
+    try:
+        args = parse_arguments(words)
+    except UsageError as error:
+        output.print_error(error, as_json="--json" in words, verbose=False)
+        return output.EXIT_COMMAND_LINE
+    try:
+        return _run(args)
+    except KeyboardInterrupt:
+        output.print_note("interrupted")
+        return output.EXIT_INTERRUPTED
+    except BrokenPipeError:
+        discard_output()
+        return output.EXIT_BROKEN_PIPE
+
+
+def _run(args: argparse.Namespace) -> int:
+    try:
+        status: int = args.run(args)
+    except LoaderError as error:
+        output.print_error(error, as_json=args.json, verbose=args.verbose)
+        return error.exit_status
+    return status
