@@ -15,7 +15,9 @@ from xdploaderd import install
 from xdploaderd.control.dbus import DbusServer
 from xdploaderd.control.listener import listening
 from xdploaderd.control.server import ControlServer
+from xdploaderd.daemon.drop_ins import DropIns
 from xdploaderd.daemon.executor import Executor
+from xdploaderd.daemon.kept_objects import KeptObjects
 from xdploaderd.daemon.lock import state_lock
 from xdploaderd.daemon.observe import Observer
 from xdploaderd.daemon.options import Options, parse_options
@@ -24,14 +26,17 @@ from xdploaderd.daemon.placing import Placer
 from xdploaderd.daemon.programs import OwnPrograms
 from xdploaderd.daemon.reconcile import Reconciler
 from xdploaderd.daemon.records import Held, Records
+from xdploaderd.daemon.requests import Requests, Stores
+from xdploaderd.daemon.runtime_entries import RuntimeEntries
 from xdploaderd.daemon.service import Service
-from xdploaderd.daemon.settings import check_objects, read_settings
+from xdploaderd.daemon.settings import ConfigSource, check_objects, read_settings
 from xdploaderd.daemon.state_file import read_boot_id
 from xdploaderd.daemon.status import DaemonStatus
 from xdploaderd.daemon.wishes import Wishes, read_digests
 from xdploaderd.errors import FileError, LoaderError
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.target import running_kernel
+from xdploaderd.load.config_files import drop_in_dir
 from xdploaderd.log import setup_logging, stderr_is_journal
 from xdploaderd.net.rtnl import Rtnl
 from xdploaderd.notify import Notifier, watchdog_period
@@ -114,18 +119,30 @@ def _bus_jobs(bus: str, service: Service) -> Iterator[Coroutine[None, None, None
 
 def _assemble(options: Options, rtnl: Rtnl, worker: ThreadPoolExecutor) -> tuple[Reconciler, Service]:
     reader = partial(read_settings, options.config, options.pinning)
+    source = ConfigSource(read=reader, config=options.config, pinning=options.pinning)
     settings = reader()
     bpf, boot_id = Bpf(), read_boot_id()
     held = Held(options.state_dir / "held", boot_id=boot_id)
     records = Records(options.state_dir / "records", boot_id=boot_id)
-    wishes = Wishes(settings, read_digests(settings.attachments), held)
+    runtime = RuntimeEntries(options.state_dir / "runtime", boot_id=boot_id)
+    wishes = Wishes(settings, read_digests((*settings.attachments, *runtime.all())), held, runtime)
     pins = OwnPins(settings.pinning.root, bpf)
     pins.claim()
     programs = OwnPrograms(bpf, pins, records, lambda: wishes.settings.pinning)
     observer = Observer(rtnl, programs, worker)
     reconciler = Reconciler(wishes, observer, Executor(Placer(rtnl, bpf), programs, worker))
-    service = Service(reconciler, observer, wishes, reader, config=options.config, pinning=options.pinning)
+    requests = Requests(reconciler, wishes, _stores(options))
+    requests.sweep()
+    service = Service(reconciler, observer, wishes, requests, source)
     return reconciler, service
+
+
+def _stores(options: Options) -> Stores:
+    return Stores(
+        KeptObjects(options.state_dir / "objects", durable=False),
+        KeptObjects(options.data_dir / "objects", durable=True),
+        DropIns(drop_in_dir(options.config)),
+    )
 
 
 async def _watch(rtnl: Rtnl, reconciler: Reconciler) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from xdploaderd.config.attachments import AttachmentConfig, AttachmentName
 from xdploaderd.daemon.actions import Attach, Change, Detach, Repair, Replace
 from xdploaderd.daemon.seams import Outcome
-from xdploaderd.daemon.world import Observed, Occupant, Owned, Place, Record, Wanted
+from xdploaderd.daemon.world import Observed, Occupant, Owned, Place, Record, Wanted, overrides_of
 from xdploaderd.errors import AttachError, LoaderError
 from xdploaderd.hooks import Hook, XdpMode
 from xdploaderd.info import Interface, ProgInfo
@@ -55,7 +55,12 @@ class FakeWorld:
     def add_owned(self, config: AttachmentConfig, number: int, *, sha1: str = "a" * 40) -> Owned:
         """Pin a program as that of the entry."""
         record = Record(
-            attachment=config.name, object=str(config.object), sha1=sha1, program=config.program, hook=config.hook
+            attachment=config.name,
+            object=str(config.object),
+            sha1=sha1,
+            program=config.program,
+            hook=config.hook,
+            overrides=overrides_of(config),
         )
         self.owned[config.name] = Owned(name=config.name, prog=prog(number), record=record)
         return self.owned[config.name]

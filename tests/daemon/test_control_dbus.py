@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dbus_fast import Message
+from dbus_fast import Message, Variant
 from dbus_fast.aio import MessageBus
 
 from tests.fakes.loader import EDGE, FakeLoader
@@ -21,6 +21,7 @@ from xdploaderd.control.dbus import BUS_NAME, INTERFACE, OBJECT_PATH, DbusServer
 from xdploaderd.errors import HookBusyError
 
 NOBODY = 65534
+OWN_TEXT = Path(__file__).read_bytes()[: 1 << 16]
 OWN_UID = frozenset({os.geteuid()})
 
 
@@ -111,6 +112,8 @@ def test_introspection_tells_methods_and_signal(address: str) -> None:
         lines = {line.split()[0]: line.split()[1:4] for line in out.splitlines() if line.startswith(".")}
         assert lines == {
             ".Attach": ["method", "s", "a{sv}"],
+            ".AttachObject": ["method", "a{sv}a{sv}", "a{sv}"],
+            ".Forget": ["method", "s", "a{sv}"],
             ".Detach": ["method", "s", "a{sv}"],
             ".ListAttachments": ["method", "-", "aa{sv}"],
             ".Reload": ["method", "-", "a{sv}"],
@@ -256,3 +259,43 @@ def test_types_of_properties() -> None:
     assert signatures == {"a": "s", "b": "b", "c": "u", "d": "as", "e": "as", "attachments": "aa{sv}"}
     assert to_properties({"attachments": []})["attachments"].signature == "aa{sv}"
     assert to_properties(fields)["a"].value == "x\\x00"
+
+
+def test_object_s_descriptor_comes_over_the_bus_and_is_closed(address: str) -> None:
+    async def test(service: FakeLoader) -> None:
+        bus = await MessageBus(bus_address=address, negotiate_unix_fd=True).connect()
+        reading = os.open(__file__, os.O_RDONLY)
+        before = len(os.listdir("/proc/self/fd"))
+        try:
+            for member, signature, body in (
+                ("AttachObject", "a{sv}a{sv}", [{"hook": Variant("s", "xdp"), "priority": Variant("u", 3)},
+                                                {"force": Variant("b", True), "object": Variant("h", 0)}]),
+                ("AttachObject", "a{sv}a{sv}", [{}, {"object": Variant("s", "x")}]),
+                ("Status", "", []),
+            ):  # fmt: skip
+                call = Message(
+                    destination=BUS_NAME,
+                    path=OBJECT_PATH,
+                    interface=INTERFACE,
+                    member=member,
+                    signature=signature,
+                    body=body,
+                    unix_fds=[reading],
+                )
+                await bus.call(call)
+        finally:
+            os.close(reading)
+            bus.disconnect()
+        assert service.objects == [OWN_TEXT]
+        (request,) = service.requests
+        assert (dict(request.entry), request.force) == ({"hook": "xdp", "priority": 3}, True)
+        (who,) = service.callers
+        assert (who.transport, who.uid, who.pid) == ("d-bus", os.geteuid(), os.getpid())
+        for _ in range(100):
+            if len(os.listdir("/proc/self/fd")) < before:
+                break
+            await asyncio.sleep(0.01)
+        else:
+            pytest.fail("a descriptor that came over the bus stays open")
+
+    _serve(address, test)

@@ -35,6 +35,7 @@ from xdploaderd.errors import (
 )
 
 ROOT = Path(__file__).parents[2]
+OWN_TEXT = Path(__file__).read_bytes()[: 1 << 16]
 Call = Callable[..., Awaitable[Mapping[str, Any]]]
 
 
@@ -235,7 +236,7 @@ def test_peer_that_breaks_the_protocol_is_cut_off_and_others_are_served(path: Pa
     _serve(path, test)
 
 
-def test_descriptors_sent_along_are_dropped_by_the_kernel(path: Path) -> None:
+def test_descriptors_of_a_call_that_takes_none_are_closed_at_once(path: Path) -> None:
     async def test(service: FakeLoader, _call: Call) -> None:
         service.gate = asyncio.Event()
         reading, writing = os.pipe()
@@ -413,3 +414,37 @@ def test_other_server_on_the_path_is_unreachable(path: Path, answer: bytes) -> N
 def test_interface_declares_every_error_code() -> None:
     declared = {error.name.rpartition(".")[2] for error in LoaderInterface.errors}
     assert declared == {cls.code for cls in error_classes()}
+
+
+def test_object_s_descriptor_reaches_the_service_and_is_closed_after_the_call(path: Path) -> None:
+    async def test(service: FakeLoader, _call: Call) -> None:
+        reading = os.open(__file__, os.O_RDONLY)
+        try:
+            client = ControlClient(path, timeout=5)
+            parameters = {"entry": {"hook": "xdp", "globals": {"x": "y" * 20_000}}, "force": True, "descriptor": 0}
+            before = len(os.listdir("/proc/self/fd"))
+            answer = await asyncio.to_thread(client.call, "AttachObject", parameters, descriptors=(reading,))
+            await _until(lambda: len(os.listdir("/proc/self/fd")) <= before)
+        finally:
+            os.close(reading)
+        assert answer["attachment"]["name"] == "edge"
+        assert service.objects == [OWN_TEXT]
+        (request,) = service.requests
+        assert (request.entry, request.permanent, request.force) == (parameters["entry"], False, True)
+        (who,) = service.callers
+        assert (who.transport, who.uid, who.pid) == ("varlink", os.geteuid(), os.getpid())
+
+    _serve(path, test)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{}, {"entry": "x"}, {"entry": {}, "descriptor": 0}, {"entry": {}, "descriptor": 7}, {"entry": {}, "force": "x"}],
+)
+def test_request_for_an_object_that_makes_no_sense_is_refused(path: Path, parameters: dict[str, Any]) -> None:
+    async def test(service: FakeLoader, call: Call) -> None:
+        with pytest.raises(UsageError):
+            await call("AttachObject", **parameters)
+        assert service.calls == []
+
+    _serve(path, test)

@@ -11,9 +11,14 @@ import pytest
 
 from tests.daemon.fake_world import FakeWorld, entry
 from xdploaderd.config.pinning import PinningConf
+from xdploaderd.daemon.drop_ins import DropIns
+from xdploaderd.daemon.kept_objects import KeptObjects
 from xdploaderd.daemon.reconcile import Reconciler
 from xdploaderd.daemon.records import Held
+from xdploaderd.daemon.requests import Requests, Stores
+from xdploaderd.daemon.runtime_entries import RuntimeEntries
 from xdploaderd.daemon.service import Service
+from xdploaderd.daemon.settings import ConfigSource
 from xdploaderd.daemon.status import State
 from xdploaderd.daemon.wishes import Settings, Wishes, read_digests
 from xdploaderd.errors import AttachError, ConfigError, FileError, HookBusyError, NoSuchAttachmentError
@@ -32,10 +37,15 @@ class Daemon:
         self.world = world
         self.settings: Settings | ConfigError = self.make_settings(*names)
         self.held = Held(tmp_path / "held", boot_id="boot")
-        self.wishes = Wishes(self.read(), read_digests(self.read().attachments), self.held)
+        runtime = RuntimeEntries(tmp_path / "runtime", boot_id="boot")
+        self.wishes = Wishes(self.read(), read_digests((*self.read().attachments, *runtime.all())), self.held, runtime)
         self.reconciler = Reconciler(self.wishes, world, world)
-        paths = {"config": Path("/etc/x.yaml"), "pinning": Path("/etc/pinning.conf")}
-        self.service = Service(self.reconciler, world, self.wishes, self.read, **paths)
+        self.conf_d = tmp_path / "conf.d"
+        self.kept = tmp_path / "objects"
+        objects = KeptObjects(self.kept, durable=False), KeptObjects(tmp_path / "for-good", durable=True)
+        requests = Requests(self.reconciler, self.wishes, Stores(*objects, DropIns(self.conf_d)))
+        source = ConfigSource(read=self.read, config=Path("/etc/x.yaml"), pinning=Path("/etc/pinning.conf"))
+        self.service = Service(self.reconciler, world, self.wishes, requests, source)
 
     def make_settings(self, *names: str) -> Settings:
         """Return settings with one XDP entry for each name, on the interface eth0, eth1, ..."""

@@ -1,9 +1,12 @@
 """A daemon's service in memory, for the front-ends."""
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 
+from xdploaderd.daemon.caller import Caller, caller
+from xdploaderd.daemon.requests import AttachRequest
 from xdploaderd.daemon.status import AttachmentStatus, DaemonStatus, PlannedAction, State
 from xdploaderd.errors import NoSuchAttachmentError
 from xdploaderd.hooks import Hook, XdpMode
@@ -29,6 +32,9 @@ class FakeLoader:
     def __init__(self) -> None:
         self.attachments = {"edge": EDGE}
         self.calls: list[str] = []
+        self.requests: list[AttachRequest] = []
+        self.callers: list[Caller] = []
+        self.objects: list[bytes] = []
         self.error: Exception | None = None
         self.gate: asyncio.Event | None = None
         self._queues: list[asyncio.Queue[AttachmentStatus]] = []
@@ -72,8 +78,16 @@ class FakeLoader:
         await self._called(f"attach {name}")
         return await self._set(name, State.ATTACHED)
 
-    async def detach(self, name: str) -> AttachmentStatus:
-        await self._called(f"detach {name}")
+    async def attach_object(self, request: AttachRequest) -> AttachmentStatus:
+        await self._called("attach-object")
+        self.requests.append(request)
+        self.callers.append(caller.get())
+        if request.descriptor is not None:
+            self.objects.append(os.pread(request.descriptor, 1 << 16, 0))
+        return EDGE
+
+    async def detach(self, name: str, *, permanent: bool = False) -> AttachmentStatus:
+        await self._called(f"detach {name}{' for good' if permanent else ''}")
         return await self._set(name, State.DETACHED)
 
     async def reload(self) -> DaemonStatus:

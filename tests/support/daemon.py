@@ -36,8 +36,10 @@ class Daemon:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.config = directory / "xdploaderd.yaml"
+        self.whole_directory = False  # --config DIRECTORY, with its conf.d
         self.pinning = directory / "pinning.conf"
         self.state = directory / "state"
+        self.data = directory / "data"
         self.errors = directory / "stderr"
         self.bus = "none"
         self.pinning.write_text("")
@@ -60,7 +62,12 @@ class Daemon:
 
     def command(self, *more: str) -> list[str]:
         """Return the command line."""
-        paths = {"--config": self.config, "--pinning": self.pinning, "--state-dir": self.state}
+        paths = {
+            "--config": self.directory if self.whole_directory else self.config,
+            "--pinning": self.pinning,
+            "--state-dir": self.state,
+            "--data-dir": self.data,
+        }
         options = [str(word) for pair in paths.items() for word in pair]
         return [sys.executable, "-m", "xdploaderd", *options, "--bus", self.bus, *more]
 
@@ -128,9 +135,21 @@ class Daemon:
         self.process = None
         return status
 
-    def call(self, method: str, **parameters: str) -> Mapping[str, Any]:
+    def call(self, method: str, *, descriptors: Sequence[int] = (), **parameters: object) -> Mapping[str, Any]:
         """Call the daemon over its control socket."""
-        return ControlClient(self.state / "control").call(method, parameters)
+        return ControlClient(self.state / "control").call(method, parameters, descriptors=descriptors)
+
+    def ctl(self, *words: str, status: int = 0) -> str:
+        """Run xdploaderctl, which must end with that status, and return what it prints, errors too."""
+        environ = {**os.environ, "XDPLOADERD_SOCKET": str(self.state / "control")}
+        command = [sys.executable, "-m", "xdploaderd.cli.main", *words]
+        done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+        assert done.returncode == status, (done.returncode, done.stdout, done.stderr)
+        return done.stdout + done.stderr
+
+    def names(self) -> list[str]:
+        """Return the names of all attachments."""
+        return [a["name"] for a in self.call("List")["attachments"]]
 
     def attachment(self, name: str) -> Mapping[str, Any]:
         """Return the status of one attachment."""

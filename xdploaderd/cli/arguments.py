@@ -44,6 +44,25 @@ examples:
   xdploaderctl load big.o /sys/fs/bpf/big --type prog_a=tc --type prog_b=xdp --partial --json
 """
 
+_ATTACH = """\
+Attach a program: one that is configured as NAME, after a detach or a failure; or, with --object, one that is not
+configured. That attachment is the daemon's like any other. It lasts over restarts of the daemon and of the interface
+until `detach` or the next boot, and with --permanent for good.
+"""
+
+_ATTACH_EPILOG = """\
+examples:
+  xdploaderctl attach edge
+  xdploaderctl attach --object filter.o --interface eth0 --hook xdp
+  xdploaderctl attach --object shape.o --interface eth0 --hook tc-egress --program shape --priority 10 shaper
+  xdploaderctl attach --object filter.o --interface eth0 --hook xdp --mode native --permanent --force edge
+"""
+
+_DETACH = """\
+Detach NAME. An entry of the configuration stays off until it is attached again, or until the next boot; one that
+`attach --object` made is forgotten.
+"""
+
 _EXPLAIN = """\
 Print for each map of an object the path where it is pinned here, by libbpf and by iproute2. The file is only read:
 no privilege is needed and nothing is loaded.
@@ -85,6 +104,7 @@ Print the entries of a pinned map, decoded by its BTF where it has any, else as 
 value for each CPU.
 """
 
+_ENTRY_OPTIONS = ("interface", "hook", "mode", "program", "priority", "handle")
 _COLUMNS = 80  # where nothing tells the width of the terminal
 
 
@@ -100,7 +120,9 @@ Run = Callable[[argparse.Namespace], int]
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Return the parsed arguments, `run` being the verb's function. Raises UsageError."""
-    return _build_parser().parse_args(argv)
+    args = _build_parser().parse_args(argv)
+    args.check(args)
+    return args
 
 
 def _build_parser() -> _Parser:
@@ -113,7 +135,7 @@ def _build_parser() -> _Parser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
-    parser.set_defaults(json=False, verbose=False, socket=None)
+    parser.set_defaults(json=False, verbose=False, socket=None, check=lambda _args: None)
     verbs = _Verbs(parser.add_subparsers(title="verbs", metavar="VERB", required=True, prog=PROGRAM))
     _add_online_verbs(verbs)
     _add_object_verbs(verbs)
@@ -178,14 +200,49 @@ def _add_online_verbs(verbs: _Verbs) -> None:
     for verb, function, text in (
         ("status", "status", "Show whether everything is as wanted. Exit 3 when something is not."),
         ("list", "list_attachments", "List the configured attachments with their programs."),
-        ("attach", "attach", "Attach what is configured as NAME, after a detach or a failure."),
-        ("detach", "detach", "Detach NAME until it is attached again, or until the next boot."),
         ("reload", "reload", "Read the configuration again and do what it wants. A bad one is refused."),
         ("plan", "plan", "Show what a reload would do, and why. Nothing is changed."),
     ):
-        parser = verbs.add(verb, _online(function), text, online=True)
-        if verb in ("attach", "detach"):
-            parser.add_argument("name", metavar="NAME")
+        verbs.add(verb, _online(function), text, online=True)
+    _add_attach(verbs.add("attach", _online("attach"), _ATTACH, epilog=_ATTACH_EPILOG, online=True))
+    detach = verbs.add("detach", _online("detach"), _DETACH, online=True)
+    detach.add_argument("name", metavar="NAME")
+    detach.add_argument("--permanent", action="store_true", help="remove the entry of `attach --permanent` for good")
+
+
+def _add_attach(parser: _Parser) -> None:
+    parser.set_defaults(check=lambda args: _check_attach(parser, args))
+    parser.add_argument("name", metavar="NAME", nargs="?", default="", help="with --object: INTERFACE-HOOK by default")
+    parser.add_argument("--object", metavar="FILE", default="", help="attach a program of this object file")
+    parser.add_argument("--interface", metavar="DEV", default="", help="the interface")
+    parser.add_argument("--hook", metavar="HOOK", default="", help="xdp, tc-ingress or tc-egress")
+    parser.add_argument("--mode", metavar="MODE", default="", help="of XDP: native, skb, offload or unspecified")
+    program = parser.add_mutually_exclusive_group()
+    program.add_argument("--program", metavar="NAME", default="", help="the program, where the object has several")
+    program.add_argument("--section", dest="program", metavar="NAME", help="the program by its section")
+    parser.add_argument("--priority", metavar="N", default="", help="of the tc filter")
+    parser.add_argument("--handle", metavar="N", default="", help="of the tc filter")
+    _add_value_options(parser)
+    parser.add_argument("--permanent", action="store_true", help="make it an entry of the configuration")
+    parser.add_argument("--force", action="store_true", help="replace a program that somebody else put there")
+    parser.add_argument(
+        "--by-path", action="store_true", help="let the daemon read FILE itself, and again at each reload"
+    )
+
+
+def _check_attach(parser: _Parser, args: argparse.Namespace) -> None:
+    """Refuse options that do not go together, which argparse cannot say."""
+    if args.object:
+        missing = [f"--{key}" for key in ("interface", "hook") if not getattr(args, key)]
+        if missing:
+            parser.error(f"--object needs {' and '.join(missing)}")
+        return
+    keys = (*_ENTRY_OPTIONS, "globals", "max_entries", "permanent", "force", "by_path")
+    given = [f"--{key.replace('_', '-')}" for key in keys if getattr(args, key)]
+    if given:
+        parser.error(f"without --object there is no meaning in {', '.join(given)}")
+    if not args.name:
+        parser.error("attach what? want NAME, or --object with --interface and --hook")
 
 
 def _add_object_verbs(verbs: _Verbs) -> None:
@@ -196,18 +253,7 @@ def _add_object_verbs(verbs: _Verbs) -> None:
     load.add_argument(
         "--program", action="append", default=[], metavar="NAME", help="load only this program; may be given again"
     )
-    load.add_argument(
-        "--global",
-        dest="globals",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="initial value of a variable: a number, true or false, an enumerator, text for a char array,"
-        " hex:0011.. for any type; may be given again",
-    )
-    load.add_argument(
-        "--max-entries", action="append", default=[], metavar="MAP=N", help="size of a map; may be given again"
-    )
+    _add_value_options(load)
     load.add_argument(
         "--no-map",
         action="append",
@@ -239,6 +285,21 @@ def _add_object_verbs(verbs: _Verbs) -> None:
     action = _Verbs(actions).add("dump", _map_dump, _DUMP)
     action.add_argument("pin", metavar="PIN", help="path of the pinned map")
     verbs.add("version", _version, "Print the version of this command.")
+
+
+def _add_value_options(parser: _Parser) -> None:
+    parser.add_argument(
+        "--global",
+        dest="globals",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="initial value of a variable: a number, true or false, an enumerator, text for a char array,"
+        " hex:0011.. for any type; may be given again",
+    )
+    parser.add_argument(
+        "--max-entries", action="append", default=[], metavar="MAP=N", help="size of a map; may be given again"
+    )
 
 
 def _add_type_option(parser: _Parser) -> None:

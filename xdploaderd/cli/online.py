@@ -8,12 +8,14 @@ from typing import Any
 
 from xdploaderd.cli.output import EXIT_DEGRADED, print_json, print_line, print_table, text_of
 from xdploaderd.control.client import ControlClient
+from xdploaderd.errors import FileError, UsageError
 
 DEFAULT_SOCKET = "/run/xdploaderd/control"
 SOCKET_VARIABLE = "XDPLOADERD_SOCKET"
 
 _LIST_HEADER = ("NAME", "INTERFACE", "HOOK", "STATE", "MODE", "PROGRAM", "ID", "DIALECT", "OBJECT")
-_STATUS_HEADER = ("NAME", "INTERFACE", "HOOK", "STATE", "PROGRAM", "ID", "PRIORITY", "HANDLE")
+_STATUS_HEADER = ("NAME", "INTERFACE", "HOOK", "STATE", "ORIGIN", "PROGRAM", "ID", "PRIORITY", "HANDLE")
+_WORDS = ("name", "interface", "hook", "mode", "program")
 _PLAN_HEADER = ("ACTION", "NAME", "INTERFACE", "HOOK", "REASON")
 
 
@@ -39,13 +41,60 @@ def list_attachments(args: argparse.Namespace) -> int:
 
 
 def attach(args: argparse.Namespace) -> int:
-    """Attach what is configured under a name, after `detach` or a failure."""
+    """Attach what is configured under a name, after `detach` or a failure; or a program of an object file."""
+    if args.object:
+        return _print_attachment(args, attach_object(args)["attachment"])
     return _print_attachment(args, _call(args, "Attach", {"name": args.name})["attachment"])
 
 
+def attach_object(args: argparse.Namespace) -> Mapping[str, Any]:
+    """Send an object file's descriptor, or its path, with the keys of its entry."""
+    entry = entry_of(args)
+    parameters = {"entry": entry, "permanent": args.permanent, "force": args.force}
+    if args.by_path:
+        return _call(args, "AttachObject", parameters)
+    try:
+        fd = os.open(args.object, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise FileError(f"object '{args.object}' cannot be read: {reason}", fields={"path": args.object}) from error
+    try:
+        return _call(args, "AttachObject", {**parameters, "descriptor": 0}, descriptors=(fd,))
+    finally:
+        os.close(fd)
+
+
+def entry_of(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the keys of an entry that the options of `attach` give; the daemon checks them."""
+    entry: dict[str, Any] = {"object": os.path.abspath(args.object)}
+    entry |= {key: value for key in _WORDS if (value := getattr(args, key))}
+    entry |= {key: _number(key, value) for key in ("priority", "handle") if (value := getattr(args, key))}
+    if args.globals:
+        entry["globals"] = _pairs("--global", args.globals)
+    if args.max_entries:
+        sizes = _pairs("--max-entries", args.max_entries)
+        entry["max_entries"] = {name: _number("max-entries", size) for name, size in sizes.items()}
+    return entry
+
+
+def _number(option: str, word: str) -> int:
+    try:
+        return int(word, 0)
+    except ValueError:
+        raise UsageError(f"--{option} '{word}' is no whole number") from None
+
+
+def _pairs(option: str, words: Sequence[str]) -> dict[str, str]:
+    split = [word.partition("=") for word in words]
+    if wrong := [name for name, equals, _ in split if not equals or not name]:
+        raise UsageError(f"{option} '{wrong[0]}' is not of the form NAME=VALUE")
+    return {name: value for name, _, value in split}
+
+
 def detach(args: argparse.Namespace) -> int:
-    """Detach an attachment until `attach` or the next boot."""
-    return _print_attachment(args, _call(args, "Detach", {"name": args.name})["attachment"])
+    """Detach an attachment until `attach` or the next boot; forget a runtime entry."""
+    parameters = {"name": args.name, **({"permanent": True} if args.permanent else {})}
+    return _print_attachment(args, _call(args, "Detach", parameters)["attachment"])
 
 
 def reload(args: argparse.Namespace) -> int:
@@ -71,9 +120,15 @@ def plan(args: argparse.Namespace) -> int:
     return 0
 
 
-def _call(args: argparse.Namespace, method: str, parameters: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+def _call(
+    args: argparse.Namespace,
+    method: str,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    descriptors: Sequence[int] = (),
+) -> Mapping[str, Any]:
     path = args.socket or os.environ.get(SOCKET_VARIABLE) or DEFAULT_SOCKET
-    return ControlClient(Path(path)).call(method, parameters or {})
+    return ControlClient(Path(path)).call(method, parameters or {}, descriptors=descriptors)
 
 
 def _print_status(reply: Mapping[str, Any]) -> None:
@@ -87,7 +142,7 @@ def _print_status(reply: Mapping[str, Any]) -> None:
     if not attachments:
         print_line("no attachments are configured")
         return
-    keys = ("name", "interface", "hook", "state", "program", "prog_id", "priority", "handle")
+    keys = ("name", "interface", "hook", "state", "origin", "program", "prog_id", "priority", "handle")
     print_line("")
     print_table(_STATUS_HEADER, [[text_of(attachment, key) for key in keys] for attachment in attachments])
     _print_reasons(attachments)

@@ -1,6 +1,7 @@
 """The model of xdploaderd.yaml: which keys there are and what they may hold; its JSON Schema comes from it too."""
 
 import difflib
+import itertools
 import re
 from dataclasses import dataclass
 from enum import StrEnum
@@ -214,15 +215,22 @@ def validate(root: Node) -> Validated:
     ]
     attachments = root.nodes.get("attachments")
     if isinstance(attachments, Items):
-        entries = [_validate_entry(node, number, problems) for number, node in enumerate(attachments.nodes)]
+        paths = (f"attachments[{number}]" for number in itertools.count())
+        entries = [_validate_entry(node, path, problems) for path, node in zip(paths, attachments.nodes, strict=False)]
         return Validated(tuple(entry for entry in entries if entry), tuple(problems))
     if attachments is not None and not _is_empty(attachments):
         problems.append(Problem(attachments.place, f"want a list, not {_shape(attachments)}", "attachments"))
     return Validated((), tuple(problems))
 
 
-def _validate_entry(node: Node, number: int, problems: list[Problem]) -> tuple[AttachmentModel, Place] | None:
-    path = f"attachments[{number}]"
+def validate_entry(node: Node) -> Validated:
+    """Hold the tree of one attachment against its model."""
+    problems: list[Problem] = []
+    entry = _validate_entry(node, "", problems)
+    return Validated((entry,) if entry else (), tuple(problems))
+
+
+def _validate_entry(node: Node, path: str, problems: list[Problem]) -> tuple[AttachmentModel, Place] | None:
     if not isinstance(node, Entries):
         problems.append(Problem(node.place, f"want a mapping, not {_shape(node)}", path))
         return None
@@ -244,12 +252,16 @@ def _problem(detail: ErrorDetails, node: Entries, path: str) -> Problem:
             return Problem(node.place, f"key {quoted(key)} is missing", path)
         case "extra_forbidden":
             message = _unknown(key, list(AttachmentModel.model_fields))
-            return Problem(node.keys[key].place, message, f"{path}.{printable(key)}")
+            return Problem(node.keys[key].place, message, _under(path, printable(key)))
         case "greater_than_equal" | "less_than_equal":
             limit = PRIORITY_MAX if key == "priority" else HANDLE_MAX
-            return Problem(node.nodes[key].place, f"want a number from 1 to {limit}", f"{path}.{key}")
+            return Problem(node.nodes[key].place, f"want a number from 1 to {limit}", _under(path, key))
         case _:
-            return Problem(node.nodes[key].place, detail["msg"], f"{path}.{key}")
+            return Problem(node.nodes[key].place, detail["msg"], _under(path, key))
+
+
+def _under(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key
 
 
 def _misplaced_keys(node: Entries, path: str) -> list[Problem]:
@@ -259,7 +271,7 @@ def _misplaced_keys(node: Entries, path: str) -> list[Problem]:
         return []
     keys = ("priority", "handle") if hook.text == Hook.XDP else ("mode",)
     message = f"has no meaning on hook {quoted(hook.text)}"
-    return [Problem(node.keys[key].place, message, f"{path}.{key}") for key in keys if key in node.keys]
+    return [Problem(node.keys[key].place, message, _under(path, key)) for key in keys if key in node.keys]
 
 
 def _unknown(key: str, known: list[str]) -> str:

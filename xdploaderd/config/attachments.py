@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import NewType
 
-from xdploaderd.config.attachment_model import AttachmentModel, validate
+from xdploaderd.config.attachment_model import AttachmentModel, validate, validate_entry
 from xdploaderd.config.problems import Place, Problem, config_error
-from xdploaderd.config.yaml_text import parse_yaml
+from xdploaderd.config.yaml_text import Node, parse_yaml
 from xdploaderd.errors import ConfigError
 from xdploaderd.hooks import Hook, XdpMode
 from xdploaderd.printable import quoted
@@ -65,6 +65,14 @@ def read_attachment_file(raw: bytes, *, source: str) -> AttachmentFile:
     return AttachmentFile(attachments, validated.problems)
 
 
+def attachment_of(node: Node) -> AttachmentConfig:
+    """Return one attachment from its tree; raise ConfigError that tells everything wrong with it."""
+    validated = validate_entry(node)
+    if validated.problems:
+        raise config_error(validated.problems)
+    return _config(validated.entries[0][0])
+
+
 def merge_attachments(files: Iterable[AttachmentFile]) -> tuple[AttachmentConfig, ...]:
     """Return the attachments of all files, in order.
 
@@ -85,6 +93,11 @@ def merge_attachments(files: Iterable[AttachmentFile]) -> tuple[AttachmentConfig
     if problems:
         raise config_error(problems)
     return tuple(merged)
+
+
+def claims_of(attachment: AttachmentConfig) -> frozenset[tuple[str, ...]]:
+    """Return what an attachment claims: two that share a claim cannot be wanted at once."""
+    return frozenset(key for key, _ in _claims(attachment))
 
 
 def _claims(attachment: AttachmentConfig) -> Sequence[tuple[tuple[str, ...], str]]:

@@ -12,14 +12,15 @@ FIELD_LIMIT = 200  # problems listed in its field `errors`
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A position in a text: line and column count from 1, the column in characters."""
+    """A position in a text: line and column count from 1, the column in characters; line 0: no text, all of it."""
 
     source: str
     line: int
     column: int
 
     def __str__(self) -> str:
-        return f"{printable(self.source)}:{self.line}:{self.column}"
+        source = printable(self.source)
+        return f"{source}:{self.line}:{self.column}" if self.line else source
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import errno
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,12 @@ class ControlClient:
         self._path = path
         self._timeout = timeout
 
-    def call(self, method: str, parameters: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+    def call(
+        self, method: str, parameters: Mapping[str, Any] | None = None, *, descriptors: Sequence[int] = ()
+    ) -> Mapping[str, Any]:
         """Return the reply's parameters. `method` is one of the daemon's own interface, or a qualified name.
+
+        `descriptors` are sent along, and stay the caller's; a parameter names one by its index.
 
         Raises the LoaderError that the daemon raised, UnreachableError when nobody answers, NotAuthorizedError when
         the socket's permissions keep the caller out.
@@ -33,7 +37,7 @@ class ControlClient:
             connection.settimeout(self._timeout)
             try:
                 connection.connect(os.fspath(self._path))
-                return parse_reply(_exchange(connection, frame))
+                return parse_reply(_exchange(connection, frame, descriptors))
             except OSError as error:
                 raise self._unreachable(error) from error
 
@@ -54,8 +58,9 @@ class ControlClient:
                 return UnreachableError(f"{place} cannot be used: {error.strerror or error}; {_HINT}")
 
 
-def _exchange(connection: socket.socket, frame: bytes) -> bytes:
-    connection.sendall(frame)
+def _exchange(connection: socket.socket, frame: bytes, descriptors: Sequence[int]) -> bytes:
+    sent = socket.send_fds(connection, [frame], descriptors) if descriptors else 0
+    connection.sendall(frame[sent:])
     received = bytearray()
     while chunk := connection.recv(_CHUNK_BYTES):
         received += chunk

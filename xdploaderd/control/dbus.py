@@ -7,6 +7,7 @@ policy may be edited. Mirrors the D-Bus Specification, "Message Bus Messages".
 import asyncio
 import contextvars
 import logging
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, Final, NoReturn, TypeVar
 
@@ -17,8 +18,10 @@ from dbus_fast.errors import AuthError, DBusError, InvalidAddressError
 from dbus_fast.service import ServiceInterface, dbus_method, dbus_signal
 
 from xdploaderd.control.api import Loader
-from xdploaderd.errors import LoaderError, NotAuthorizedError
-from xdploaderd.printable import printable
+from xdploaderd.daemon.caller import Caller, caller
+from xdploaderd.daemon.requests import AttachRequest
+from xdploaderd.errors import LoaderError, NotAuthorizedError, UsageError
+from xdploaderd.printable import printable, quoted
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +33,8 @@ RETRY_SECONDS: Final = 10.0
 
 _BUS_ERRORS = (OSError, EOFError, AuthError, DBusError, InvalidAddressError)
 _sender: contextvars.ContextVar[str] = contextvars.ContextVar("sender")
+_TAKES_DESCRIPTORS = (OBJECT_PATH, INTERFACE, "AttachObject", "a{sv}a{sv}")
+_OPTIONS: Mapping[str, type] = {"permanent": bool, "force": bool, "object": int}
 
 Properties = dict[str, Variant]
 PropertiesType = Annotated[Properties, DBusSignature("a{sv}")]
@@ -76,6 +81,23 @@ class _Manager(ServiceInterface):
         return to_properties((await self._guarded(lambda: self._service.attach(name))).to_json())
 
     @dbus_method()
+    async def AttachObject(self, entry: PropertiesType, options: PropertiesType) -> PropertiesType:
+        """Options: permanent b, force b, object h (an open file, instead of a path in the entry)."""
+        given = _plain(options)
+        descriptor = given.get("object")
+        try:
+            status = await self._guarded(lambda: self._service.attach_object(_request(_plain(entry), given)))
+        finally:
+            if isinstance(descriptor, int):
+                os.close(descriptor)
+        return to_properties(status.to_json())
+
+    @dbus_method()
+    async def Forget(self, name: NameType) -> PropertiesType:
+        """Detach, and end an entry that AttachObject made, a permanent one too."""
+        return to_properties((await self._guarded(lambda: self._service.detach(name, permanent=True))).to_json())
+
+    @dbus_method()
     async def Detach(self, name: NameType) -> PropertiesType:
         return to_properties((await self._guarded(lambda: self._service.detach(name))).to_json())
 
@@ -105,12 +127,13 @@ class _Manager(ServiceInterface):
             raise DBusError(ERROR_PREFIX + LoaderError.code, text) from error
 
     async def _authorize(self, sender: str) -> None:
-        uid = await _uid_of(self._bus, sender)
-        if uid not in self._authorized_uids:
-            raise NotAuthorizedError(f"user {uid} may not call the daemon, only root")
+        who = await _credentials_of(self._bus, sender)
+        if who.uid not in self._authorized_uids:
+            raise NotAuthorizedError(f"user {who.uid} may not call the daemon, only root")
+        caller.set(who)
 
 
-async def _uid_of(bus: MessageBus, sender: str) -> int:
+async def _credentials_of(bus: MessageBus, sender: str) -> Caller:
     """Ask the bus whose connection a unique name is."""
     question = Message(
         destination="org.freedesktop.DBus",
@@ -126,12 +149,56 @@ async def _uid_of(bus: MessageBus, sender: str) -> int:
     uid = reply.body[0].get("UnixUserID")
     if uid is None:
         raise NotAuthorizedError("the bus does not tell who calls")
-    return int(uid.value)
+    pid = reply.body[0].get("ProcessID")
+    return Caller("d-bus", int(uid.value), int(pid.value) if pid is not None else 0)
+
+
+def _plain(value: Any) -> Any:
+    """Return what a variant holds, all the way down."""
+    match value:
+        case Variant():
+            return _plain(value.value)
+        case dict():
+            return {str(key): _plain(item) for key, item in value.items()}
+        case list():
+            return [_plain(item) for item in value]
+        case _:
+            return value
+
+
+def _request(entry: Mapping[str, Any], options: Mapping[str, Any]) -> AttachRequest:
+    for name, value in options.items():
+        if type(value) is not _OPTIONS.get(name):
+            raise UsageError(
+                f"option {quoted(name)} is unknown or of another type, want permanent b, force b, object h"
+            )
+    return AttachRequest(
+        entry=entry,
+        permanent=options.get("permanent", False),
+        force=options.get("force", False),
+        descriptor=options.get("object"),
+    )
 
 
 def _remember_sender(message: Message) -> None:
-    """Keep the caller's unique name for the task that dbus-fast makes for the call: methods are not told of it."""
+    """Keep the caller's unique name for the task that dbus-fast makes for the call: methods are not told of it.
+
+    Descriptors that no method will close are closed here.
+    """
     _sender.set(message.sender or "")
+    taken = _taken_descriptors(message)
+    for index, fd in enumerate(message.unix_fds):
+        if index not in taken:
+            os.close(fd)
+
+
+def _taken_descriptors(message: Message) -> frozenset[int]:
+    """Return the indexes of the descriptors that AttachObject is going to close."""
+    call = (message.path, message.interface, message.member, message.signature)
+    if message.message_type is not MessageType.METHOD_CALL or call != _TAKES_DESCRIPTORS:
+        return frozenset()
+    given = message.body[1].get("object")
+    return frozenset({given.value}) if given is not None and given.signature == "h" else frozenset()
 
 
 class DbusServer:
@@ -159,7 +226,7 @@ class DbusServer:
 
     async def _serve(self) -> None:
         """Stay on the bus until it goes away."""
-        bus = MessageBus(bus_address=self._address, bus_type=BusType.SYSTEM)
+        bus = MessageBus(bus_address=self._address, bus_type=BusType.SYSTEM, negotiate_unix_fd=True)
         await bus.connect()
         try:
             manager = _Manager(self._service, bus, self._authorized_uids)

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Sequence
 from typing import Any, Final, NoReturn, TypedDict
 
 from asyncvarlink import (
+    FileDescriptor,
     FileDescriptorArray,
     GenericVarlinkErrorReply,
     TypedVarlinkErrorReply,
@@ -36,7 +37,9 @@ from xdploaderd.control.varlink import (
     error_name,
     error_parameters,
 )
-from xdploaderd.errors import LoaderError, NotAuthorizedError
+from xdploaderd.daemon.caller import Caller, caller
+from xdploaderd.daemon.requests import AttachRequest
+from xdploaderd.errors import LoaderError, NotAuthorizedError, UsageError
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +49,7 @@ MAX_STRANGERS: Final = 8  # connections of peers that may not call; so they neve
 MAX_PENDING_CALLS: Final = 16  # sent ahead on one connection
 MAX_UNSENT_REPLIES: Final = 16  # to a peer that does not read them
 IDLE_SECONDS: Final = 30.0
+TAKES_DESCRIPTORS: Final = "AttachObject"
 _ACCEPT_PAUSE_SECONDS = 0.2
 _UCRED = struct.Struct("=iII")  # struct ucred: pid, uid, gid
 
@@ -86,10 +90,37 @@ class LoaderInterface(VarlinkInterface, name=INTERFACE):
         """Attach a configured attachment now, after Detach or a failure."""
         return await _answer(self._service.attach(name))
 
+    @varlinkmethod(return_parameter="attachment", return_type=wire.Attachment, allow_foreign=True)
+    async def AttachObject(
+        self,
+        *,
+        entry: Any,
+        permanent: bool | None = None,
+        force: bool | None = None,
+        descriptor: FileDescriptor | None = None,
+    ) -> Any:
+        """Attach a program that no file configures: entry has the keys of one attachment of xdploaderd.yaml(5).
+        Name and program may be left out: INTERFACE-HOOK, and the only program for the hook. The object is read at the
+        path `object`, or from the open file whose index among the descriptors sent is `descriptor`; its bytes are kept
+        then, and `object` only names them. The attachment lasts until Detach or reboot, and with permanent for good.
+        With force a program of somebody else is replaced.
+        """
+        if not isinstance(entry, dict):
+            raise UsageError("entry is no object, wanted the keys of an attachment")
+        request = AttachRequest(
+            entry=entry,
+            permanent=bool(permanent),
+            force=bool(force),
+            descriptor=None if descriptor is None else descriptor.fileno(),
+        )
+        return await _answer(self._service.attach_object(request))
+
     @varlinkmethod(return_parameter="attachment", return_type=wire.Attachment)
-    async def Detach(self, *, name: str) -> Any:
-        """Detach our program and keep it off until Attach or reboot."""
-        return await _answer(self._service.detach(name))
+    async def Detach(self, *, name: str, permanent: bool | None = None) -> Any:
+        """Detach our program and keep it off until Attach or reboot; one that AttachObject made is forgotten,
+        and with permanent one that it made permanent.
+        """
+        return await _answer(self._service.detach(name, permanent=bool(permanent)))
 
     @varlinkmethod(return_parameter="status", return_type=wire.Status)
     async def Reload(self) -> Any:
@@ -112,8 +143,11 @@ async def _answer(value: Awaitable[Any]) -> Any:
 class _Peer(VarlinkInterfaceServerProtocol):
     """One connection: bounded, and closed when it breaks the protocol or says nothing for long."""
 
-    def __init__(self, registry: VarlinkInterfaceRegistry, connection: socket.socket, *, authorized: bool) -> None:
+    def __init__(
+        self, registry: VarlinkInterfaceRegistry, connection: socket.socket, who: Caller, *, authorized: bool
+    ) -> None:
         super().__init__(registry)
+        self._who = who
         self._connection = connection
         self._authorized = authorized
         self._open: asyncio.BaseTransport | None = None
@@ -175,7 +209,9 @@ class _Peer(VarlinkInterfaceServerProtocol):
     def call_received(self, call: VarlinkMethodCall, fds: FileDescriptorArray | None) -> asyncio.Future[None] | None:
         if call.method_interface == INTERFACE and not self._authorized:
             raise _error_reply(NotAuthorizedError("only root may use the control socket"))
-        running: asyncio.Future[None] | None = super().call_received(call, fds)
+        caller.set(self._who)  # the call's task takes this context with it
+        taken = fds if call.method_name == TAKES_DESCRIPTORS else None  # what no call takes is closed right away
+        running: asyncio.Future[None] | None = super().call_received(call, taken)
         if running is not None:
             self._running += 1
             running.add_done_callback(self._ended)
@@ -210,7 +246,8 @@ def _error_reply(error: LoaderError) -> GenericVarlinkErrorReply:
 
 
 class _Transport(VarlinkTransport):
-    MAX_RECV_FDS = 0  # no call takes descriptors: the kernel drops what is sent
+    MAX_RECV_FDS = 1  # more than a call takes: the kernel drops the rest
+    RECV_BUFFER_SIZE = MAX_CALL_BYTES  # a call in one piece: descriptors come with the first
 
 
 class ControlServer:
@@ -245,13 +282,13 @@ class ControlServer:
             await asyncio.gather(*(client.closed_future for client in tuple(self._clients)))
 
     def _serve(self, connection: socket.socket) -> None:
-        _, uid, _ = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+        pid, uid, _ = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
         authorized = uid in self._authorized_uids
         strangers = sum(not known for known in self._clients.values())
         if len(self._clients) >= MAX_CLIENTS or (not authorized and strangers >= MAX_STRANGERS):
             connection.close()
             return
-        peer = _Peer(self._registry, connection, authorized=authorized)
+        peer = _Peer(self._registry, connection, Caller("varlink", uid, pid), authorized=authorized)
         transport = _Transport(asyncio.get_running_loop(), connection, connection, peer)
         self._clients[transport] = authorized
         transport.closed_future.add_done_callback(lambda _done: self._clients.pop(transport, None))

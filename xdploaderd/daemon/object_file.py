@@ -3,12 +3,14 @@
 import hashlib
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from xdploaderd.errors import FileError, LimitError, LoaderError
 from xdploaderd.printable import quoted
 
 OBJECT_LIMIT = 16 * 1024 * 1024  # bytes of an object file
+_CHUNK = 1 << 20
 
 
 def read_object(path: PurePosixPath) -> bytes:
@@ -20,19 +22,32 @@ def read_object(path: PurePosixPath) -> bytes:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
         try:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise FileError(f"object {quoted(str(path))} is not a regular file", fields=fields)
-            with os.fdopen(fd, "rb", closefd=False) as file:
-                raw = file.read(OBJECT_LIMIT + 1)
+            return _read(fd, f"object {quoted(str(path))}", fields)
         finally:
             os.close(fd)
     except OSError as error:
         raise FileError(
             f"object {quoted(str(path))} cannot be read: {(error.strerror or str(error)).lower()}", fields=fields
         ) from error
+
+
+def read_open_object(fd: int) -> bytes:
+    """Return the bytes behind a descriptor from its file's beginning, wherever it is read; raises as read_object."""
+    try:
+        return _read(fd, "the object's descriptor", {})
+    except OSError as error:
+        raise FileError(f"the object's descriptor cannot be read: {(error.strerror or str(error)).lower()}") from error
+
+
+def _read(fd: int, what: str, fields: Mapping[str, str]) -> bytes:
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        raise FileError(f"{what} is not a regular file", fields=fields)
+    raw = bytearray()
+    while chunk := os.pread(fd, min(_CHUNK, OBJECT_LIMIT + 1 - len(raw)), len(raw)):
+        raw += chunk
     if len(raw) > OBJECT_LIMIT:
-        raise LimitError(f"object {quoted(str(path))} is larger than {OBJECT_LIMIT} bytes")
-    return raw
+        raise LimitError(f"{what} is larger than {OBJECT_LIMIT} bytes")
+    return bytes(raw)
 
 
 def digest(raw: bytes) -> str:

@@ -11,6 +11,7 @@ from xdploaderd.load.config_files import CONFIG_FILE
 from xdploaderd.load.pinning_files import PINNING_CONF
 
 STATE_DIR = Path("/run/xdploaderd")
+DATA_DIR = Path("/var/lib/xdploaderd")
 SOCKET_NAME = "control"
 LEVELS = {"error": logging.ERROR, "warning": logging.WARNING, "info": logging.INFO, "debug": logging.DEBUG}
 
@@ -23,6 +24,7 @@ class Options:
     pinning: Path
     socket: Path
     state_dir: Path
+    data_dir: Path
     check: bool
     bus: str
     log_level: int
@@ -44,6 +46,9 @@ def parse_options(argv: Sequence[str]) -> Options:
         "--socket", type=Path, metavar="PATH", help=f"control socket (default: {SOCKET_NAME} in the state directory)"
     )
     parser.add_argument("--state-dir", type=Path, default=STATE_DIR, metavar="DIR", help="default: %(default)s")
+    parser.add_argument(
+        "--data-dir", type=Path, default=DATA_DIR, metavar="DIR", help="what outlives a reboot (default: %(default)s)"
+    )
     parser.add_argument("--check", action="store_true", help="read configuration and objects, tell faults, end")
     parser.add_argument(
         "--bus",
@@ -58,6 +63,7 @@ def parse_options(argv: Sequence[str]) -> Options:
         pinning=given.pinning,
         socket=given.socket or given.state_dir / SOCKET_NAME,
         state_dir=given.state_dir,
+        data_dir=given.data_dir,
         check=given.check,
         bus=given.bus,
         log_level=LEVELS[given.log_level],

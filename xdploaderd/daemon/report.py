@@ -47,6 +47,7 @@ def _status(want: Wanted, picture: Picture, planned: Action | None) -> Attachmen
         program=config.program,
         mode=config.mode,
         state=state,
+        origin=want.origin,
         priority=config.priority if config.hook is not Hook.XDP else 0,
         handle=config.handle if config.hook is not Hook.XDP else 0,
         reason=reason,

@@ -3,20 +3,24 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import suppress
-from pathlib import Path
+from dataclasses import replace
 
 from xdploaderd import __version__
 from xdploaderd.daemon import events
 from xdploaderd.daemon.actions import Refuse, describe
+from xdploaderd.daemon.caller import audit
 from xdploaderd.daemon.plan import make_plan
 from xdploaderd.daemon.reconcile import Picture, Reconciler
-from xdploaderd.daemon.report import AS_WANTED, attachment_statuses, find_error
+from xdploaderd.daemon.report import AS_WANTED, attachment_statuses
+from xdploaderd.daemon.requests import BAD_STATES, AttachRequest, Requests
 from xdploaderd.daemon.seams import Snapshots
-from xdploaderd.daemon.status import AttachmentStatus, DaemonStatus, PlannedAction, State
+from xdploaderd.daemon.settings import ConfigSource
+from xdploaderd.daemon.settle import settle
+from xdploaderd.daemon.status import AttachmentStatus, DaemonStatus, Origin, PlannedAction, State
 from xdploaderd.daemon.wishes import Digests, Settings, Wishes, read_digests
-from xdploaderd.errors import AttachError, ConfigError, LoaderError, NoSuchAttachmentError
+from xdploaderd.errors import ConfigError, LoaderError, NoSuchAttachmentError, UsageError
 from xdploaderd.printable import quoted
 
 log = logging.getLogger(__name__)
@@ -25,26 +29,23 @@ QUEUE_LIMIT = 1024  # changes a subscriber may lag behind before it loses the ol
 
 
 class Service:
-    """The daemon's interface. `read_settings` blocks and raises ConfigError or FileError."""
+    """The daemon's interface."""
 
     def __init__(
         self,
         reconciler: Reconciler,
         snapshots: Snapshots,
         wishes: Wishes,
-        read_settings: Callable[[], Settings],
-        *,
-        config: Path,
-        pinning: Path,
+        requests: Requests,
+        source: ConfigSource,
     ) -> None:
         self._reconciler = reconciler
         self._snapshots = snapshots
         self._wishes = wishes
-        self._read_settings = read_settings
-        self._config = config
-        self._pinning = pinning
+        self._requests = requests
+        self._source = source
         self._config_error = ""
-        self._reloading = asyncio.Lock()
+        self._changing = asyncio.Lock()  # entries change by one reload or request at a time
         self._subscribers: set[asyncio.Queue[AttachmentStatus]] = set()
         self._known: dict[str, AttachmentStatus] = {}
         self._refused: dict[str, str] = {}
@@ -64,8 +65,8 @@ class Service:
             version=__version__,
             pid=os.getpid(),
             degraded=unlike or bool(self._config_error) or not picture.settled,
-            config=str(self._config),
-            pinning=str(self._pinning),
+            config=str(self._source.config),
+            pinning=str(self._source.pinning),
             config_error=self._config_error,
             attachments=attachments,
         )
@@ -77,20 +78,40 @@ class Service:
         """
         self._check_name(name)
         self._wishes.release(name)
-        return await self._settle(name, failed=(State.FAILED, State.FOREIGN))
+        status = await settle(self._reconciler, name, failed=BAD_STATES)
+        audit("attach", name)
+        return status
 
-    async def detach(self, name: str) -> AttachmentStatus:
-        """Take the program off, if it is ours, until attach() or reboot. Raises NoSuchAttachmentError, AttachError."""
-        self._check_name(name)
-        self._wishes.hold(name)
-        return await self._settle(name, failed=(State.FAILED,))
+    async def attach_object(self, request: AttachRequest) -> AttachmentStatus:
+        """Attach a program that no file configures; see Requests.attach_object."""
+        async with self._changing:
+            return await self._requests.attach_object(request)
+
+    async def detach(self, name: str, *, permanent: bool = False) -> AttachmentStatus:
+        """Take the program off, if it is ours, until attach() or reboot; a runtime entry is forgotten besides.
+
+        `permanent`: so is one that the API made permanent. Raises NoSuchAttachmentError, AttachError; UsageError for
+        an entry that only its file can end.
+        """
+        async with self._changing:
+            self._check_name(name)
+            origin = self._wishes.origin_of(name)
+            if permanent and origin is Origin.CONFIGURED:
+                raise UsageError(f"attachment {quoted(name)} is configured by hand: take it out of its file")
+            if permanent or origin is Origin.RUNTIME:
+                status = await self._requests.forget(self._status_of(name))
+            else:
+                self._wishes.hold(name)
+                status = await settle(self._reconciler, name, failed=(State.FAILED,))
+        audit("detach", name)
+        return status
 
     async def reload(self) -> DaemonStatus:
         """Read configuration and objects anew, carry them out, return how all stands then.
 
         Raises ConfigError or FileError for a bad configuration, and the last good one stays in force.
         """
-        async with self._reloading:
+        async with self._changing:
             try:
                 settings, digests = await asyncio.to_thread(self._read)
             except LoaderError as error:
@@ -101,6 +122,8 @@ class Service:
             self._wishes.adopt(settings, digests)
             self._reconciler.forgive()
             await self._reconciler.settled()
+            await asyncio.to_thread(self._requests.sweep)
+        audit("reload", "")
         return await self.status()
 
     async def plan(self) -> tuple[PlannedAction, ...]:
@@ -127,30 +150,25 @@ class Service:
         return await self.status()
 
     def _read(self) -> tuple[Settings, Digests]:
-        settings = self._read_settings()
+        settings = self._source.read()
         root = self._wishes.settings.pinning.root
         if settings.pinning.root != root:
             raise ConfigError(
                 f"the pinning root changed from {quoted(str(root))} to {quoted(str(settings.pinning.root))}, where the"
                 " daemon would not find its programs: detach them and start the daemon anew"
             )
-        return settings, read_digests(settings.attachments)
+        return settings, read_digests((*settings.attachments, *self._wishes.entries))
 
     def _check_name(self, name: str) -> None:
-        names = [config.name for config in self._wishes.settings.attachments]
+        names = [config.name for config in self._wishes.entries]
         if name not in names:
             known = ", ".join(quoted(n) for n in names) or "none"
             raise NoSuchAttachmentError(f"no attachment named {quoted(name)} is configured (there is: {known})")
 
-    async def _settle(self, name: str, *, failed: tuple[State, ...]) -> AttachmentStatus:
-        self._reconciler.forgive(name)
-        picture = await self._reconciler.settled()
-        found = next((s for s in attachment_statuses(picture) if s.name == name), None)
-        if found is None:
-            raise NoSuchAttachmentError(f"attachment {quoted(name)} went from the configuration meanwhile")
-        if found.state in failed:
-            raise find_error(picture, name) or AttachError(found.reason)
-        return found
+    def _status_of(self, name: str) -> AttachmentStatus:
+        """Return the entry's status, as of now rather than of the last pass."""
+        picture = replace(self._reconciler.picture, wanted=self._wishes.wanted())
+        return next(status for status in attachment_statuses(picture) if status.name == name)
 
     def _publish(self, picture: Picture) -> None:
         for refusal in (a for a in picture.actions if isinstance(a, Refuse)):

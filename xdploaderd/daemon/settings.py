@@ -1,20 +1,32 @@
 """Read the configuration as a whole: attachments and pinning, or neither; and check what it names."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from xdploaderd.config.attachments import AttachmentConfig
+from xdploaderd.daemon.drop_ins import DropIns
 from xdploaderd.daemon.object_file import read_object
 from xdploaderd.daemon.objects import Target, prepare_entry
 from xdploaderd.daemon.wishes import Settings
 from xdploaderd.errors import LoaderError, error_context
-from xdploaderd.load.config_files import read_attachments
+from xdploaderd.load.config_files import drop_in_dir, read_attachments
 from xdploaderd.load.pinning_files import read_pinning
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigSource:
+    """Where the configuration comes from; `read` blocks and raises ConfigError or FileError."""
+
+    read: Callable[[], Settings]
+    config: Path
+    pinning: Path
 
 
 def read_settings(config: Path, pinning: Path) -> Settings:
     """Return the configuration in these files. Raises ConfigError or FileError where any of it is bad."""
-    return Settings(read_attachments(config).attachments, read_pinning(pinning))
+    attachments = read_attachments(config).attachments
+    return Settings(attachments, read_pinning(pinning), DropIns(drop_in_dir(config)).names())
 
 
 def check_objects(settings: Settings, target: Target) -> Iterator[tuple[AttachmentConfig, LoaderError | None]]:

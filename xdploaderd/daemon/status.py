@@ -17,9 +17,17 @@ class State(StrEnum):
     FAILED = "failed"
 
 
+class Origin(StrEnum):
+    """Where an entry comes from."""
+
+    CONFIGURED = "configured"
+    PERMANENT = "permanent"  # configured, in a file that the API made
+    RUNTIME = "runtime"  # through the API, until reboot
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttachmentStatus:
-    """One configured attachment: the wish, what is observed, and why they differ (`reason`, `error_code`)."""
+    """One attachment: the wish, what is observed, and why they differ (`reason`, `error_code`)."""
 
     name: str
     interface: str
@@ -28,6 +36,7 @@ class AttachmentStatus:
     program: str
     mode: XdpMode
     state: State
+    origin: Origin = Origin.CONFIGURED
     priority: int = 0
     handle: int = 0
     ifindex: int = 0

@@ -1,13 +1,15 @@
 """What is wanted: the entries in force, the digests of their objects as read at start or reload, and who is held."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from xdploaderd.config.attachments import AttachmentConfig
+from xdploaderd.config.attachments import AttachmentConfig, claims_of
 from xdploaderd.config.pinning import PinningConf
 from xdploaderd.daemon.object_file import read_digest
 from xdploaderd.daemon.records import Held
+from xdploaderd.daemon.runtime_entries import RuntimeEntries
+from xdploaderd.daemon.status import Origin
 from xdploaderd.daemon.world import Wanted
 from xdploaderd.errors import LoaderError
 
@@ -16,17 +18,28 @@ Digests = Mapping[PurePosixPath, str | LoaderError]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """A configuration that was read without an error."""
+    """A configuration that was read without an error; `permanent`: the names of the entries that the API made."""
 
     attachments: tuple[AttachmentConfig, ...]
     pinning: PinningConf
+    permanent: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """All that was wanted at one time."""
+
+    settings: Settings
+    runtime: tuple[AttachmentConfig, ...]
+    digests: Mapping[str, str | LoaderError]
 
 
 class Wishes:
     """The one place where the wanted state changes. The caller pokes the reconciler after that."""
 
-    def __init__(self, settings: Settings, digests: Digests, held: Held) -> None:
+    def __init__(self, settings: Settings, digests: Digests, held: Held, runtime: RuntimeEntries) -> None:
         self._held = held
+        self._runtime = runtime
         self._settings = settings
         self._digests: dict[str, str | LoaderError] = {}
         self.adopt(settings, digests)
@@ -36,14 +49,65 @@ class Wishes:
         """Return the configuration in force."""
         return self._settings
 
+    @property
+    def entries(self) -> tuple[AttachmentConfig, ...]:
+        """Return every entry, those of the configuration first."""
+        return (*self._settings.attachments, *self._runtime.all())
+
+    def origin_of(self, name: str) -> Origin | None:
+        """Return where the entry comes from; None where there is none of that name."""
+        return _origins(self._settings, self._runtime.all()).get(name)
+
+    def rival_of(self, entry: AttachmentConfig) -> AttachmentConfig | None:
+        """Return another entry that wants the same place."""
+        claims = claims_of(entry)
+        return next((e for e in self.entries if e.name != entry.name and claims & claims_of(e)), None)
+
     def adopt(self, settings: Settings, digests: Digests) -> None:
-        """Put a configuration in force, with the digests of its objects."""
+        """Put a configuration in force, with the digests of all objects; runtime entries give way to it."""
         self._settings = settings
-        self._digests = {config.name: digests[config.object] for config in settings.attachments}
+        self._runtime.yield_to(settings.attachments)
+        self._digests = {config.name: digests[config.object] for config in self.entries}
+
+    def put(self, entry: AttachmentConfig, sha1: str, *, permanent: bool) -> None:
+        """Want a new entry, or other values of it, whose object has that digest."""
+        configured = [e for e in self._settings.attachments if e.name != entry.name]
+        names = self._settings.permanent
+        if permanent:
+            configured, names = [*configured, entry], names | {entry.name}
+        self._settings = replace(self._settings, attachments=tuple(configured), permanent=names)
+        runtime = {e.name: e for e in self._runtime.all()}
+        runtime.pop(entry.name, None) if permanent else runtime.update({entry.name: entry})
+        self._runtime.replace_all(runtime.values())
+        self._digests[entry.name] = sha1
+
+    def drop(self, name: str) -> None:
+        """Want an entry no longer."""
+        configured = tuple(e for e in self._settings.attachments if e.name != name)
+        self._settings = replace(self._settings, attachments=configured, permanent=self._settings.permanent - {name})
+        self._runtime.replace_all(e for e in self._runtime.all() if e.name != name)
+        self._digests.pop(name, None)
+        self._held.release(name)
+
+    def checkpoint(self) -> Checkpoint:
+        """Return what is wanted now, for restore()."""
+        return Checkpoint(self._settings, self._runtime.all(), dict(self._digests))
+
+    def restore(self, before: Checkpoint) -> None:
+        """Want again what was wanted then."""
+        self._settings, self._digests = before.settings, dict(before.digests)
+        self._runtime.replace_all(before.runtime)
 
     def wanted(self) -> tuple[Wanted, ...]:
         """Return the wanted state as the planner takes it."""
-        return make_wanted(self._settings.attachments, self._digests, self._held)
+        return self._wanted(self._settings, self.entries, self._digests)
+
+    def preview(self, settings: Settings, digests: Digests) -> tuple[Wanted, ...]:
+        """Return the wanted state that `adopt` would bring about."""
+        claimed = {claim for config in settings.attachments for claim in claims_of(config)}
+        kept = (config for config in self._runtime.all() if not claimed & claims_of(config))
+        entries = (*settings.attachments, *kept)
+        return self._wanted(settings, entries, {config.name: digests[config.object] for config in entries})
 
     def loaded(self, name: str, sha1: str) -> None:
         """Take note that the object's bytes were those of `sha1` when the entry's program was loaded."""
@@ -52,8 +116,8 @@ class Wishes:
 
     def read_failed_again(self) -> None:
         """Try again to read the objects that could not be read; those that were read stay as they were."""
-        for config in self._settings.attachments:
-            if isinstance(self._digests[config.name], LoaderError):
+        for config in self.entries:
+            if isinstance(self._digests.get(config.name), LoaderError):
                 self._digests[config.name] = read_digest(config.object)
 
     def hold(self, name: str) -> None:
@@ -64,25 +128,30 @@ class Wishes:
         """Let the entry be attached again."""
         self._held.release(name)
 
-    def preview(self, settings: Settings, digests: Digests) -> tuple[Wanted, ...]:
-        """Return the wanted state that `adopt` would bring about."""
-        by_name: dict[str, str | LoaderError] = {config.name: digests[config.object] for config in settings.attachments}
-        return make_wanted(settings.attachments, by_name, self._held)
+    def _wanted(
+        self, settings: Settings, entries: Sequence[AttachmentConfig], digests: Mapping[str, str | LoaderError]
+    ) -> tuple[Wanted, ...]:
+        """Join entries, digests, holds and origins."""
+        origins = _origins(settings, entries)
+        return tuple(
+            _wanted(config, digests[config.name], held=config.name in self._held, origin=origins[config.name])
+            for config in entries
+        )
 
 
-def read_digests(attachments: Sequence[AttachmentConfig]) -> Digests:
+def read_digests(attachments: Iterable[AttachmentConfig]) -> Digests:
     """Return the digest of every object the entries name, or why there is none."""
     return {path: read_digest(path) for path in {config.object for config in attachments}}
 
 
-def make_wanted(
-    attachments: Sequence[AttachmentConfig], digests: Mapping[str, str | LoaderError], held: Held
-) -> tuple[Wanted, ...]:
-    """Join entries, digests and holds."""
-    return tuple(_wanted(config, digests[config.name], held=config.name in held) for config in attachments)
+def _origins(settings: Settings, entries: Iterable[AttachmentConfig]) -> Mapping[str, Origin]:
+    configured = {config.name for config in settings.attachments}
+    origins: dict[str, Origin] = {config.name: Origin.RUNTIME for config in entries}
+    origins |= dict.fromkeys(configured, Origin.CONFIGURED)
+    return origins | dict.fromkeys(configured & settings.permanent, Origin.PERMANENT)
 
 
-def _wanted(config: AttachmentConfig, found: str | LoaderError, *, held: bool) -> Wanted:
+def _wanted(config: AttachmentConfig, found: str | LoaderError, *, held: bool, origin: Origin) -> Wanted:
     if isinstance(found, LoaderError):
-        return Wanted(config=config, held=held, problem=found)
-    return Wanted(config=config, held=held, sha1=found)
+        return Wanted(config=config, held=held, problem=found, origin=origin)
+    return Wanted(config=config, held=held, sha1=found, origin=origin)

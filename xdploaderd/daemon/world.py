@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any, Self, TypeVar
 
 from xdploaderd.config.attachments import AttachmentConfig
+from xdploaderd.daemon.status import Origin
 from xdploaderd.errors import LoaderError
 from xdploaderd.hooks import Hook, XdpMode
 from xdploaderd.info import Interface, ProgInfo, TcFilter
@@ -24,11 +25,12 @@ XDP_CONFLICTS = frozenset({XdpMode.NATIVE, XdpMode.SKB})  # the kernel lets one 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """One configured attachment; `sha1` is its object file's, '' where `problem` says why it could not be read."""
+    """One wanted attachment; `sha1` is its object file's, '' where `problem` says why it could not be read."""
 
     config: AttachmentConfig
     sha1: str = ""
     held: bool = False
+    origin: Origin = Origin.CONFIGURED
     problem: LoaderError | None = field(default=None, compare=False)
 
 

@@ -46,6 +46,13 @@ def config_files(*directories: Path) -> tuple[Path, ...]:
     return tuple(file for _, file in sorted(found.items()) if not is_masked(file))
 
 
+def drop_in_dir(path: Path) -> Path | None:
+    """Return the directory where a drop-in for the configuration `path` goes; None for a single file."""
+    if path == CONFIG_FILE:
+        return CONFIG_DIRS[0] / DROP_IN_DIR
+    return path / DROP_IN_DIR if path.is_dir() else None
+
+
 def _files_of(path: Path) -> tuple[Path, ...]:
     if path == CONFIG_FILE:
         return config_files(*CONFIG_DIRS)

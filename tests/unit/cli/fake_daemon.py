@@ -52,6 +52,7 @@ def attachment(**fields: Any) -> dict[str, Any]:
         "program": "xdp_pass",
         "mode": "unspecified",
         "state": "attached",
+        "origin": "configured",
         "priority": 0,
         "handle": 0,
         "ifindex": 2,

@@ -26,8 +26,8 @@ def test_status_is_zero_when_everything_is_as_wanted(tmp_path: Path, capsys: Cap
     assert (status, calls[0]["method"]) == (0, f"{INTERFACE}.Status")
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "xdploaderd 1.2.3, process 42: everything as wanted"
-    assert lines[-2].split() == ["NAME", "INTERFACE", "HOOK", "STATE", "PROGRAM", "ID", "PRIORITY", "HANDLE"]
-    assert lines[-1].split() == ["edge", "eth0", "xdp", "attached", "xdp_pass", "17", "-", "-"]
+    assert lines[-2].split() == ["NAME", "INTERFACE", "HOOK", "STATE", "ORIGIN", "PROGRAM", "ID", "PRIORITY", "HANDLE"]
+    assert lines[-1].split() == ["edge", "eth0", "xdp", "attached", "configured", "xdp_pass", "17", "-", "-"]
     assert lines[-2].index("STATE") == lines[-1].index("attached")
 
 
@@ -97,7 +97,19 @@ def test_socket_may_come_from_the_environment(tmp_path: Path, capsys: Capture, m
         assert main(["plan"]) == 0
 
 
-@pytest.mark.parametrize("argv", [[], ["nonsense"], ["attach"], ["stat"], ["status", "--jso"], ["map"]])
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["nonsense"],
+        ["attach"],
+        ["attach", "x", "--force"],
+        ["attach", "--object", "x.o"],
+        ["stat"],
+        ["status", "--jso"],
+        ["map"],
+    ],
+)
 def test_wrong_command_line_is_one_line_and_exits_with_two(argv: list[str], capsys: Capture) -> None:
     assert main(argv) == 2
     (line,) = capsys.readouterr().err.splitlines()

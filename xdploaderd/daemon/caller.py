@@ -1,0 +1,36 @@
+"""Who asks: set by a front-end around each call, read where a change is recorded."""
+
+import logging
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from xdploaderd.printable import printable
+
+log = logging.getLogger(__name__)
+
+MESSAGE_AUDIT = "0d9c2f4be1a84f3d8f6a7c15be3920da"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A process as the kernel or the bus tells it; `transport`: how it came. pid 0: not told."""
+
+    transport: str
+    uid: int
+    pid: int = 0
+
+
+caller: ContextVar[Caller] = ContextVar("caller")
+_DAEMON = Caller("signal", 0)  # where no front-end called: SIGHUP
+
+
+def audit(verb: str, name: str, *, digest: str = "", result: str = "done") -> None:
+    """Record one change that was asked for: by whom, of what, with which object, and how it ended."""
+    who = caller.get(_DAEMON)
+    extra: dict[str, str | int] = {"MESSAGE_ID": MESSAGE_AUDIT, "ATTACHMENT": name, "AUDIT_VERB": verb}
+    extra |= {"CALLER_UID": who.uid, "CALLER_PID": who.pid, "TRANSPORT": who.transport, "OBJECT_SHA256": digest}
+    with_object = f", object sha256 {digest}" if digest else ""
+    log.info(
+        "audit: %s '%s' by uid %d, process %d, over %s%s: %s",
+        verb, printable(name), who.uid, who.pid, who.transport, with_object, printable(result), extra=extra,
+    )  # fmt: skip

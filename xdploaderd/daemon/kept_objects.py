@@ -1,0 +1,98 @@
+"""Object bytes that came by descriptor, kept for entries that outlive the request: DIRECTORY/SHA256/FILENAME.
+
+A directory for each content, so that an object keeps the file name that its maps are named after. Files appear whole or
+not at all, belong to the daemon's user alone, and go when no entry names them.
+"""
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from shutil import rmtree
+from typing import Final
+
+from xdploaderd.errors import FileError, LimitError
+from xdploaderd.printable import quoted
+
+log = logging.getLogger(__name__)
+
+NAME_MAX: Final = 255  # bytes of a file name (NAME_MAX of limits.h)
+MAX_BYTES: Final = 256 << 20  # of all kept objects in one directory
+_UNNAMED: Final = "object.o"
+
+
+class KeptObjects:
+    """The objects below one directory, which is made when the first one is kept. Raises FileError, LimitError."""
+
+    def __init__(self, directory: Path, *, durable: bool) -> None:
+        self._directory = directory
+        self._durable = durable
+
+    def keep(self, raw: bytes, name: str) -> PurePosixPath:
+        """Write the bytes, unless they are here already, and return their path."""
+        path = self._directory / hashlib.sha256(raw).hexdigest() / file_name(name)
+        try:
+            if path.exists() and path.read_bytes() == raw:
+                return PurePosixPath(path)
+            self._check_room(len(raw))
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            self._write(path, raw)
+        except OSError as error:
+            raise FileError(
+                f"object cannot be kept at {quoted(str(path))}: {(error.strerror or str(error)).lower()}"
+            ) from error
+        return PurePosixPath(path)
+
+    def sweep(self, used: Iterable[PurePosixPath]) -> None:
+        """Remove what no entry names; what cannot be removed is logged and stays."""
+        kept = {Path(path) for path in used}
+        try:
+            for directory in self._directory.iterdir():
+                for file in directory.iterdir():
+                    if file not in kept:
+                        file.unlink()
+                if not any(path.parent == directory for path in kept):
+                    rmtree(directory)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            log.warning("unused objects below '%s' cannot be removed: %s", self._directory, error.strerror)
+
+    def _check_room(self, more: int) -> None:
+        used = sum(file.stat().st_size for file in self._directory.glob("*/*"))
+        if used + more > MAX_BYTES:
+            raise LimitError(f"objects below '{self._directory}' would take {used + more} bytes, at most {MAX_BYTES}")
+
+    def _write(self, path: Path, raw: bytes) -> None:
+        new = path.parent / ".new"
+        with suppress(FileNotFoundError):
+            new.unlink()
+        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            file.write(raw)
+            file.flush()
+            if self._durable:
+                os.fsync(file.fileno())
+        new.replace(path)
+        if self._durable:
+            for directory in (path.parent, path.parent.parent):
+                sync_directory(directory)
+
+
+def sync_directory(directory: Path) -> None:
+    """Let the names in a directory survive a power cut."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def file_name(name: str) -> str:
+    """Return the last component of a client's path, where it can be a file's name and be printed."""
+    last = PurePosixPath(name).name
+    usable = last.isprintable() and not last.startswith(".") and 0 < len(last.encode()) <= NAME_MAX
+    return last if usable else _UNNAMED

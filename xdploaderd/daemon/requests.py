@@ -1,0 +1,196 @@
+"""Entries through the API: made from a request and an object, attached, and forgotten again.
+
+An object given by path stays a path, read again at each reload. One given by descriptor is copied at once, and only the
+copy is ever looked at. All or nothing: an entry that cannot be attached is not kept, and what it replaced is wanted
+again.
+"""
+
+import asyncio
+import hashlib
+import logging
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from xdploaderd.config.attachments import AttachmentConfig
+from xdploaderd.config.entry import default_name, parse_entry
+from xdploaderd.daemon.caller import audit
+from xdploaderd.daemon.drop_ins import DropIns
+from xdploaderd.daemon.kept_objects import KeptObjects, file_name
+from xdploaderd.daemon.object_file import digest, read_object, read_open_object
+from xdploaderd.daemon.reconcile import Reconciler
+from xdploaderd.daemon.settle import settle
+from xdploaderd.daemon.status import AttachmentStatus, Origin, State
+from xdploaderd.daemon.wishes import Checkpoint, Wishes
+from xdploaderd.errors import LoaderError, UsageError
+from xdploaderd.hooks import Hook
+from xdploaderd.obj.open import open_object
+from xdploaderd.obj.select import program_for
+from xdploaderd.printable import quoted
+
+log = logging.getLogger(__name__)
+
+SOURCE = "entry"  # what errors call it
+BAD_STATES = (State.FAILED, State.FOREIGN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachRequest:
+    """The keys of one attachment, and its object: at the key `object`, or behind `descriptor`, which is borrowed."""
+
+    entry: Mapping[str, Any]
+    permanent: bool = False
+    force: bool = False
+    descriptor: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    config: AttachmentConfig
+    sha1: str
+    sha256: str
+
+
+class Stores:
+    """Where the API keeps what it was given: objects until reboot, objects for good, configuration files."""
+
+    def __init__(self, runtime: KeptObjects, permanent: KeptObjects, drop_ins: DropIns) -> None:
+        self.runtime = runtime
+        self.permanent = permanent
+        self.drop_ins = drop_ins
+
+    def sweep(self, used: tuple[AttachmentConfig, ...]) -> None:
+        """Remove objects that no entry names."""
+        paths = [config.object for config in used]
+        self.runtime.sweep(paths)
+        self.permanent.sweep(paths)
+
+
+class Requests:
+    """Makes and forgets entries; the caller lets only one call, or reload, be under way at a time."""
+
+    def __init__(self, reconciler: Reconciler, wishes: Wishes, stores: Stores) -> None:
+        self._reconciler = reconciler
+        self._wishes = wishes
+        self._stores = stores
+
+    async def attach_object(self, request: AttachRequest) -> AttachmentStatus:
+        """Attach a program that no file configures, until reboot or for good.
+
+        Where a runtime entry has that name, or no name is given and one has that place, it is changed. Raises
+        UsageError where the configuration has the name or the place, else what keeps the program from being attached.
+        """
+        before = self._wishes.checkpoint()
+        made: _Made | None = None
+        try:
+            made = await self._make(request)
+            status = await self._attach(made, before, permanent=request.permanent)
+        except LoaderError as error:
+            name = made.config.name if made else str(request.entry.get("name", ""))
+            audit("attach-object", name, digest=made.sha256 if made else "", result=str(error))
+            raise
+        finally:
+            await asyncio.to_thread(self.sweep)
+        audit("attach-object", status.name, digest=made.sha256)
+        return status
+
+    async def forget(self, status: AttachmentStatus) -> AttachmentStatus:
+        """Detach what attach_object() made, and keep nothing of it."""
+        if status.origin is Origin.PERMANENT:
+            await asyncio.to_thread(self._stores.drop_ins.restore, status.name, None)
+        self._wishes.drop(status.name)
+        self._reconciler.forgive(status.name)
+        picture = await self._reconciler.settled()
+        await asyncio.to_thread(self.sweep)
+        if failure := picture.failures.get(status.name):
+            raise failure.error
+        return AttachmentStatus(
+            name=status.name,
+            interface=status.interface,
+            hook=status.hook,
+            object=status.object,
+            program=status.program,
+            mode=status.mode,
+            state=State.DETACHED,
+            origin=status.origin,
+            reason="detached by request and forgotten",
+        )
+
+    def sweep(self) -> None:
+        """Remove kept objects that no entry names; blocks."""
+        self._stores.sweep(self._wishes.entries)
+
+    async def _make(self, request: AttachRequest) -> _Made:
+        descriptor = None if request.descriptor is None else os.dup(request.descriptor)  # the caller may go away
+        try:
+            raw, config = await asyncio.to_thread(self._read, request, descriptor)
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+        self._check(config, permanent=request.permanent)
+        if descriptor is not None:
+            kept = self._stores.permanent if request.permanent else self._stores.runtime
+            path = await asyncio.to_thread(kept.keep, raw, config.object.name)
+            config = parse_entry({**request.entry, **_settled(config), "object": str(path)}, source=SOURCE)
+        return _Made(config, digest(raw), hashlib.sha256(raw).hexdigest())
+
+    def _read(self, request: AttachRequest, descriptor: int | None) -> tuple[bytes, AttachmentConfig]:
+        """Return the object's bytes and the entry with everything that may be left out."""
+        values = dict(request.entry)
+        given = values.get("object", "")
+        if descriptor is None:
+            if not given:
+                raise UsageError("an entry needs its object, as the path `object` or as an open descriptor")
+            known = parse_entry({"name": "x", "program": "x", **values}, source=SOURCE)
+            raw = read_object(known.object)
+        else:
+            raw = read_open_object(descriptor)
+            values["object"] = f"/{file_name(str(given))}"
+            known = parse_entry({"name": "x", "program": "x", **values}, source=SOURCE)
+        if "program" not in values:
+            values["program"] = program_for(open_object(raw, name=known.object.name), known.hook).name
+        if request.force:
+            values["force"] = True
+        values.setdefault("name", self._name_for(known))
+        return raw, parse_entry(values, source=SOURCE)
+
+    def _name_for(self, entry: AttachmentConfig) -> str:
+        name = default_name(entry.interface, entry.hook, priority=entry.priority, handle=entry.handle)
+        there = self._wishes.rival_of(entry)
+        made = there is not None and self._wishes.origin_of(there.name) is not Origin.CONFIGURED
+        return there.name if there is not None and made else name
+
+    def _check(self, config: AttachmentConfig, *, permanent: bool) -> None:
+        origin = self._wishes.origin_of(config.name)
+        if origin is Origin.CONFIGURED or (origin is Origin.PERMANENT and not permanent):
+            raise UsageError(
+                f"attachment {quoted(config.name)} is {origin}: change it in its file, or give another name"
+            )
+        rival = self._wishes.rival_of(config)
+        if rival is not None:
+            where = "XDP" if config.hook is Hook.XDP else f"{config.hook} with that priority and handle"
+            raise UsageError(f"{where} of {quoted(config.interface)} is that of attachment {quoted(rival.name)}")
+
+    async def _attach(self, made: _Made, before: Checkpoint, *, permanent: bool) -> AttachmentStatus:
+        name, drop_ins = made.config.name, self._stores.drop_ins
+        file_before = drop_ins.read(name)
+        if permanent:
+            await asyncio.to_thread(drop_ins.write, made.config)
+        try:
+            self._wishes.put(made.config, made.sha1, permanent=permanent)
+            self._wishes.release(name)
+            return await settle(self._reconciler, name, failed=BAD_STATES)
+        except LoaderError:
+            self._wishes.restore(before)
+            if permanent:
+                with suppress(LoaderError):  # the first error is the one to tell
+                    await asyncio.to_thread(drop_ins.restore, name, file_before)
+            self._reconciler.forgive(name)
+            await self._reconciler.settled()
+            raise
+
+
+def _settled(config: AttachmentConfig) -> dict[str, Any]:
+    return {"name": config.name, "program": config.program, "force": config.force}
