@@ -19,9 +19,10 @@ compile() {
 }
 
 for source in demo_xdp xdp_pass xdp_drop xdp_count tc_count std_maps std_globals std_calls std_externs std_sections \
-	std_untyped reject maps_only invalid_map_pinning; do
+	std_untyped std_struct_ops reject maps_only invalid_map_pinning; do
 	compile $source.bpf.c $source.bpf.o -g
 done
+compile std_arena.bpf.c std_arena.bpf.o -g -mcpu=v3
 compile xdp_count.bpf.c xdp_count_v2.bpf.o -g -DSTEP=1000
 for source in demo_tc_legacy legacy_pin0 legacy_pin1 legacy_pin2 legacy_pin9 legacy_tail legacy_badkey legacy_mim \
 	legacy_globals invalid_legacy_static; do

@@ -5,7 +5,7 @@ the arm of the union, for the test that compares the offsets with the running ke
 """
 
 import ctypes
-from ctypes import Structure, Union, c_char, c_uint8, c_uint32, c_uint64
+from ctypes import Structure, Union, c_char, c_int32, c_uint8, c_uint32, c_uint64
 
 NAME_LEN = 16
 
@@ -34,6 +34,8 @@ class MapCreateAttr(BpfAttr):
         ("btf_value_type_id", c_uint32),
         ("btf_vmlinux_value_type_id", c_uint32),
         ("map_extra", c_uint64),
+        ("value_type_btf_obj_fd", c_int32),
+        ("map_token_fd", c_int32),
     ]
 
 

@@ -34,7 +34,19 @@ from xdploaderd.kernel.prog_load import ProgLoad, kernel_name, load_program
 from xdploaderd.kernel.syscall import BpfSyscall, Fd, bpf_syscall, errno_text
 from xdploaderd.kernel.verifier_log import RefusedLoadError, load_logged, summarise
 from xdploaderd.obj.spec import MapSpec
-from xdploaderd.uapi.bpf import AttachType, BpfCmd, BtfId, Feature, Ifindex, LinkId, MapId, MapType, ProgId, enum_name
+from xdploaderd.uapi.bpf import (
+    AttachType,
+    BpfCmd,
+    BtfId,
+    Feature,
+    Ifindex,
+    LinkId,
+    MapFlags,
+    MapId,
+    MapType,
+    ProgId,
+    enum_name,
+)
 
 BPF_F_REPLACE = 0x4  # of LINK_CREATE and LINK_UPDATE
 _FRAME_SLACK = 4096  # bytes a program may add to a frame in PROG_RUN
@@ -89,8 +101,14 @@ class Bpf:
 
     # Maps
 
-    def map_create(self, spec: MapSpec, *, btf: Fd | None = None, inner: Fd | None = None) -> Fd:
-        """Create a map; type ids are sent only with `btf`. `inner` is the template of a map-in-map."""
+    def map_create(
+        self, spec: MapSpec, *, btf: Fd | None = None, inner: Fd | None = None, module: Fd | None = None
+    ) -> Fd:
+        """Create a map; type ids are sent only with `btf`.
+
+        `inner` is the template of a map-in-map, `module` the BTF that has the value type of a struct_ops map, if it is
+        not vmlinux.
+        """
         attr = MapCreateAttr(
             map_type=spec.type,
             key_size=spec.key_size,
@@ -106,6 +124,10 @@ class Bpf:
             attr.btf_fd = btf.fileno()
             attr.btf_key_type_id = spec.key_type_id
             attr.btf_value_type_id = spec.value_type_id
+            attr.btf_vmlinux_value_type_id = spec.vmlinux_value_type_id
+        if module is not None:
+            attr.value_type_btf_obj_fd = module.fileno()
+            attr.map_flags |= MapFlags.VTYPE_BTF_OBJ_FD
         return Fd(self._run(BpfCmd.MAP_CREATE, attr, _described(spec)))
 
     def map_update(self, fd: Fd, key: bytes, value: bytes, flags: int = 0) -> None:

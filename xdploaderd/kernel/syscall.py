@@ -22,6 +22,7 @@ _BPF_NR = {"x86_64": 321}  # the older architectures have numbers of their own, 
 _BPF_NR_GENERIC = 280
 _PROG_LOAD_ATTEMPTS = 5  # EAGAIN: a signal, or a verifier statistic that was just being changed
 _FIRST_GOOD_FD = 3  # 0 means "none" in several fields of union bpf_attr; 1 and 2 are the output streams
+_MAP_FIXED_NOREPLACE = 0x100000  # asm-generic/mman-common.h: never over a mapping of our own
 _STATFS_WORDS = 32  # struct statfs is 120 bytes on 64-bit machines; f_type is its first word
 _DEVICE_FIELDS = {BpfCmd.PROG_LOAD: "prog_ifindex", BpfCmd.MAP_CREATE: "map_ifindex"}
 _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
@@ -125,6 +126,22 @@ def map_file(path: str) -> memoryview:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code), path)
     return memoryview((ctypes.c_char * size).from_address(address)).cast("B").toreadonly()
+
+
+def write_mapped(fd: "Fd", size: int, address: int, contents: bytes) -> None:
+    """Map `size` bytes of a file shared, at `address` unless 0, write `contents` to their start, and unmap them.
+
+    Raises OSError, EEXIST where other memory lies at the address.
+    """
+    flags = mmap.MAP_SHARED | (_MAP_FIXED_NOREPLACE if address else 0)
+    protection = mmap.PROT_READ | mmap.PROT_WRITE
+    where, length = ctypes.c_void_p(address), ctypes.c_size_t(size)
+    found = _libc.mmap(where, length, protection, flags, fd.fileno(), ctypes.c_size_t(0))
+    if found == ctypes.c_void_p(-1).value:
+        code = ctypes.get_errno()
+        raise OSError(code, errno_text(code))
+    ctypes.memmove(found, contents, len(contents))
+    _libc.munmap(ctypes.c_void_p(found), length)
 
 
 class Fd:

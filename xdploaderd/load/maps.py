@@ -2,41 +2,24 @@
 
 import errno
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from xdploaderd.errors import KernelError, LoaderError, PinError, error_context
 from xdploaderd.info import MapInfo
+from xdploaderd.kernel.arena import settle_arena
 from xdploaderd.kernel.bpf import Bpf, ObjectKind
 from xdploaderd.kernel.bpffs import check_pin_path
+from xdploaderd.kernel.modules import ModuleBtfs
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.load.missing import missing_for_map
 from xdploaderd.load.pins import PinPaths, open_pin, pin, pin_path
 from xdploaderd.load.reuse import check_reusable
 from xdploaderd.obj.spec import MapSpec, PreparedObject
+from xdploaderd.obj.target_maps import WITHOUT_BTF
 from xdploaderd.uapi.bpf import MapType
 
 _FIRST_KEY = (0).to_bytes(4, "little")  # of the one element of a data map: zero is the same in every byte order
-
-# The kernel refuses key and value types for these.
-_WITHOUT_BTF = frozenset(
-    {
-        MapType.PERF_EVENT_ARRAY,
-        MapType.CGROUP_ARRAY,
-        MapType.STACK_TRACE,
-        MapType.ARRAY_OF_MAPS,
-        MapType.HASH_OF_MAPS,
-        MapType.DEVMAP,
-        MapType.DEVMAP_HASH,
-        MapType.CPUMAP,
-        MapType.XSKMAP,
-        MapType.SOCKMAP,
-        MapType.SOCKHASH,
-        MapType.QUEUE,
-        MapType.STACK,
-        MapType.ARENA,
-    }
-)
 _PIN_ATTEMPTS = 2  # the second one meets the map that another loader pinned meanwhile
 
 
@@ -52,6 +35,15 @@ class LoadedMap:
 
 
 @dataclass(frozen=True, slots=True)
+class MapTypes:
+    """BTFs that key and value types of maps are in, borrowed; `warnings` learns of maps that are made without."""
+
+    btf: Fd | None
+    modules: ModuleBtfs
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
 class Ownership:
     """Who cleans up: `fds` closes descriptors, `undo` takes back pins and directories of a load that fails."""
 
@@ -60,7 +52,7 @@ class Ownership:
 
 
 def create_maps(
-    prepared: PreparedObject, bpf: Bpf, pins: PinPaths, btf: Fd | None, own: Ownership, *, partial: bool = False
+    prepared: PreparedObject, bpf: Bpf, pins: PinPaths, types: MapTypes, own: Ownership, *, partial: bool = False
 ) -> tuple[dict[str, LoadedMap], dict[str, LoaderError]]:
     """Create or reuse every map in order, fill and pin the new ones; return them and those that failed, with why.
 
@@ -72,7 +64,7 @@ def create_maps(
         try:
             with error_context(f"map '{name}'"):
                 path = pin_path(pins, prepared.spec, spec)
-                loaded[name] = _create_or_reuse(bpf, spec, path, btf, own)
+                loaded[name] = _create_or_reuse(bpf, spec, path, types, own)
         except LoaderError as error:
             if not partial:
                 raise
@@ -80,14 +72,14 @@ def create_maps(
     return loaded, failed
 
 
-def _create_or_reuse(bpf: Bpf, spec: MapSpec, path: PurePosixPath | None, btf: Fd | None, own: Ownership) -> LoadedMap:
+def _create_or_reuse(bpf: Bpf, spec: MapSpec, path: PurePosixPath | None, types: MapTypes, own: Ownership) -> LoadedMap:
     if path is None:
-        fd = own.fds.enter_context(create_map(bpf, spec, btf))
+        fd = own.fds.enter_context(create_map(bpf, spec, types))
         return LoadedMap(spec=spec, fd=fd, info=bpf.map_info(fd), pin=None, reused=False)
     for _ in range(_PIN_ATTEMPTS):
         if found := _reuse(bpf, spec, path, own.fds):
             return found
-        if made := _create_pinned(bpf, spec, path, btf, own):
+        if made := _create_pinned(bpf, spec, path, types, own):
             return made
     raise PinError(f"cannot pin at '{path}': the path is taken by something that is not there to be opened")
 
@@ -103,10 +95,10 @@ def _reuse(bpf: Bpf, spec: MapSpec, path: PurePosixPath, fds: ExitStack) -> Load
     return LoadedMap(spec=spec, fd=fd, info=info, pin=path, reused=True)
 
 
-def _create_pinned(bpf: Bpf, spec: MapSpec, path: PurePosixPath, btf: Fd | None, own: Ownership) -> LoadedMap | None:
+def _create_pinned(bpf: Bpf, spec: MapSpec, path: PurePosixPath, types: MapTypes, own: Ownership) -> LoadedMap | None:
     """Create and pin a map; None when somebody else has taken the path since we looked."""
     with ExitStack() as mine:
-        fd = mine.enter_context(create_map(bpf, spec, btf))
+        fd = mine.enter_context(create_map(bpf, spec, types))
         info = bpf.map_info(fd)
         if not pin(bpf, fd, path, own.undo):
             return None
@@ -114,30 +106,47 @@ def _create_pinned(bpf: Bpf, spec: MapSpec, path: PurePosixPath, btf: Fd | None,
     return LoadedMap(spec=spec, fd=fd, info=info, pin=path, reused=False)
 
 
-def create_map(bpf: Bpf, spec: MapSpec, btf: Fd | None) -> Fd:
+def create_map(bpf: Bpf, spec: MapSpec, types: MapTypes) -> Fd:
     """Create one map with its contents, frozen if so wanted; its type ids are dropped when the kernel takes none."""
     with ExitStack() as mine:
-        inner = mine.enter_context(_create_typed(bpf, spec.inner, None, btf)) if spec.inner else None
-        fd = mine.enter_context(_create_typed(bpf, spec, inner, btf))
-        if spec.contents is not None:
-            bpf.map_update(fd, _FIRST_KEY, spec.contents)
-        if spec.freeze:
-            bpf.map_freeze(fd)
+        inner = mine.enter_context(_create_typed(bpf, spec.inner, None, types)) if spec.inner else None
+        fd = mine.enter_context(_create_typed(bpf, spec, inner, types))
+        _fill(bpf, spec, fd)
         if inner is not None:
             inner.close()
         mine.pop_all()
     return fd
 
 
-def _create_typed(bpf: Bpf, spec: MapSpec, inner: Fd | None, btf: Fd | None) -> Fd:
-    typed = bool(spec.key_type_id or spec.value_type_id) and spec.type not in _WITHOUT_BTF
-    if btf is not None and typed:
-        try:
-            return bpf.map_create(spec, btf=btf, inner=inner)
-        except KernelError as error:
-            if error.errno == errno.EPERM:
-                raise
+def _fill(bpf: Bpf, spec: MapSpec, fd: Fd) -> None:
+    """Give a new map its contents; those of a struct_ops map would put it in force, which loading does not."""
+    if spec.type == MapType.ARENA:
+        settle_arena(fd, spec.max_entries, spec.map_extra, spec.contents or b"")
+    elif spec.contents is not None and spec.type != MapType.STRUCT_OPS:
+        bpf.map_update(fd, _FIRST_KEY, spec.contents)
+    if spec.freeze:
+        bpf.map_freeze(fd)
+
+
+def _create_typed(bpf: Bpf, spec: MapSpec, inner: Fd | None, types: MapTypes) -> Fd:
+    typed = bool(spec.key_type_id or spec.value_type_id) and spec.type not in WITHOUT_BTF
     try:
-        return bpf.map_create(spec, inner=inner)
+        if spec.type == MapType.STRUCT_OPS:
+            module = types.modules.open(spec.value_module) if spec.value_module else None
+            return bpf.map_create(spec, btf=types.btf, module=module)
+        if types.btf is None or not typed:
+            return bpf.map_create(spec, inner=inner)
+        return _create_with_types(bpf, spec, inner, types, types.btf)
     except KernelError as error:
         raise missing_for_map(spec) or error from None
+
+
+def _create_with_types(bpf: Bpf, spec: MapSpec, inner: Fd | None, types: MapTypes, btf: Fd) -> Fd:
+    try:
+        return bpf.map_create(spec, btf=btf, inner=inner)
+    except KernelError as error:
+        if error.errno == errno.EPERM:
+            raise
+        fd = bpf.map_create(spec, inner=inner)
+        types.warnings.append(f"map '{spec.name}' is made without BTF, so that tools show bytes: {error}")
+        return fd

@@ -48,6 +48,8 @@ def missing_for_program(
     if _lacks(kernel_btf, "bpf_prog_type", request.type):
         name = _name(ProgType, request.type)
         return _missing(f"program type {name}", PROG_TYPES_SINCE.get(request.type, ""))
+    if request.type == ProgType.STRUCT_OPS:  # it names a member of a structure, no attach type
+        return None
     if request.expected_attach_type and _lacks(kernel_btf, "bpf_attach_type", request.expected_attach_type):
         name = _name(AttachType, request.expected_attach_type)
         return _missing(f"attach type {name}", ATTACH_TYPES_SINCE.get(request.expected_attach_type, ""))

@@ -18,7 +18,7 @@ from xdploaderd.kernel.modules import ModuleBtfs
 from xdploaderd.kernel.probes import ensure_memlock
 from xdploaderd.kernel.prog_load import kernel_name
 from xdploaderd.kernel.syscall import Fd
-from xdploaderd.load.maps import LoadedMap, Ownership, create_maps
+from xdploaderd.load.maps import LoadedMap, MapTypes, Ownership, create_maps
 from xdploaderd.load.pins import PinPaths
 from xdploaderd.load.programs import ProgramLoader
 from xdploaderd.load.slots import fill_map_of_maps, fill_program_arrays
@@ -90,11 +90,12 @@ def _load(prepared: PreparedObject, bpf: Bpf, pins: PinPaths, own: Ownership, *,
         btf = _load_btf(prepared, bpf, warnings)
         if btf is not None:
             temporary.enter_context(btf)
-        maps, failed_maps = create_maps(prepared, bpf, pins, btf, own, partial=partial)
-        warnings.extend(_unconfigured_pins(maps))
-        failed_maps |= _fill_maps(bpf, maps, partial=partial)
         modules = ModuleBtfs(bpf)
         temporary.callback(modules.close)
+        types = MapTypes(btf, modules, warnings)
+        maps, failed_maps = create_maps(prepared, bpf, pins, types, own, partial=partial)
+        warnings.extend(_unconfigured_pins(maps))
+        failed_maps |= _fill_maps(bpf, maps, partial=partial)
         loader = ProgramLoader(
             bpf=bpf,
             prepared=prepared,

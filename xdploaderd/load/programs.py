@@ -46,7 +46,7 @@ class ProgramLoader:
             name=spec.name,
             kern_version=obj.kern_version or self.prepared.target.version_code,
             flags=spec.prog_flags,
-            expected_attach_type=spec.attach_type or 0,
+            expected_attach_type=(spec.attach_type or 0) if prog.operation is None else prog.operation,
             btf=self.btf,
             func_info=prog.func_info,
             line_info=prog.line_info,

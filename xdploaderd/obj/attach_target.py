@@ -10,7 +10,6 @@ from xdploaderd.uapi.bpf import AttachType, ProgType
 WITH_TARGET = frozenset({ProgType.TRACING, ProgType.LSM})
 _REFUSED = {
     ProgType.EXT: "replaces a function of another loaded program, which cannot be named here",
-    ProgType.STRUCT_OPS: "implements an operation of a kernel structure, which is not what interfaces run",
 }
 _PREFIXES = {
     AttachType.TRACE_RAW_TP: ("btf_trace_", BtfKind.TYPEDEF),

@@ -176,7 +176,7 @@ def _parse_integer(text: str) -> int:
 
 
 def _encode_number(value: ValueType, number: int) -> bytes:
-    if value.kind not in {ValueKind.INT, ValueKind.CHAR}:
+    if value.kind not in {ValueKind.INT, ValueKind.CHAR} and not (value.kind is ValueKind.BOOL and number in (0, 1)):
         raise RelocationError(f"value {number} does not fit type {value.kind}, want an integer")
     bits = value.size * 8
     if value.signed and number >> (U64_BITS - 1):

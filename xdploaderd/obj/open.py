@@ -5,12 +5,13 @@ a part in the choice.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from xdploaderd.errors import LoaderError, WrongDialectError, error_context
+from xdploaderd.obj.arena import arena_places, with_arena_data
 from xdploaderd.obj.btf_maps import MAPS_SECTION, read_btf_maps
 from xdploaderd.obj.data_maps import kconfig_map, read_data_maps
 from xdploaderd.obj.elf import ElfImage
@@ -22,7 +23,8 @@ from xdploaderd.obj.metadata import ObjectTypes, kernel_version, license_text, r
 from xdploaderd.obj.places import PlacedMap, map_places, maps_by_name
 from xdploaderd.obj.programs import entry_programs, read_functions, subprograms
 from xdploaderd.obj.slots import initial_slots
-from xdploaderd.obj.spec import KCONFIG_MAP, DataRef, Dialect, MapSpec, ObjectSpec
+from xdploaderd.obj.spec import KCONFIG_MAP, DataRef, Dialect, ExternSpec, MapSpec, ObjectSpec
+from xdploaderd.obj.struct_ops import read_struct_ops
 from xdploaderd.obj.tail_calls import tail_call_slots
 from xdploaderd.printable import quoted
 from xdploaderd.uapi.bpf import BPF_OBJ_NAME_LEN
@@ -90,9 +92,10 @@ def _read(image: ElfImage, base: str, dialect: Dialect, why: str) -> ObjectSpec:
     reading = _Reading(image, name, dialect, types)
     externs = read_externs(image, types.btf, types.sections)
     functions = find_functions(image, legacy=reading.legacy)
-    placed = _read_maps(reading)
+    placed = with_arena_data(image, _read_maps(reading))
     slots, unwanted = _slots(reading, placed, functions)
-    read = tuple(read_functions(image, functions, map_places(placed), externs))
+    places = map_places((*placed, *arena_places(image, placed)))
+    read = tuple(read_functions(image, functions, places, externs))
     used = frozenset(ref.map_name for _, spec in read for ref in spec.relocs if isinstance(ref, DataRef))
     specs = [_filled(item.spec, slots) for item in placed if not reading.legacy or _is_wanted(item, used)]
     return ObjectSpec(
@@ -103,15 +106,25 @@ def _read(image: ElfImage, base: str, dialect: Dialect, why: str) -> ObjectSpec:
         byteorder=image.byteorder,
         license=license_text(image, strict=reading.legacy),
         kern_version=0 if reading.legacy else kernel_version(image),
-        maps=maps_by_name([*specs, *kconfig_map(externs, name, types.sections.get(KCONFIG_MAP))], image.limits),
+        maps=maps_by_name([*specs, *_other_maps(reading, externs, functions)], image.limits),
         programs=entry_programs(read, unwanted),
         subprograms=subprograms(read),
         externs=externs,
         btf=types.btf,
         btf_ext=types.btf_ext,
         datasecs=types.layouts(),
-        warnings=(*types.warnings, *_notes(image, unwanted)),
+        warnings=(*types.warnings, *_notes(unwanted)),
     )
+
+
+def _other_maps(
+    reading: _Reading, externs: Mapping[str, ExternSpec], functions: Sequence[Function]
+) -> Iterator[MapSpec]:
+    """Yield the maps that code does not refer to by a symbol of their own: .kconfig and struct_ops."""
+    types = reading.types
+    yield from kconfig_map(externs, reading.name, types.sections.get(KCONFIG_MAP))
+    if not reading.legacy:
+        yield from read_struct_ops(reading.image, types, functions)
 
 
 def _read_maps(reading: _Reading) -> tuple[PlacedMap, ...]:
@@ -149,9 +162,5 @@ def _filled(spec: MapSpec, slots: Mapping[str, Mapping[int, str]]) -> MapSpec:
     return replace(spec, slots=slots[spec.name]) if spec.name in slots else spec
 
 
-def _notes(image: ElfImage, unwanted: AbstractSet[str]) -> tuple[str, ...]:
-    skipped = [section.name for section in image.sections if section.name.lstrip("?").startswith(".struct_ops")]
-    return (
-        *(f"section '{name}' is passed over: struct_ops are not supported" for name in skipped),
-        *(f"program '{name}' is passed over: no program array has its id" for name in sorted(unwanted)),
-    )
+def _notes(unwanted: AbstractSet[str]) -> tuple[str, ...]:
+    return tuple(f"program '{name}' is passed over: no program array has its id" for name in sorted(unwanted))

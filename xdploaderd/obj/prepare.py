@@ -17,6 +17,7 @@ from xdploaderd.obj.extern_values import ExternValues, resolve_externs
 from xdploaderd.obj.fixup import kernel_btf
 from xdploaderd.obj.info_records import describe_insn, linked_func_info, linked_line_info, sorted_records
 from xdploaderd.obj.kconfig import CONFIG_PREFIX, FEATURE_PREFIX
+from xdploaderd.obj.ksyms import KernelType
 from xdploaderd.obj.limits import DEFAULT_LIMITS
 from xdploaderd.obj.link import LinkedProgram, link_program
 from xdploaderd.obj.references import write_references
@@ -33,9 +34,11 @@ from xdploaderd.obj.spec import (
     ProgramSpec,
     TargetKernel,
 )
+from xdploaderd.obj.struct_ops import is_struct_ops, with_wanted_programs
+from xdploaderd.obj.struct_ops_kernel import StructOps, settle_struct_ops
 from xdploaderd.obj.target_maps import settle_map
 from xdploaderd.printable import quoted
-from xdploaderd.uapi.bpf import Feature
+from xdploaderd.uapi.bpf import Feature, ProgType
 
 KERNEL_TYPE_NEEDS = frozenset({Need.VMLINUX_BTF, Need.MODULE_BTF})
 _EXTERN_NEEDS = {
@@ -62,6 +65,8 @@ def target_needs(obj: ObjectSpec) -> frozenset[Need]:
     relos = obj.btf_ext.core_relos.values() if obj.btf_ext else ()
     if any(relo.kind != CoreReloKind.TYPE_ID_LOCAL for section in relos for relo in section):
         needs |= KERNEL_TYPE_NEEDS
+    if any(is_struct_ops(spec) and spec.autocreate for spec in obj.maps.values()):
+        needs |= KERNEL_TYPE_NEEDS
     if any(program.type in WITH_TARGET for program in obj.programs.values() if program.autoload):
         needs |= KERNEL_TYPE_NEEDS
     return frozenset(needs)
@@ -75,13 +80,10 @@ def prepare(obj: ObjectSpec, target: TargetKernel, *, partial: bool = False) -> 
     """
     with error_context(f"object {quoted(obj.name)}"):
         _check_byteorder(obj)
+        obj = with_wanted_programs(obj)
         context = _make_context(obj, target)
         btf = kernel_btf(obj, target.features)
-        maps = {
-            name: _prepare_map(spec, context, with_btf=btf is not None)
-            for name, spec in obj.maps.items()
-            if spec.autocreate
-        }
+        maps, failed_maps = _prepare_maps(context, with_btf=btf is not None, partial=partial)
         programs, failed = _prepare_programs(context, partial=partial)
     kconfig_warnings = context.externs.kconfig.warnings if context.externs.kconfig else ()
     return PreparedObject(
@@ -92,7 +94,7 @@ def prepare(obj: ObjectSpec, target: TargetKernel, *, partial: bool = False) -> 
         btf=btf,
         core_log=context.core.decisions,
         core_failures=context.core.failures,
-        failed=failed,
+        failed={**failed_maps, **failed},
         warnings=(*obj.warnings, *kconfig_warnings, *_info_warnings(context, programs)),
     )
 
@@ -109,6 +111,7 @@ class _Context:
     subprograms: Mapping[int, FunctionSpec]
     callbacks: Mapping[str, FunctionSpec]
     absent_maps: Mapping[str, int]
+    struct_ops: StructOps
 
     def describe(self, function: FunctionSpec, insn_idx: int) -> str:
         return describe_insn(self.obj.btf, self.records, function, insn_idx)
@@ -127,6 +130,7 @@ def _make_context(obj: ObjectSpec, target: TargetKernel) -> _Context:
         subprograms=subprograms,
         callbacks=exception_callbacks(obj.btf, subprograms),
         absent_maps={name: number for number, (name, spec) in enumerate(obj.maps.items()) if not spec.autocreate},
+        struct_ops=settle_struct_ops(obj, target),
     )
 
 
@@ -165,7 +169,7 @@ def _prepare_program(context: _Context, program: ProgramSpec) -> PreparedProgram
     insns, fd_refs = write_references(
         linked, context.externs, context.absent_maps, locate=_locate_in(linked, context.describe)
     )
-    attach = find_attach_target(program, context.target)
+    attach = _attachment(program, context)
     func_info, line_info = _linked_info(context, linked)
     return PreparedProgram(
         spec=program,
@@ -173,9 +177,28 @@ def _prepare_program(context: _Context, program: ProgramSpec) -> PreparedProgram
         fd_refs=fd_refs,
         func_info=func_info,
         line_info=line_info,
-        attach_btf_id=attach.type_id if attach else 0,
-        attach_module=attach.module if attach else "",
+        operation=attach.operation,
+        attach_btf_id=attach.kernel_type.type_id,
+        attach_module=attach.kernel_type.module,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Attachment:
+    """What PROG_LOAD is told of where the program will run."""
+
+    operation: int | None
+    kernel_type: KernelType
+
+
+def _attachment(program: ProgramSpec, context: _Context) -> _Attachment:
+    if program.type is ProgType.STRUCT_OPS:
+        operation = context.struct_ops.operations.get(program.name)
+        if operation is None:
+            raise ObjectError("no struct_ops map that is created holds it")
+        return _Attachment(operation.index, operation.type)
+    kernel_type = find_attach_target(program, context.target)
+    return _Attachment(None, kernel_type or KernelType(0))
 
 
 def _linked_info(context: _Context, linked: LinkedProgram) -> tuple[bytes, bytes]:
@@ -194,7 +217,20 @@ def _locate_in(linked: LinkedProgram, describe: Callable[[FunctionSpec, int], st
     return locate
 
 
+def _prepare_maps(
+    context: _Context, *, with_btf: bool, partial: bool
+) -> tuple[Mapping[str, MapSpec], Mapping[str, LoaderError]]:
+    """Return the maps to be created; those of the kernel's structures that it has not are errors."""
+    failed = context.struct_ops.errors
+    if failed and not partial:
+        raise next(iter(failed.values()))
+    wanted = (spec for spec in context.obj.maps.values() if spec.autocreate and spec.name not in failed)
+    return {spec.name: _prepare_map(spec, context, with_btf=with_btf) for spec in wanted}, failed
+
+
 def _prepare_map(spec: MapSpec, context: _Context, *, with_btf: bool) -> MapSpec:
+    if is_struct_ops(spec):
+        return context.struct_ops.maps[spec.name]
     settled = settle_map(spec, context.target, with_btf=with_btf)
     if spec.section == KCONFIG_MAP and context.externs.kconfig:
         return replace(settled, contents=context.externs.kconfig.contents)

@@ -11,7 +11,7 @@ from xdploaderd.errors import NoSuchProgramError, ObjectError
 from xdploaderd.hooks import Hook
 from xdploaderd.obj.spec import Dialect, ObjectSpec, ProgramSpec
 from xdploaderd.printable import quoted
-from xdploaderd.uapi.bpf import AttachType, MapType, ProgType, enum_name
+from xdploaderd.uapi.bpf import AttachType, MapType, ProgType
 
 FROM_HOOK = "hook"
 FROM_OPTION = "--type"
@@ -79,14 +79,12 @@ def first_in_section(obj: ObjectSpec, section: str) -> ProgramSpec:
 
 
 def require_type(program: ProgramSpec) -> ProgType:
-    """Return the type a program is loaded as; ObjectError asks for it, or says that no such program is loaded here."""
+    """Return the type a program is loaded as; ObjectError asks for it."""
     if program.type is None:
         raise ObjectError(
             f"which type is it? section '{program.section}' does not say;"
             f" name a hook, or --type {program.name}=xdp or tc"
         )
-    if program.type is ProgType.STRUCT_OPS:
-        raise ObjectError(f"type {enum_name(ProgType, program.type)} is not supported")
     return program.type
 
 

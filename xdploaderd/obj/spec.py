@@ -45,6 +45,8 @@ class MapSpec:
     `section` is the ELF section (or KCONFIG_MAP) behind a data map, empty for other maps. `contents` None: all zero.
     `rule` says by which reading of the file the definition was found (shown to users). Without `autocreate` the map is
     not made, and only programs whose uses of it are dead code load.
+    A struct_ops map's `slots` go from member number to program, its `value_type_id` is that of its struct. Prepared,
+    they go from byte offset in the kernel's struct `vmlinux_value_type_id`, of the BTF of `value_module` if not empty.
     """
 
     name: str
@@ -68,11 +70,13 @@ class MapSpec:
     rule: str = "btf"
     pin_path: str = ""
     autocreate: bool = True
+    vmlinux_value_type_id: int = 0
+    value_module: str = ""
 
     @property
     def is_legacy(self) -> bool:
         """Whether `pinning` has the meaning of struct bpf_elf_map: a legacy object may define maps in `.maps` too."""
-        return self.rule not in ("btf", "section")
+        return self.rule not in ("btf", "section", "struct_ops")
 
 
 class MapRef(NamedTuple):
@@ -276,7 +280,8 @@ class PreparedProgram:
 
     `insns` have src_reg and offsets of map references set and imm 0 in place of the fd. func_info and line_info are in
     the kernel's record layout (8 and 16 bytes a record), instruction offsets counted in the linked program.
-    `attach_btf_id` is an id of the BTF of `attach_module`, or of vmlinux when that is empty.
+    `attach_btf_id` is an id of the BTF of `attach_module`, or of vmlinux when that is empty. `operation` is
+    the number of the member that a struct_ops program implements.
     """
 
     spec: ProgramSpec
@@ -284,6 +289,7 @@ class PreparedProgram:
     fd_refs: tuple[FdRef, ...]
     func_info: bytes = b""
     line_info: bytes = b""
+    operation: int | None = None
     attach_btf_id: int = 0
     attach_module: str = ""
 

@@ -73,6 +73,7 @@ class MapFlags(IntFlag):
     PRESERVE_ELEMS = 0x800
     INNER_MAP = 0x1000
     LINK = 0x2000
+    VTYPE_BTF_OBJ_FD = 0x8000
 
 
 class ProgFlags(IntFlag):

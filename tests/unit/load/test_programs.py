@@ -115,8 +115,11 @@ def test_map_with_refused_types_is_created_once_more_without_them() -> None:
         return FakeBpf()(BpfCmd.MAP_CREATE, attr)
 
     spec = map_spec(key_type_id=1, value_type_id=2)
-    load(prepared([], [spec], btf=b"blob"), Bpf(FakeBpf({BpfCmd.MAP_CREATE: create})), Pins()).close()
+    loaded = load(prepared([], [spec], btf=b"blob"), Bpf(FakeBpf({BpfCmd.MAP_CREATE: create})), Pins())
+    loaded.close()
     assert tried == [(True, 2), (False, 0)]
+    (warning,) = loaded.warnings
+    assert f"map '{spec.name}' is made without BTF" in warning
 
 
 def test_maps_that_take_no_types_are_created_without_them() -> None:

@@ -58,6 +58,7 @@ def error_of(found: KconfigValues) -> LoaderError:
         (S16, "-32768", 0x8000),
         (S16, "0x7fff", 0x7FFF),
         (U32, "0x10", 16),
+        (BOOL, "1", 1),
         (U32, "010", 8),
         (U32, "0", 0),
         (U32, "4294967295", 0xFFFFFFFF),
@@ -76,7 +77,7 @@ def test_value_is_written_in_its_type(type_id: int, text: str, value: int) -> No
     ("type_id", "text", "reason"),
     [
         (BOOL, "m", "value m does not fit type bool"),
-        (BOOL, "1", "value 1 does not fit type bool"),
+        (BOOL, "2", "value 2 does not fit type bool"),
         (U32, "y", "value y does not fit type integer"),
         (TRISTATE, "1", "value 1 does not fit type enum libbpf_tristate"),
         (STRING, "y", "value y does not fit type array of char"),

@@ -267,7 +267,7 @@ def test_maps_are_settled_for_the_target() -> None:
 
 @pytest.mark.parametrize("kind", [ProgType.EXT, ProgType.STRUCT_OPS])
 def test_program_of_another_world_is_refused_by_name(kind: ProgType) -> None:
-    with pytest.raises(ObjectError, match=r"object 'fw': prog 'p': (replaces a function|implements an operation)"):
+    with pytest.raises(ObjectError, match=r"object 'fw': prog 'p': (replaces a function|no struct_ops map)"):
         prepare(object_spec(replace(program("p", [EXIT_INSN]), type=kind)), KERNEL)
 
 
