@@ -1,6 +1,24 @@
 """Hooks of an interface and the modes of XDP: the words of the configuration, the command line and the API."""
 
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Final
+
+ETH_P_ALL: Final = 0x0003
+# Names that tc(8) has for protocols (include/uapi/linux/if_ether.h); any other is written as a number.
+PROTOCOLS: Final[Mapping[str, int]] = {
+    "all": ETH_P_ALL,
+    "ip": 0x0800,
+    "arp": 0x0806,
+    "802.1q": 0x8100,
+    "ipv6": 0x86DD,
+    "mpls_uc": 0x8847,
+    "mpls_mc": 0x8848,
+    "ppp_disc": 0x8863,
+    "ppp_ses": 0x8864,
+    "802.1ad": 0x88A8,
+    "lldp": 0x88CC,
+}
 
 
 class Hook(StrEnum):

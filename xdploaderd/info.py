@@ -92,3 +92,4 @@ class TcFilter:
     name: str = ""
     tag: str = ""
     direct_action: bool = False
+    classid: int = 0

@@ -59,7 +59,7 @@ class Parts:
         self.step(f"put {fd.name} on {place.ifname} {place.mode}")
         return place.hook is not Hook.XDP
 
-    async def swap(self, current: Occupant, fd: FakeFd, *, expected: FakeFd | None, label: str) -> None:
+    async def swap(self, current: Occupant, _wanted: Place, fd: FakeFd, *, expected: FakeFd | None, label: str) -> None:
         self.step(f"swap {fd.name} for {expected.name if expected else 'anything'} on {current.place.ifname}")
 
     async def take_off(self, place: Place, expected: FakeFd, *, remove_clsact: bool = False) -> None:

@@ -235,3 +235,29 @@ def test_swapped_entries_replace_each_other_and_detach_nothing() -> None:
     actions = make_plan(swapped, world.observed())
     assert [type(a) for a in actions] == [Replace, Replace]
     assert all(isinstance(a, Replace) and a.from_pin and a.strays == () for a in actions)
+
+
+def test_filter_of_another_class_is_changed_in_place_with_the_pinned_program() -> None:
+    world = FakeWorld("eth0")
+    config = entry(hook=Hook.TC_INGRESS, classid=0x10002)
+    world.add_owned(config, 5)
+    world.hooks[world.place("eth0", Hook.TC_INGRESS)] = 5
+    (action,) = make_plan([want(config)], world.observed())
+    assert isinstance(action, Replace)
+    assert (action.owner, action.from_pin, action.gap, action.place.classid) == ("edge", True, False, 0x10002)
+    assert "class id" in action.reason
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_filter_of_another_protocol_is_refused_or_with_force_changed_with_a_gap(*, force: bool) -> None:
+    world = FakeWorld("eth0")
+    config = entry(hook=Hook.TC_INGRESS, protocol=0x0800, force=force)
+    world.add_owned(config, 5)
+    world.hooks[world.place("eth0", Hook.TC_INGRESS)] = 5
+    (action,) = make_plan([want(config)], world.observed())
+    if force:
+        assert isinstance(action, Replace)
+        assert (action.gap, action.place.protocol) == (True, 0x0800)
+    else:
+        assert isinstance(action, Refuse)
+        assert "0x0800" in str(action.error)

@@ -29,7 +29,7 @@ DECIDING: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
     ("std_globals", {"program": "globals"}, {"globals": (("limit", "99"),)}),
     ("xdp_count", {"program": "xdp_count"}, {"max_entries": (("xdp_frames", 4),)}),
 )
-WITHOUT_A_PART = {"name", "interface", "mode", "priority", "handle", "force"}
+WITHOUT_A_PART = {"name", "interface", "mode", "priority", "handle", "protocol", "classid", "force"}
 
 
 class Kernels:

@@ -19,7 +19,7 @@ from tests.support.daemon import (
     xdp_id,
 )
 from tests.support.netns import Veth, add_veth, ip, tc, veth_pair
-from xdploaderd.errors import FileError, HookBusyError, UsageError, VerifierError
+from xdploaderd.errors import AttachError, FileError, HookBusyError, UsageError, VerifierError
 
 pytestmark = pytest.mark.kernel
 
@@ -223,6 +223,24 @@ def test_two_filters_of_one_hook_get_names_of_their_own(veth: Veth, daemon: Daem
     assert attach_open(daemon, tail, **more) == "veth0-tc-ingress"
     assert attach_open(daemon, tail, **more, priority=10) == "veth0-tc-ingress-10-1"
     assert len(tc_ids()) == 2
+
+
+def test_protocol_and_class_of_a_filter_are_those_of_its_entry(veth: Veth, daemon: Daemon) -> None:
+    daemon.start()
+    more: dict[str, object] = {"hook": "tc-egress", "program": "tail_main"}
+    attach_open(daemon, OBJECTS / "legacy_tail.bpf.o", **more, protocol="ipv6", classid="1:2a")
+    shown = tc("filter", "show", "dev", "veth0", "egress")
+    assert "protocol ipv6 pref 1 bpf" in shown
+    assert "flowid 1:2a" in shown or "classid 1:2a" in shown
+    before = tc_ids(direction="egress")
+    attach_open(daemon, OBJECTS / "legacy_tail.bpf.o", **more, protocol="ipv6", classid="1:2b")
+    assert "1:2b" in tc("filter", "show", "dev", "veth0", "egress")
+    assert tc_ids(direction="egress") == before
+    with pytest.raises(AttachError, match="0x86dd"):
+        attach_open(daemon, OBJECTS / "legacy_tail.bpf.o", **more)
+    assert tc_ids(direction="egress") == before
+    daemon.call("Detach", name="veth0-tc-egress")
+    assert "clsact" not in tc("qdisc", "show", "dev", "veth0")
 
 
 def test_what_is_no_regular_file_is_refused(veth: Veth, daemon: Daemon) -> None:

@@ -104,7 +104,7 @@ Print the entries of a pinned map, decoded by its BTF where it has any, else as 
 value for each CPU.
 """
 
-_ENTRY_OPTIONS = ("interface", "hook", "mode", "program", "priority", "handle")
+_ENTRY_OPTIONS = ("interface", "hook", "mode", "program", "priority", "handle", "protocol", "classid")
 _COLUMNS = 80  # where nothing tells the width of the terminal
 
 
@@ -222,6 +222,8 @@ def _add_attach(parser: _Parser) -> None:
     program.add_argument("--section", dest="program", metavar="NAME", help="the program by its section")
     parser.add_argument("--priority", metavar="N", default="", help="of the tc filter")
     parser.add_argument("--handle", metavar="N", default="", help="of the tc filter")
+    parser.add_argument("--protocol", metavar="P", default="", help="that the tc filter looks at: all, ip, ipv6, ...")
+    parser.add_argument("--classid", metavar="C", default="", help="that the tc filter gives to packets, such as 1:10")
     _add_value_options(parser)
     parser.add_argument("--permanent", action="store_true", help="make it an entry of the configuration")
     parser.add_argument("--force", action="store_true", help="replace a program that somebody else put there")

@@ -15,7 +15,7 @@ SOCKET_VARIABLE = "XDPLOADERD_SOCKET"
 
 _LIST_HEADER = ("NAME", "INTERFACE", "HOOK", "STATE", "MODE", "PROGRAM", "ID", "DIALECT", "OBJECT")
 _STATUS_HEADER = ("NAME", "INTERFACE", "HOOK", "STATE", "ORIGIN", "PROGRAM", "ID", "PRIORITY", "HANDLE")
-_WORDS = ("name", "interface", "hook", "mode", "program")
+_WORDS = ("name", "interface", "hook", "mode", "program", "protocol", "classid")
 _PLAN_HEADER = ("ACTION", "NAME", "INTERFACE", "HOOK", "REASON")
 
 

@@ -12,13 +12,14 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from xdploaderd.config.problems import Place, Problem
 from xdploaderd.config.yaml_text import Entries, Items, Node, Word
-from xdploaderd.hooks import Hook, XdpMode
+from xdploaderd.hooks import ETH_P_ALL, PROTOCOLS, Hook, XdpMode
 from xdploaderd.printable import printable, quoted
 
 IFNAME_MAX = 15  # bytes: IFNAMSIZ less the NUL
 PATH_MAX = 4095
 PROGRAM_MAX = 255
 PRIORITY_MAX = 0xFFFF  # upper half of tcm_info
+ETHER_TYPE_MAX = 0xFFFF
 HANDLE_MAX = 0xFFFFFFFF
 MAX_ENTRIES = 0xFFFFFFFF
 DEFAULT_PRIORITY = 1  # of a tc filter; both are always sent, so that replace finds the filter again
@@ -26,6 +27,7 @@ DEFAULT_HANDLE = 1
 NUMBER_MAX = 32  # characters of a number as written
 
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]+|0|[1-9][0-9]*")
+_CLASSID = re.compile(r"([0-9a-fA-F]{0,4}):([0-9a-fA-F]{0,4})")  # tc(8), UNITS: major and minor in hex
 _NAME = re.compile(r"[a-z0-9-]{1,63}")
 
 
@@ -112,6 +114,27 @@ def _mode(value: object) -> str:
     return _choice(value, XdpMode)
 
 
+def _protocol(value: object) -> int:
+    text = _word(value)
+    if text in PROTOCOLS:
+        return PROTOCOLS[text]
+    number = int(text, 0) if len(text) <= NUMBER_MAX and _NUMBER.fullmatch(text) else 0
+    if not 0 < number <= ETHER_TYPE_MAX:
+        names = list(PROTOCOLS)
+        raise _refuse(f"{quoted(text)} is not one of {', '.join(names)}, nor an EtherType{_near(text, names)}")
+    return number
+
+
+def _classid(value: object) -> int:
+    text = _word(value)
+    if match := _CLASSID.fullmatch(text):
+        return int(match[1] or "0", 16) << 16 | int(match[2] or "0", 16)
+    number = int(text, 0) if len(text) <= NUMBER_MAX and _NUMBER.fullmatch(text) else -1
+    if not 0 <= number <= HANDLE_MAX:
+        raise _refuse(f"want a class id, such as 1:10, not {quoted(text)}")
+    return number
+
+
 def _globals(value: object) -> dict[str, str]:
     return {name: _value_of(name, node) for name, node in _entries(value).items()}
 
@@ -166,6 +189,16 @@ class AttachmentModel(BaseModel):
     )
     handle: Annotated[int, Field(ge=1, le=HANDLE_MAX), BeforeValidator(_number)] = Field(
         default=DEFAULT_HANDLE, description="handle of the tc filter within its priority; on tc hooks only"
+    )
+    protocol: Annotated[int, BeforeValidator(_protocol)] = Field(
+        default=ETH_P_ALL,
+        description="protocol the tc filter looks at: all, ip, ipv6, arp, ... or its EtherType; on tc hooks only",
+        json_schema_extra={"type": ["string", "integer"]},
+    )
+    classid: Annotated[int, BeforeValidator(_classid)] = Field(
+        default=0,
+        description="class that the tc filter gives to packets: MAJOR:MINOR in hex, or a number; on tc hooks only",
+        json_schema_extra={"type": ["string", "integer"]},
     )
     force: Annotated[bool, BeforeValidator(_bool)] = Field(
         default=False, description="replace a program that somebody else put on the hook"
@@ -269,7 +302,7 @@ def _misplaced_keys(node: Entries, path: str) -> list[Problem]:
     hook = node.nodes.get("hook")
     if not isinstance(hook, Word) or hook.text not in list(Hook):
         return []
-    keys = ("priority", "handle") if hook.text == Hook.XDP else ("mode",)
+    keys = ("priority", "handle", "protocol", "classid") if hook.text == Hook.XDP else ("mode",)
     message = f"has no meaning on hook {quoted(hook.text)}"
     return [Problem(node.keys[key].place, message, _under(path, key)) for key in keys if key in node.keys]
 

@@ -12,7 +12,7 @@ from xdploaderd.config.attachment_model import AttachmentModel, validate, valida
 from xdploaderd.config.problems import Place, Problem, config_error
 from xdploaderd.config.yaml_text import Node, parse_yaml
 from xdploaderd.errors import ConfigError
-from xdploaderd.hooks import Hook, XdpMode
+from xdploaderd.hooks import ETH_P_ALL, Hook, XdpMode
 from xdploaderd.printable import quoted
 
 AttachmentName = NewType("AttachmentName", str)
@@ -22,7 +22,8 @@ AttachmentName = NewType("AttachmentName", str)
 class AttachmentConfig:
     """One wanted attachment. `object` is absolute; `program` a function's name, or a section where it has none.
 
-    `priority` and `handle` place a tc filter and are 0 for XDP; `mode` is UNSPECIFIED for tc. `globals` and
+    `priority` and `handle` place a tc filter and are 0 for XDP; `protocol` is the EtherType it looks at, `classid` the
+    class it gives to packets, both without meaning for XDP; `mode` is UNSPECIFIED for tc. `globals` and
     `max_entries` are set in the object before it is loaded, by variable and by map, in the order of their names.
     """
 
@@ -34,6 +35,8 @@ class AttachmentConfig:
     mode: XdpMode = XdpMode.UNSPECIFIED
     priority: int = 0
     handle: int = 0
+    protocol: int = ETH_P_ALL
+    classid: int = 0
     force: bool = False
     globals: tuple[tuple[str, str], ...] = ()
     max_entries: tuple[tuple[str, int], ...] = ()
@@ -123,6 +126,8 @@ def _config(model: AttachmentModel) -> AttachmentConfig:
         mode=model.mode,
         priority=0 if is_xdp else model.priority,
         handle=0 if is_xdp else model.handle,
+        protocol=model.protocol,
+        classid=model.classid,
         force=model.force,
         globals=tuple(sorted(model.globals.items())),
         max_entries=tuple(sorted(model.max_entries.items())),

@@ -70,10 +70,10 @@ class Executor:
             case Replace(gap=True):
                 await self._swap_with_gap(action, prog, label)
             case Replace(owner=None):
-                await self._placer.swap(action.current, prog, expected=None, label=label)
+                await self._placer.swap(action.current, action.place, prog, expected=None, label=label)
             case Replace(owner=str(owner)):
                 with self._programs.open(owner) as expected:
-                    await self._placer.swap(action.current, prog, expected=expected, label=label)
+                    await self._placer.swap(action.current, action.place, prog, expected=expected, label=label)
 
     async def _swap_with_gap(self, action: Replace, prog: Fd, label: str) -> None:
         """Take the current program off, then put the new one on; the current one comes back when that fails."""

@@ -1,5 +1,7 @@
 """Put a program on a place, change it there, take it off: an XDP slot or a tc filter, told apart once, here."""
 
+from dataclasses import replace
+
 from xdploaderd.daemon.world import Occupant, Place
 from xdploaderd.hooks import Hook
 from xdploaderd.info import Interface, TcFilter
@@ -26,9 +28,12 @@ class Placer:
         _, made = await attach_tc(self._rtnl, self._bpf, _filter(place, label), prog)
         return made
 
-    async def swap(self, current: Occupant, prog: Fd, *, expected: Fd | None, label: str) -> None:
-        """Put `prog` where `current` is, in one step; `expected` is what is there, None: whatever is there goes."""
-        place = current.place
+    async def swap(self, current: Occupant, wanted: Place, prog: Fd, *, expected: Fd | None, label: str) -> None:
+        """Put `prog` where `current` is, in one step; `expected` is what is there, None: whatever is there goes.
+
+        A filter becomes as `wanted` has it; an XDP program stays in its mode.
+        """
+        place = current.place if wanted.hook is Hook.XDP else wanted
         match place.hook, expected:
             case Hook.XDP, None:
                 await attach_xdp(self._rtnl, self._bpf, _interface(place), prog, place.mode, force=True)
@@ -54,4 +59,12 @@ def _interface(place: Place) -> Interface:
 
 
 def _filter(place: Place, label: str = "") -> TcFilter:
-    return filter_at(_interface(place), place.hook, priority=place.priority, handle=place.handle, name=label)
+    found = filter_at(
+        _interface(place),
+        place.hook,
+        priority=place.priority,
+        handle=place.handle,
+        protocol=place.protocol,
+        name=label,
+    )
+    return replace(found, classid=place.classid)

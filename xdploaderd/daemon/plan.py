@@ -8,8 +8,8 @@ Rules, in the order they are tried for an entry:
 * our program is there and is what is wanted: nothing;
 * the place is free: attach, from the pin where the pinned program is what is wanted, else from the file;
 * a program of ours is there (this entry's old one, or another entry's): replace, with that one expected;
-* our own program runs in another XDP mode: the kernel cannot change modes in place, so this is refused, or with
-  `force` taken off and put on, with a moment without a program;
+* our own program runs in another XDP mode, or for another protocol: the kernel cannot change these in place, so this
+  is refused, or with `force` taken off and put on, with a moment without a program;
 * somebody else's program is there: refused, or with `force` replaced.
 """
 
@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from xdploaderd.daemon.actions import Action, Attach, Detach, Refuse, Repair, Replace, Wait
-from xdploaderd.daemon.reasons import hook_busy, mode_change, replace_reason
+from xdploaderd.daemon.reasons import gap_needed, hook_busy, replace_reason
 from xdploaderd.daemon.status import State
 from xdploaderd.daemon.world import Observed, Occupant, Owned, Place, Wanted, overrides_of, wanted_place
 from xdploaderd.hooks import Hook
@@ -101,11 +101,11 @@ def _plan_place(
 def _take_over(want: Wanted, observed: Observed, place: Place, met: Occupant, *, from_pin: bool) -> Replace | Refuse:
     config = want.config
     owner = observed.owner_of(met.prog_id)
-    in_place = _same_place(place, met.place)
+    in_place = _changes_in_place(place, met.place)
     if owner is None and not config.force:
         return Refuse(name=config.name, wanted=want, state=State.FOREIGN, error=hook_busy(met))
     if not in_place and not config.force:
-        return Refuse(name=config.name, wanted=want, state=State.FAILED, error=mode_change(place, met))
+        return Refuse(name=config.name, wanted=want, state=State.FAILED, error=gap_needed(place, met))
     own = observed.owned.get(config.name)
     return Replace(
         name=config.name,
@@ -116,7 +116,7 @@ def _take_over(want: Wanted, observed: Observed, place: Place, met: Occupant, *,
         from_pin=from_pin,
         gap=not in_place,
         strays=tuple(p for p in observed.places_of(own.prog if own else None) if p != met.place),
-        reason=replace_reason(want, owner, in_place=in_place, from_pin=from_pin),
+        reason=replace_reason(want, owner, met, in_place=in_place, from_pin=from_pin),
     )
 
 
@@ -133,10 +133,15 @@ def _fits(want: Wanted, owned: Owned) -> bool:
 
 
 def _same_place(wanted: Place, found: Place) -> bool:
-    """Whether a program at `found` can be changed in place for `wanted`; any XDP mode does where none is asked for."""
+    """Whether a program at `found` is where it is wanted; any XDP mode does where none is asked for."""
     if wanted.hook is not Hook.XDP:
         return wanted == found
     return wanted.mode in (found.mode, wanted.mode.UNSPECIFIED)
+
+
+def _changes_in_place(wanted: Place, found: Place) -> bool:
+    """Whether one step makes of a program at `found` one at `wanted`; a filter keeps its protocol for life."""
+    return wanted.protocol == found.protocol if wanted.hook is not Hook.XDP else _same_place(wanted, found)
 
 
 def _detach(owned: Owned, observed: Observed, reason: str) -> Detach:

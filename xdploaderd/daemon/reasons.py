@@ -2,17 +2,21 @@
 
 from xdploaderd.daemon.world import Occupant, Owned, Place, Wanted, overrides_of
 from xdploaderd.errors import AttachError, HookBusyError
+from xdploaderd.hooks import Hook
 from xdploaderd.printable import quoted
 
 
-def replace_reason(want: Wanted, owner: Owned | None, *, in_place: bool, from_pin: bool) -> str:
-    """Return why the program of `owner` (None: somebody else) has to go."""
+def replace_reason(want: Wanted, owner: Owned | None, met: Occupant, *, in_place: bool, from_pin: bool) -> str:
+    """Return why the program of `owner` (None: somebody else), met at the place, has to go."""
     if owner is None:
         return "somebody else's program is there, and the entry says force"
     if not in_place:
-        return "the XDP mode changes, and the entry says force: a moment without a program"
+        what = "XDP mode" if want.config.hook is Hook.XDP else "filter's protocol"
+        return f"the {what} changes, and the entry says force: a moment without a program"
     if owner.name != want.config.name:
         return f"the place was that of attachment '{owner.name}'"
+    if from_pin and want.config.hook is not Hook.XDP and want.config.classid != met.place.classid:
+        return "the entry sets another class id"
     if from_pin:
         return "the wanted program is the pinned one"
     return _difference(want, owner)
@@ -40,8 +44,14 @@ def hook_busy(met: Occupant) -> HookBusyError:
     )
 
 
-def mode_change(place: Place, met: Occupant) -> AttachError:
-    """Return the refusal to change the XDP mode, which cannot be done without a gap."""
+def gap_needed(place: Place, met: Occupant) -> AttachError:
+    """Return the refusal to change what cannot be changed without a gap."""
+    if place.hook is not Hook.XDP:
+        return AttachError(
+            f"the filter at {met.place} is for protocol {met.place.protocol:#06x}, and the kernel cannot change that to"
+            f" {place.protocol:#06x}; `force: true` takes it off first, which lets packets pass without a program for"
+            " some milliseconds"
+        )
     return AttachError(
         f"a program runs in mode {met.place.mode} on {place.hook} of '{place.ifname}', and the kernel cannot change to"
         f" {place.mode} in place; `force: true` takes it off first, which lets packets pass without a program for some"

@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar
 from xdploaderd.config.attachments import AttachmentConfig
 from xdploaderd.daemon.status import Origin
 from xdploaderd.errors import LoaderError
-from xdploaderd.hooks import Hook, XdpMode
+from xdploaderd.hooks import ETH_P_ALL, Hook, XdpMode
 from xdploaderd.info import Interface, ProgInfo, TcFilter
 from xdploaderd.uapi.bpf import Ifindex, ProgId
 
@@ -36,7 +36,10 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A spot that takes one program: an interface's XDP slot of one mode, or a tc filter's priority and handle."""
+    """A spot that takes one program: an interface's XDP slot of one mode, or a tc filter's priority and handle.
+
+    Two places with one priority and handle are the same filter, whatever its protocol and class id.
+    """
 
     ifindex: Ifindex
     ifname: str
@@ -44,6 +47,8 @@ class Place:
     mode: XdpMode = XdpMode.UNSPECIFIED
     priority: int = 0
     handle: int = 0
+    protocol: int = ETH_P_ALL
+    classid: int = 0
 
     def conflicts_with(self, other: "Place") -> bool:
         """Return whether the kernel would refuse a program here because there is one at `other`."""
@@ -182,6 +187,8 @@ def tc_occupant(interface: Interface, item: TcFilter) -> Occupant:
         hook=item.hook,
         priority=item.priority,
         handle=item.handle,
+        protocol=item.protocol,
+        classid=item.classid,
     )
     return Occupant(place, item.prog_id, item.name)
 
@@ -201,4 +208,6 @@ def wanted_place(config: AttachmentConfig, interface: Interface) -> Place:
         mode=config.mode if xdp else XdpMode.UNSPECIFIED,
         priority=0 if xdp else config.priority,
         handle=0 if xdp else config.handle,
+        protocol=ETH_P_ALL if xdp else config.protocol,
+        classid=0 if xdp else config.classid,
     )

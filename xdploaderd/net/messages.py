@@ -38,7 +38,7 @@ _XDP_SLOTS = {5: XdpMode.NATIVE, 6: XdpMode.SKB, 7: XdpMode.OFFLOAD}  # IFLA_XDP
 _XDP_ATTACHED = {1: XdpMode.NATIVE, 2: XdpMode.SKB, 3: XdpMode.OFFLOAD}
 _RTEXT_FILTER_SKIP_STATS = 0x8
 _TCA_KIND, _TCA_OPTIONS = 1, 2
-_TCA_BPF_NAME, _TCA_BPF_FLAGS, _TCA_BPF_TAG, _TCA_BPF_ID = 7, 8, 10, 11
+_TCA_BPF_CLASSID, _TCA_BPF_NAME, _TCA_BPF_FLAGS, _TCA_BPF_TAG, _TCA_BPF_ID = 3, 7, 8, 10, 11
 _TCA_BPF_FLAG_ACT_DIRECT = 0x1
 _NLMSGERR_ATTR_MSG = 1
 _IFNAMSIZ = 16
@@ -172,6 +172,7 @@ def parse_filter(payload: memoryview, hook: Hook) -> FilterEntry:
         name=_string(options.get(_TCA_BPF_NAME, memoryview(b""))),
         tag=bytes(options.get(_TCA_BPF_TAG, b"")).hex(),
         direct_action=bool(_u32(options.get(_TCA_BPF_FLAGS)) & _TCA_BPF_FLAG_ACT_DIRECT),
+        classid=_u32(options.get(_TCA_BPF_CLASSID)),
     )
     return FilterEntry(kind, handle, bpf)
 

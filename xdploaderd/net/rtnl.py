@@ -166,6 +166,7 @@ class Rtnl:
             fd=fd,
             name=wanted.name,
             flags=_TCA_BPF_FLAG_ACT_DIRECT,
+            **({"classid": wanted.classid} if wanted.classid else {}),
         )
         await _change(f"{wanted.hook} filter", wanted.ifindex, request)
 

@@ -7,15 +7,14 @@ swap here, so the program id is read before a change and after it; what happens 
 import errno
 from contextlib import suppress
 from dataclasses import replace
-from typing import Final, NoReturn
+from typing import NoReturn
 
 from xdploaderd.errors import AttachError, HookBusyError, error_context
-from xdploaderd.hooks import Hook
+from xdploaderd.hooks import ETH_P_ALL, Hook
 from xdploaderd.info import Interface, TcFilter
 from xdploaderd.net.door import AnyFd, Netlink, Programs, describe_prog, prog_name
 from xdploaderd.uapi.bpf import ProgId
 
-ETH_P_ALL: Final = 0x0003
 _NAME_BYTES = 255  # CLS_BPF_NAME_LEN of net/sched/cls_bpf.c, without the final NUL
 
 
@@ -24,14 +23,16 @@ def filter_name(object_name: str, section: str) -> str:
     return f"{object_name}:[{section}]".encode()[:_NAME_BYTES].decode(errors="ignore")
 
 
-def filter_at(interface: Interface, hook: Hook, *, priority: int, handle: int, name: str = "") -> TcFilter:
-    """Return the place of a filter, for all protocols."""
+def filter_at(
+    interface: Interface, hook: Hook, *, priority: int, handle: int, protocol: int = ETH_P_ALL, name: str = ""
+) -> TcFilter:
+    """Return the place of a filter, by default one for all protocols."""
     return TcFilter(
         ifindex=interface.index,
         hook=hook,
         priority=priority,
         handle=handle,
-        protocol=ETH_P_ALL,
+        protocol=protocol,
         prog_id=None,
         name=name,
         direct_action=True,

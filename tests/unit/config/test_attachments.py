@@ -18,6 +18,7 @@ from xdploaderd.config.attachments import (
     parse_attachments,
     read_attachment_file,
 )
+from xdploaderd.config.entry import entry_values, entry_yaml, parse_entry
 from xdploaderd.errors import ConfigError
 from xdploaderd.hooks import Hook, XdpMode
 
@@ -275,3 +276,37 @@ def test_unknown_key_with_invisible_characters_is_shown_escaped() -> None:
     with pytest.raises(ConfigError) as caught:
         parse_attachments("a\ufeff: []\n".encode(), source="x.yaml")
     assert "x.yaml:1:1: a\\ufeff: unknown key 'a\\ufeff'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "values"),
+    [
+        ("protocol: ip, classid: 1:10", (0x0800, 0x10010)),
+        ("protocol: 802.1q", (0x8100, 0)),
+        ("protocol: 0x88b5, classid: 7", (0x88B5, 7)),
+        ("classid: ':ffff'", (3, 0xFFFF)),
+        ("protocol: 3", (3, 0)),
+    ],
+)
+def test_protocol_and_class_of_a_filter_are_written_as_tc_writes_them(line: str, values: tuple[int, int]) -> None:
+    text = f"attachments: [{{name: a, interface: e, hook: tc-egress, object: /o, program: p, {line}}}]"
+    (config,) = parse_attachments(text.encode(), source="f")
+    assert (config.protocol, config.classid) == values
+    assert parse_attachments(entry_yaml(config).encode(), source="g") == (config,)
+    assert parse_entry(entry_values(config), source="h") == config
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("protocol: ipx", "did you mean 'ip'"),
+        ("protocol: 0x10000", "nor an EtherType"),
+        ("protocol: 0", "nor an EtherType"),
+        ("classid: 1:12345", "such as 1:10"),
+        ("classid: x", "such as 1:10"),
+    ],
+)
+def test_protocol_or_class_that_is_none_is_refused(line: str, text: str) -> None:
+    raw = f"attachments: [{{name: a, interface: e, hook: tc-egress, object: /o, program: p, {line}}}]"
+    with pytest.raises(ConfigError, match=text):
+        parse_attachments(raw.encode(), source="f")
