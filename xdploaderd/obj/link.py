@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -35,13 +36,18 @@ def link_program(
     *,
     locate: Locate,
     callback: FunctionSpec | None = None,
+    by_address: bool = False,
 ) -> LinkedProgram:
     """Return `entry` linked with the subprograms it reaches, in libbpf's order: depth first, by first use.
 
+    `by_address`: in iproute2's order, those of the program's own section before those of .text, as they lie there.
     `callback` is the exception callback, which nothing calls. RelocationError for a call of what is no function.
     """
     linker = _Linker(subprograms, locate)
-    linker.append(entry)
+    if by_address:
+        linker.append_by_address(entry)
+    else:
+        linker.append(entry)
     if callback is not None and callback.insn_off not in linker.positions:
         linker.append(callback, callback.insn_off)
     return linker.finish()
@@ -68,6 +74,28 @@ class _Linker:
             else:
                 stack.pop()
 
+    def append_by_address(self, entry: FunctionSpec) -> None:
+        """Append the function, then all that it reaches by section and address."""
+        reached = sorted(
+            self._reached_from(entry), key=lambda key: (self._subprograms[key].section == TEXT_SECTION, key)
+        )
+        unsettled = [self._place(entry, None), *(self._place(self._subprograms[key], key) for key in reached)]
+        for calls in unsettled:
+            for _ in calls:
+                raise AssertionError("every callee has its place by now")
+
+    def _reached_from(self, entry: FunctionSpec) -> AbstractSet[int]:
+        reached: set[int] = set()
+        waiting = [entry]
+        while waiting:
+            function = waiting.pop()
+            for insn_idx, target in _calls(function, self._locate):
+                self._check_callee(function, insn_idx, target)
+                if target not in reached:
+                    reached.add(target)
+                    waiting.append(self._subprograms[target])
+        return reached
+
     def finish(self) -> LinkedProgram:
         """Return what has been linked."""
         relocs = tuple(sorted(self._relocs, key=lambda reloc: reloc.insn_idx))
@@ -87,12 +115,15 @@ class _Linker:
     def _settle_calls(self, function: FunctionSpec, position: int) -> Iterator[int]:
         """Write the distance of every call of `function`; yields each callee that must first get its place."""
         for insn_idx, target in _calls(function, self._locate):
-            if target not in self._subprograms:
-                with error_context(partial(self._locate, function, insn_idx)):
-                    raise RelocationError(f"calls instruction {target} of section '.text', where no function starts")
+            self._check_callee(function, insn_idx, target)
             if target not in self.positions:
                 yield target
             self._write_distance(position + insn_idx, self.positions[target])
+
+    def _check_callee(self, function: FunctionSpec, insn_idx: int, target: int) -> None:
+        if target not in self._subprograms:
+            with error_context(partial(self._locate, function, insn_idx)):
+                raise RelocationError(f"calls instruction {target} of section '.text', where no function starts")
 
     def _write_distance(self, caller: int, callee: int) -> None:
         insn = decode_insn(self._insns, caller, sys.byteorder)

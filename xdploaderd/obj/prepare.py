@@ -24,6 +24,7 @@ from xdploaderd.obj.references import write_references
 from xdploaderd.obj.relocate_core import CoreRelocated, relocate_core
 from xdploaderd.obj.spec import (
     KCONFIG_MAP,
+    Dialect,
     ExternKind,
     FunctionSpec,
     MapSpec,
@@ -163,6 +164,7 @@ def _prepare_program(context: _Context, program: ProgramSpec) -> PreparedProgram
         context.subprograms,
         locate=context.describe,
         callback=context.callbacks.get(program.name),
+        by_address=context.obj.dialect is Dialect.LEGACY,
     )
     for placement in linked.placements:
         context.core.check(placement.function)

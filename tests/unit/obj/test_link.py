@@ -33,6 +33,24 @@ def test_order_and_distances_are_those_of_libbpf() -> None:
     assert [insns[slot].imm for slot in (1, 2, 21, 25)] == [14, 24, 1, 1]
 
 
+def test_legacy_order_is_that_of_the_addresses() -> None:
+    one = function("one", [EXIT_INSN])
+    two = function("two", [call(), EXIT_INSN], [CallRef(0, 0)], insn_off=1)
+    unused = function("unused", [EXIT_INSN], insn_off=3)
+    own = function("own", [EXIT_INSN], section="prog", insn_off=4)
+    entry = function(
+        "main", [call(), call(), call(), EXIT_INSN], [CallRef(0, 1), CallRef(1, 0), CallRef(2, 7 << 32)], section="prog"
+    )
+    linked = link_program(
+        entry,
+        {0: one, 1: two, 3: unused, 7 << 32: own},
+        locate=lambda at, slot: f"insn #{slot} of '{at.name}'",
+        by_address=True,
+    )
+    assert {p.function.name: p.position for p in linked.placements} == {"main": 0, "own": 4, "one": 5, "two": 6}
+    assert [insn.imm for insn in iter_insns(linked.insns, sys.byteorder)][:3] == [5, 3, 1]
+
+
 def test_call_without_relocation_reaches_another_static_function() -> None:
     first = function("first", [call(1), EXIT_INSN])
     second = function("second", [NOP, EXIT_INSN], insn_off=2)
