@@ -68,11 +68,10 @@ def device() -> Iterator[str]:
 def run_iproute2(path: Path, hook: Hook, section: str) -> subprocess.CompletedProcess[str]:
     """Attach a section to the device as a script would."""
     if hook is Hook.XDP:
-        argv: list[str | Path] = [legacy_ip(), "-force", "link", "set", "dev", DEVICE, "xdp", "obj", path, "sec", section]
+        argv: list[str | Path] = [legacy_ip(), "-force", "link", "set", "dev", DEVICE, "xdp"]
     else:
         argv = [legacy_tc(), "filter", "replace", "dev", DEVICE, "ingress", "prio", "1", "handle", "1", "bpf", "da"]
-        argv += ["obj", path, "sec", section]
-    return subprocess.run(argv, capture_output=True, text=True, check=False)
+    return subprocess.run([*argv, "obj", path, "sec", section], capture_output=True, text=True, check=False)
 
 
 def attached_id(hook: Hook) -> int:

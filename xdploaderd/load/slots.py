@@ -3,6 +3,7 @@
 libbpf bpf_map_init_slots and init_prog_array_slots; iproute2 bpf_tail_call and bpf_maps_attach_all.
 """
 
+import errno
 import logging
 import sys
 from collections.abc import Mapping
@@ -11,8 +12,8 @@ from xdploaderd.errors import KernelError, ObjectError, error_context
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.load.maps import LoadedMap, Ownership
-from xdploaderd.obj.spec import Dialect
-from xdploaderd.uapi.bpf import MapType, ProgId
+from xdploaderd.obj.spec import Dialect, MapSpec
+from xdploaderd.uapi.bpf import MapType, ProgId, enum_name
 
 log = logging.getLogger(__name__)
 _U32 = 4
@@ -31,7 +32,25 @@ def fill_map_of_maps(bpf: Bpf, outer: LoadedMap, maps: Mapping[str, LoadedMap]) 
         _check_key(outer, key)
         if inner not in maps:
             raise ObjectError(f"slot {key} wants map '{inner}', which was not created")
-        bpf.map_update(outer.fd, _u32(key), _u32(maps[inner].fd.fileno()))
+        with error_context(f"slot {key}"):
+            _set_inner(bpf, outer, key, maps[inner])
+
+
+def _set_inner(bpf: Bpf, outer: LoadedMap, key: int, inner: LoadedMap) -> None:
+    try:
+        bpf.map_update(outer.fd, _u32(key), _u32(inner.fd.fileno()))
+    except KernelError as error:
+        if error.errno != errno.EINVAL or outer.spec.inner is None:
+            raise
+        raise ObjectError(
+            f"map '{inner.spec.name}' ({_shape(inner.spec)}) has another shape than the inner maps it is to be one of"
+            f" ({_shape(outer.spec.inner)})"
+        ) from None
+
+
+def _shape(spec: MapSpec) -> str:
+    sizes = f"key {spec.key_size}, value {spec.value_size} bytes, {spec.max_entries} entries, flags {spec.flags:#x}"
+    return f"{enum_name(MapType, spec.type)}, {sizes}"
 
 
 def fill_program_arrays(

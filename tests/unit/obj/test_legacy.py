@@ -9,32 +9,15 @@ import pytest
 from tests.builders.btf import U32, U64, blob_of, member
 from tests.builders.btf import struct as btf_struct
 from tests.builders.elf import RETURN_0, Rel, Sec, Sym, object_of, program
+from tests.builders.legacy import LOAD_MAP, maps_of, record
 from xdploaderd.btf.types import BtfType, Linkage, Var
 from xdploaderd.errors import LimitError, ObjectError
-from xdploaderd.insn import CALL, EXIT, LD_IMM64, Insn, encode_insns
+from xdploaderd.insn import CALL, EXIT, Insn, encode_insns
 from xdploaderd.obj.elf import SHF_EXECINSTR, SymBind, SymType
 from xdploaderd.obj.open import open_object
 from xdploaderd.obj.spec import CallRef, Dialect, MapRef, ObjectSpec
 from xdploaderd.obj.tail_calls import tail_call_slot
 from xdploaderd.uapi.bpf import MapType
-
-LOAD_MAP = encode_insns(
-    [Insn(LD_IMM64, 1, 0, 0, 0), Insn(0, 0, 0, 0, 0), Insn(0xB7, 0, 0, 0, 0), Insn(EXIT, 0, 0, 0, 0)]
-)
-
-
-def record(*words: int, size: int = 36) -> bytes:
-    """Return struct bpf_elf_map: type, key, value, max, flags, id, pinning, inner_id, inner_idx."""
-    return struct.pack("<9I", *words, *[0] * (9 - len(words)))[:size]
-
-
-def maps_of(**records: bytes) -> list[Sec | Sym]:
-    """Return section `maps` with one global symbol a record."""
-    symbols, at = [], 0
-    for name, raw in records.items():
-        symbols.append(Sym(name, "maps", at, len(raw), SymType.OBJECT))
-        at += len(raw)
-    return [Sec("maps", b"".join(records.values())), *symbols]
 
 
 def opened(*parts: Sec | Sym | Rel | tuple[Sec, Sym]) -> ObjectSpec:
