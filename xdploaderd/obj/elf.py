@@ -176,13 +176,28 @@ class ElfImage:
         tables = self._reloc_tables.get(target.index, ())
         return tuple(reloc for table in tables for reloc in self._relocs_of(table))
 
+    def reloc_columns(self, target: Section) -> tuple[list[int], list[int]]:
+        """Return the same as two columns, offsets and symbols: who reads thousands wants no object for each."""
+        offsets: list[int] = []
+        symbols: list[int] = []
+        for table in self._reloc_tables.get(target.index, ()):
+            words = struct.unpack(f"{byte_order_prefix(self.byteorder)}{table.size // 8}Q", table.data())
+            offsets += words[::2]
+            symbols += self._checked(table, [info >> 32 for info in words[1::2]])
+        return offsets, symbols
+
     def _relocs_of(self, table: Section) -> list[ElfReloc]:
-        layout, count = struct.Struct(byte_order_prefix(self.byteorder) + "QQ"), len(self.symbols)
+        layout = struct.Struct(byte_order_prefix(self.byteorder) + "QQ")
         relocs = [ElfReloc(at, info & 0xFFFFFFFF, info >> 32) for at, info in layout.iter_unpack(table.data())]
-        for number, reloc in enumerate(relocs):
-            if reloc.symbol >= count:
-                raise ObjectError(f"relo #{number} of '{table.name}' names symbol {reloc.symbol} of {count}")
+        self._checked(table, [reloc.symbol for reloc in relocs])
         return relocs
+
+    def _checked(self, table: Section, symbols: list[int]) -> list[int]:
+        count = len(self.symbols)
+        if max(symbols, default=0) >= count:
+            number = next(number for number, symbol in enumerate(symbols) if symbol >= count)
+            raise ObjectError(f"relo #{number} of '{table.name}' names symbol {symbols[number]} of {count}")
+        return symbols
 
 
 def _grouped(items: Iterable[_T], key: Callable[[_T], int]) -> Mapping[int, tuple[_T, ...]]:

@@ -6,59 +6,73 @@ the instruction does; who links programs needs no ELF.
 
 import sys
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from xdploaderd.errors import RelocationError, error_context
 from xdploaderd.insn import CALL, INSN_SIZE, LD_IMM64, Insn, decode_insn, to_s32
-from xdploaderd.obj.elf import SHN_LORESERVE, ElfImage, ElfReloc, Section, SymBind, Symbol, SymType
+from xdploaderd.obj.elf import SHN_LORESERVE, ElfImage, Section, SymBind, Symbol, SymType
 from xdploaderd.obj.externs import is_extern
 from xdploaderd.obj.functions import TEXT_SECTION, Function, callee_key
 from xdploaderd.obj.places import MapPlaces
 from xdploaderd.obj.spec import CallRef, DataRef, ExternRef, ExternSpec, FuncRef, MapRef, Reloc
 from xdploaderd.uapi.bpf import PSEUDO_CALL, PseudoSrc
 
+_NO_SYMBOL = -1
+
 
 @dataclass(frozen=True, slots=True)
 class Referents:
     """What relocations may refer to: maps by place, externs by name, and where subprograms start in .text.
 
-    `starts` None: not known yet, any place is taken for one.
+    `starts` None: not known yet, any place is taken for one. `maps` remembers the symbols that were found to be maps'
+    definitions, since most relocations of a large object name one of a few.
     """
 
     places: MapPlaces
     externs: Mapping[str, ExternSpec]
     starts: AbstractSet[int] | None
+    maps: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class SectionRelocs:
-    """The relocations of one section, one at most for an instruction: slots ascending, and what each says."""
+    """The relocations of one section, one at most for an instruction: slots ascending, and each one's symbol."""
 
-    slots: tuple[int, ...]
-    relocs: tuple[ElfReloc, ...]
+    slots: Sequence[int]
+    symbols: Sequence[int]
 
-    def between(self, start: int, end: int) -> Mapping[int, ElfReloc]:
-        """Return those of slots `start` to `end` (not included), by slot counted from `start`."""
+    def between(self, start: int, end: int) -> Mapping[int, int]:
+        """Return the symbols of slots `start` to `end` (not included), by slot counted from `start`."""
         first, last = bisect_left(self.slots, start), bisect_left(self.slots, end)
-        return {self.slots[at] - start: self.relocs[at] for at in range(first, last)}
+        slots = [slot - start for slot in self.slots[first:last]]
+        return dict(zip(slots, self.symbols[first:last], strict=True))
 
 
 def section_relocs(image: ElfImage, section: Section) -> SectionRelocs:
     """Read and check the relocations of a program section."""
-    found: dict[int, ElfReloc] = {}
-    relocs = image.relocs(section)
-    with error_context(lambda: f"relo #{len(found)} of section '{section.name}'"):
-        for reloc in relocs:
-            slot, rest = divmod(reloc.offset, INSN_SIZE)
-            if rest or reloc.offset >= section.size:
-                raise RelocationError(f"offset {reloc.offset:#x} is no instruction of {section.size} bytes of code")
-            if slot in found:
+    offsets, symbols = image.reloc_columns(section)
+    slots = [offset // INSN_SIZE for offset in offsets]
+    if max(offsets, default=0) >= section.size or any(offset % INSN_SIZE for offset in offsets):
+        _refuse_place(section, offsets)
+    if len(by_slot := dict(zip(slots, symbols, strict=True))) < len(slots):
+        _refuse_place(section, offsets)
+    slots.sort()
+    return SectionRelocs(slots, [by_slot[slot] for slot in slots])
+
+
+def _refuse_place(section: Section, offsets: Sequence[int]) -> None:
+    """Raise RelocationError for the first offset that is no instruction, or one that another relocation has."""
+    seen: set[int] = set()
+    for number, offset in enumerate(offsets):
+        with error_context(f"relo #{number} of section '{section.name}'"):
+            slot, rest = divmod(offset, INSN_SIZE)
+            if rest or offset >= section.size:
+                raise RelocationError(f"offset {offset:#x} is no instruction of {section.size} bytes of code")
+            if slot in seen:
                 raise RelocationError(f"instruction {slot} has two relocations")
-            found[slot] = reloc
-    slots = tuple(sorted(found))
-    return SectionRelocs(slots, tuple(found[slot] for slot in slots))
+            seen.add(slot)
 
 
 def collect_relocs(
@@ -72,17 +86,27 @@ def collect_relocs(
     found: list[Reloc] = []
     with error_context(lambda: _place(image, function, slots[len(found)], named)):
         for slot in slots:
-            insn = decode_insn(function.insns, slot, sys.byteorder)
-            if slot in named:
-                symbol = image.symbols[named[slot].symbol]
-                found.append(_classify(image, slot, insn, symbol, function, referents))
+            map_name = referents.maps.get(named.get(slot, _NO_SYMBOL))
+            if map_name is not None and function.insns[slot * INSN_SIZE] == LD_IMM64 and slot + 1 < count:
+                found.append(MapRef(slot, map_name))
             else:
-                found.append(_local_call(slot, insn, function, referents))
+                found.append(_read_reloc(image, slot, named.get(slot), function, referents))
     return tuple(found)
 
 
-def _place(image: ElfImage, function: Function, slot: int, named: Mapping[int, ElfReloc]) -> str:
-    symbol = f": symbol '{image.name_of(image.symbols[named[slot].symbol])}'" if slot in named else ""
+def _read_reloc(image: ElfImage, slot: int, number: int | None, function: Function, referents: Referents) -> Reloc:
+    """Return what one instruction refers to; `number` of a symbol, None where no relocation names one."""
+    insn = decode_insn(function.insns, slot, sys.byteorder)
+    if number is None:
+        return _local_call(slot, insn, function, referents)
+    reloc = _classify(image, slot, insn, image.symbols[number], function, referents)
+    if isinstance(reloc, MapRef):
+        referents.maps[number] = reloc.map_name
+    return reloc
+
+
+def _place(image: ElfImage, function: Function, slot: int, named: Mapping[int, int]) -> str:
+    symbol = f": symbol '{image.name_of(image.symbols[named[slot]])}'" if slot in named else ""
     return f"function '{function.name}': insn #{slot}{symbol}"
 
 
