@@ -5,16 +5,20 @@ sizes costs nothing.
 """
 
 import struct
+import sys
+from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from operator import attrgetter
 from typing import NamedTuple, TypeVar
 
 from xdploaderd.errors import LimitError, ObjectError, error_context
 from xdploaderd.obj.elf_headers import Headers, SectionHeader, byte_order_prefix, read_headers
+from xdploaderd.obj.elf_strings import Strings
 from xdploaderd.obj.limits import DEFAULT_LIMITS, Limits
-from xdploaderd.printable import printable, quoted
+from xdploaderd.printable import quoted
 
 SHF_EXECINSTR = 0x4
 SHF_COMPRESSED = 0x800
@@ -22,6 +26,8 @@ SHN_UNDEF = 0
 SHN_LORESERVE = 0xFF00
 
 _REL_SIZE = 16
+_SYM_SIZE = 24
+_ST_INFO, _ST_SHNDX = 4, 6  # bytes of Elf64_Sym
 _T = TypeVar("_T")
 
 
@@ -118,6 +124,61 @@ class Section:
         return self.view
 
 
+class SymbolTable:
+    """The symbols of a file by number; each is made when asked for, since most are labels that nobody refers to.
+
+    ObjectError when the name of any is not there.
+    """
+
+    __slots__ = ("_by_section", "_data", "_infos", "_known", "_layout", "_strings")
+
+    def __init__(self, data: bytes, byteorder: str, strings: Strings) -> None:
+        self._data = data
+        self._layout = struct.Struct(byte_order_prefix(byteorder) + "IBBHQQ")
+        self._strings = strings
+        self._infos = data[_ST_INFO::_SYM_SIZE]
+        self._known: dict[int, Symbol] = {}
+        names, places = array("I", data)[:: _SYM_SIZE // 4], array("H", data)[_ST_SHNDX // 2 :: _SYM_SIZE // 2]
+        if byteorder != sys.byteorder:
+            names.byteswap()
+            places.byteswap()
+        self._by_section = _grouped(range(len(places)), places.__getitem__)
+        if names and not strings.holds_all_to(max(names)):
+            for name in names:
+                strings.at(name)
+
+    def __len__(self) -> int:
+        """Return the number of symbols."""
+        return len(self._infos)
+
+    def __getitem__(self, number: int) -> Symbol:
+        """Return symbol `number`; IndexError behind the last one."""
+        found = self._known.get(number)
+        if found is None:
+            info = self._infos[number]
+            name, _, other, section, value, size = self._layout.unpack_from(self._data, number * _SYM_SIZE)
+            text = self._strings.at(name)
+            found = Symbol(number, text, section, value, size, info >> 4, info & 0xF, other & 0x3)
+            self._known[number] = found
+        return found
+
+    def __iter__(self) -> Iterator[Symbol]:
+        return map(self.__getitem__, range(len(self)))
+
+    def of_section(self, index: int) -> tuple[Symbol, ...]:
+        """Return the symbols defined in a section, in the order of the table."""
+        return tuple(map(self.__getitem__, self._by_section.get(index, ())))
+
+    def functions_of(self, index: int) -> tuple[Symbol, ...]:
+        """Return those of them that are functions."""
+        numbers, infos = self._by_section.get(index, ()), self._infos
+        return tuple(self[number] for number in numbers if infos[number] & 0xF == SymType.FUNC)
+
+    def of_type(self, kind: SymType) -> tuple[Symbol, ...]:
+        """Return the symbols of a type."""
+        return tuple(self[number] for number, info in enumerate(self._infos) if info & 0xF == kind)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ElfImage:
     """One relocatable BPF object, checked: every section lies in the file, every name is bounded."""
@@ -125,10 +186,9 @@ class ElfImage:
     byteorder: str
     raw: bytes
     sections: tuple[Section, ...]
-    symbols: tuple[Symbol, ...]
+    symbols: SymbolTable
     limits: Limits
     _section_by_name: Mapping[str, Section]
-    _symbols_by_section: Mapping[int, tuple[Symbol, ...]]
     _reloc_tables: Mapping[int, tuple[Section, ...]]
 
     @classmethod
@@ -139,7 +199,7 @@ class ElfImage:
                 raise LimitError(f"file of {len(raw)} bytes, at most {limits.file_size} are read")
             headers = read_headers(raw, limits)
             byteorder, sections = headers.byteorder, _parse_sections(raw, headers, limits)
-            symbols = tuple(_parse_symbols(sections, byteorder, limits))
+            symbols = _parse_symbols(sections, byteorder, limits)
             tables = [section for section in sections if section.type == SectionType.REL]
             _check_reloc_tables(tables, len(sections), limits)
             return cls(
@@ -149,8 +209,7 @@ class ElfImage:
                 symbols=symbols,
                 limits=limits,
                 _section_by_name={section.name: section for section in reversed(sections)},
-                _symbols_by_section=_grouped(symbols, lambda symbol: symbol.section),
-                _reloc_tables=_grouped(tables, lambda table: table.info),
+                _reloc_tables=_grouped(tables, attrgetter("info")),
             )
 
     def section(self, name: str) -> Section | None:
@@ -163,7 +222,15 @@ class ElfImage:
 
     def symbols_in(self, section: Section) -> tuple[Symbol, ...]:
         """Return the symbols defined in a section, in symbol table order."""
-        return self._symbols_by_section.get(section.index, ())
+        return self.symbols.of_section(section.index)
+
+    def functions_in(self, section: Section) -> tuple[Symbol, ...]:
+        """Return those of them that are functions."""
+        return self.symbols.functions_of(section.index)
+
+    def undefined_symbols(self) -> tuple[Symbol, ...]:
+        """Return the symbols that the file refers to and does not define."""
+        return self.symbols.of_section(SHN_UNDEF)
 
     def name_of(self, symbol: Symbol) -> str:
         """Return the symbol's name; a section symbol has that of its section."""
@@ -223,7 +290,7 @@ def _parse_sections(raw: bytes, headers: Headers, limits: Limits) -> tuple[Secti
     index = headers.names_index
     if index >= len(headers.sections) or headers.sections[index].type != SectionType.STRTAB:
         raise ObjectError(f"section names are said to be in section {index}, which holds no strings")
-    names = _Strings(_make_section(raw, headers.sections[index], index, ""), limits)
+    names = Strings(bytes(_make_section(raw, headers.sections[index], index, "").data()), limits)
     return tuple(
         _make_section(raw, header, index, names.at(header.name)) for index, header in enumerate(headers.sections)
     )
@@ -247,42 +314,15 @@ def _make_section(raw: bytes, header: SectionHeader, index: int, name: str) -> S
     )
 
 
-class _Strings:
-    """A string table; remembers how much was taken out of it, since names may overlap without end."""
-
-    def __init__(self, section: Section, limits: Limits) -> None:
-        self._data = bytes(section.data())
-        self._limits = limits
-        self._taken = 0
-
-    def at(self, offset: int) -> str:
-        """Return the NUL-terminated string at `offset`."""
-        if offset == 0:
-            return ""
-        end = self._data.find(b"\0", offset, offset + self._limits.name_length + 1)
-        if end < 0:
-            raise ObjectError(
-                f"name at offset {offset} of a string table of {len(self._data)} bytes"
-                f" does not end within {self._limits.name_length} bytes"
-            )
-        self._taken += end - offset
-        if self._taken > self._limits.name_bytes:
-            raise LimitError(f"names of more than {self._limits.name_bytes} bytes together")
-        return printable(self._data[offset:end].decode("utf-8", "backslashreplace"))
-
-
-def _parse_symbols(sections: tuple[Section, ...], byteorder: str, limits: Limits) -> Iterator[Symbol]:
+def _parse_symbols(sections: tuple[Section, ...], byteorder: str, limits: Limits) -> SymbolTable:
     tables = [section for section in sections if section.type == SectionType.SYMTAB]
     if len(tables) != 1:
         raise ObjectError("no symbol table; was the file stripped?" if not tables else f"{len(tables)} symbol tables")
-    table, layout = tables[0], struct.Struct(byte_order_prefix(byteorder) + "IBBHQQ")
-    data = table.data()
-    if table.entsize != layout.size or len(data) % layout.size:
-        raise ObjectError(f"symbol table of {len(data)} bytes has entries of {table.entsize} bytes, want {layout.size}")
-    if len(data) // layout.size > limits.symbols:
-        raise LimitError(f"file of {len(data) // layout.size} symbols, at most {limits.symbols} are read")
+    table, data = tables[0], bytes(tables[0].data())
+    if table.entsize != _SYM_SIZE or len(data) % _SYM_SIZE:
+        raise ObjectError(f"symbol table of {len(data)} bytes has entries of {table.entsize} bytes, want {_SYM_SIZE}")
+    if len(data) // _SYM_SIZE > limits.symbols:
+        raise LimitError(f"file of {len(data) // _SYM_SIZE} symbols, at most {limits.symbols} are read")
     if table.link >= len(sections) or sections[table.link].type != SectionType.STRTAB:
         raise ObjectError(f"symbol names are said to be in section {table.link}, which holds no strings")
-    strings = _Strings(sections[table.link], limits)
-    for index, (name, info, other, section, value, size) in enumerate(layout.iter_unpack(data)):
-        yield Symbol(index, strings.at(name), section, value, size, info >> 4, info & 0xF, other & 0x3)
+    return SymbolTable(data, byteorder, Strings(bytes(sections[table.link].data()), limits))

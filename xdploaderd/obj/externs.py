@@ -26,7 +26,7 @@ def read_externs(
     image: ElfImage, btf: Btf | None, described: Mapping[str, DescribedSection]
 ) -> Mapping[str, ExternSpec]:
     """Return the externs by name, those of .kconfig first and laid out; ObjectError for what BTF does not explain."""
-    symbols = [symbol for symbol in image.symbols if is_extern(symbol)]
+    symbols = [symbol for symbol in image.undefined_symbols() if is_extern(symbol)]
     if not symbols:
         return {}
     if btf is None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from xdploaderd.errors import LimitError, ObjectError
 from xdploaderd.insn import CALL, INSN_SIZE, Insns, decode_insn
-from xdploaderd.obj.elf import ElfImage, Section, Symbol, SymType
+from xdploaderd.obj.elf import ElfImage, Section, Symbol
 from xdploaderd.uapi.bpf import PSEUDO_CALL
 
 TEXT_SECTION = ".text"
@@ -47,9 +47,7 @@ def callee_key(section: Section, insn_off: int) -> int:
 
 def has_function_symbols(image: ElfImage) -> bool:
     """Tell whether a symbol says where a function lies in any program section."""
-    return any(
-        symbol.type == SymType.FUNC for section in image.program_sections() for symbol in image.symbols_in(section)
-    )
+    return any(image.functions_in(section) for section in image.program_sections())
 
 
 def find_functions(image: ElfImage, *, legacy: bool = False) -> tuple[Function, ...]:
@@ -81,7 +79,7 @@ def local_callees(image: ElfImage) -> frozenset[int]:
     """
     found: set[int] = set()
     for section in image.program_sections():
-        starts = {s.value // INSN_SIZE for s in image.symbols_in(section) if s.type == SymType.FUNC and s.is_local()}
+        starts = {s.value // INSN_SIZE for s in image.functions_in(section) if s.is_local()}
         if section.name != TEXT_SECTION and starts:
             found |= {callee_key(section, target) for target in starts & set(_settled_calls(image, section))}
     return frozenset(found)
@@ -121,8 +119,7 @@ def _functions_of(image: ElfImage, section: Section, *, whole: bool) -> Iterable
 
 
 def _by_symbols(image: ElfImage, section: Section) -> Iterator[Function]:
-    symbols = [symbol for symbol in image.symbols_in(section) if symbol.type == SymType.FUNC]
-    for symbol in sorted(symbols, key=lambda symbol: symbol.value):
+    for symbol in sorted(image.functions_in(section), key=lambda symbol: symbol.value):
         start, end = symbol.value, symbol.value + symbol.size
         if end > section.size:
             raise ObjectError(

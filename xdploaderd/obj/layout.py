@@ -27,9 +27,7 @@ class DescribedSection:
 def describe_sections(image: ElfImage, btf: Btf) -> Mapping[str, DescribedSection]:
     """Return what BTF says of each section, by name; ObjectError where section, symbol or variable is missing."""
     symbols = {
-        symbol.name: symbol
-        for symbol in reversed(image.symbols)
-        if symbol.type == SymType.OBJECT and not symbol.is_local()
+        symbol.name: symbol for symbol in reversed(image.symbols.of_type(SymType.OBJECT)) if not symbol.is_local()
     }
     found: dict[str, DescribedSection] = {}
     variables = 0

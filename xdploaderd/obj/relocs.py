@@ -19,8 +19,6 @@ from xdploaderd.obj.places import MapPlaces
 from xdploaderd.obj.spec import CallRef, DataRef, ExternRef, ExternSpec, FuncRef, MapRef, Reloc
 from xdploaderd.uapi.bpf import PSEUDO_CALL, PseudoSrc
 
-_NO_SYMBOL = -1
-
 
 @dataclass(frozen=True, slots=True)
 class Referents:
@@ -79,18 +77,19 @@ def collect_relocs(
     image: ElfImage, function: Function, in_section: SectionRelocs, referents: Referents
 ) -> tuple[Reloc, ...]:
     """Return what a function's instructions refer to, ascending; RelocationError names instruction and symbol."""
-    count = len(function.insns) // INSN_SIZE
+    insns, maps = function.insns, referents.maps
+    count = len(insns) // INSN_SIZE
     named = in_section.between(function.insn_off, function.insn_off + count)
     slots = sorted((*named, *_pseudo_refs(function, named.keys())))
     slots = [slot for slot in slots if slot in named or not _stays_inside(function, slot)]
     found: list[Reloc] = []
     with error_context(lambda: _place(image, function, slots[len(found)], named)):
         for slot in slots:
-            map_name = referents.maps.get(named.get(slot, _NO_SYMBOL))
-            if map_name is not None and function.insns[slot * INSN_SIZE] == LD_IMM64 and slot + 1 < count:
-                found.append(MapRef(slot, map_name))
+            number = named.get(slot)
+            if number in maps and insns[slot * INSN_SIZE] == LD_IMM64 and slot + 1 < count:
+                found.append(MapRef(slot, maps[number]))
             else:
-                found.append(_read_reloc(image, slot, named.get(slot), function, referents))
+                found.append(_read_reloc(image, slot, number, function, referents))
     return tuple(found)
 
 

@@ -140,6 +140,31 @@ def test_names_outside_their_table_or_without_end_are_refused() -> None:
     assert "does not end within 1024 bytes" in refusal(object_of(program("m" * 2000)).build())
 
 
+def test_name_of_a_label_that_nobody_refers_to_is_checked_too() -> None:
+    long = object_of(program("main"), Sym("l" * 2000, "xdp", 8, bind=SymBind.LOCAL))
+    assert "does not end within 1024 bytes" in refusal(long.build())
+    fits = object_of(program("main"), *(Sym(f"{n:04}" + "l" * 1020, "xdp", 8, bind=SymBind.LOCAL) for n in range(9)))
+    image = ElfImage.parse(fits.build(), name="t.o")
+    assert {len(symbol.name) for symbol in image.symbols if symbol.is_local() and symbol.name} == {1024}
+    raw = bytearray(fits.build())
+    (symbols,) = (section for section in image.sections if section.type == SectionType.SYMTAB)
+    at = raw.index(symbols.view) + 24
+    struct.pack_into("<I", raw, at, 0xFFFFFF)
+    assert "name at offset 16777215 of a string table" in refusal(bytes(raw))
+
+
+def test_symbols_are_told_by_section_and_type() -> None:
+    label = Sym("label", "xdp", 8, bind=SymBind.LOCAL)
+    image = ElfImage.parse(object_of(program("main"), label, Sym("extern", 0)).build(), name="t.o")
+    code = image.program_sections()[0]
+    assert {symbol.name for symbol in image.symbols_in(code)} == {"label", "main"}
+    assert [symbol.name for symbol in image.functions_in(code)] == ["main"]
+    assert "extern" in [symbol.name for symbol in image.undefined_symbols()]
+    assert [symbol.number for symbol in image.symbols] == list(range(len(image.symbols)))
+    with pytest.raises(IndexError):
+        image.symbols[len(image.symbols)]
+
+
 def test_names_that_are_no_text_are_shown_escaped() -> None:
     raw = GOOD.build().replace(b"main\0", b"m\xff\x1bn\0")
     assert list(open_object(raw, name="t.o").programs) == ["m\\xff\\x1bn"]
