@@ -8,10 +8,12 @@
     ├─ ObjectError                  InvalidObject         65
     │  ├─ WrongDialectError         WrongDialect          (leads to the other reader)
     │  ├─ BtfError                  InvalidBtf
+    │  ├─ NoBtfError                NoBtf
     │  ├─ NoSuchProgramError        NoSuchProgram
     │  └─ LimitError                LimitExceeded
     ├─ RelocationError              RelocationFailed      65
-    │  └─ CoreRelocationError       CoreRelocationFailed
+    │  ├─ CoreRelocationError       CoreRelocationFailed
+    │  └─ UnknownFactError          FactUnknown           (the kernel's file is not at hand)
     ├─ KernelError                  KernelRefused         71
     │  └─ VerifierError             VerifierRejected
     ├─ FeatureMissingError          NotSupportedByKernel  69
@@ -106,6 +108,12 @@ class BtfError(ObjectError):
     code = "InvalidBtf"
 
 
+class NoBtfError(ObjectError):
+    """A kernel's file is what it should be, but holds no BTF: that kernel was built without."""
+
+    code = "NoBtf"
+
+
 class NoSuchProgramError(ObjectError):
     """The object has no program of that name or section."""
 
@@ -129,6 +137,12 @@ class CoreRelocationError(RelocationError):
     """A CO-RE relocation is malformed, ambiguous or cannot be written into its instruction."""
 
     code = "CoreRelocationFailed"
+
+
+class UnknownFactError(RelocationError):
+    """A value depends on a fact of the kernel that nobody here knows: its configuration, symbols or version."""
+
+    code = "FactUnknown"
 
 
 class KernelError(LoaderError):

@@ -15,7 +15,7 @@ LAYERS = [
     {"insn", "config", "btf"},
     {"relo_core", "info"},
     {"obj"},
-    {"gen"},
+    {"gen", "verdict"},
     {"kernel"},
     {"load", "net", "api"},
     {"daemon"},
@@ -23,7 +23,21 @@ LAYERS = [
     {"front"},
     {"cli", "__main__"},
 ]
-PURE = {"errors", "manpage", "printable", "uapi", "hooks", "insn", "config", "btf", "relo_core", "info", "obj", "gen"}
+PURE = {
+    "errors",
+    "manpage",
+    "printable",
+    "uapi",
+    "hooks",
+    "insn",
+    "config",
+    "btf",
+    "relo_core",
+    "info",
+    "obj",
+    "gen",
+    "verdict",
+}
 IMPURE_MODULES = {"asyncio", "ctypes", "fcntl", "mmap", "os", "signal", "socket", "subprocess", "threading"}
 SOLE_USERS = {
     "elftools": {"obj/elf_headers.py"},
@@ -34,6 +48,8 @@ SOLE_USERS = {
     "pyroute2": {"net/rtnl.py"},
     "ctypes": {"kernel/syscall.py", "kernel/bpf.py", "kernel/attr.py"},
     "systemd": {"log.py"},
+    "zstandard": {"kernel/unpack.py"},
+    "lz4": {"kernel/unpack.py"},
     "dbus_fast": {"control/dbus.py"},
 }
 STDLIB = {"__future__"} | set(__import__("sys").stdlib_module_names)

@@ -14,7 +14,9 @@ _EPILOG = """\
 exit status:
   0    done; with `status` and `reload`: everything is as wanted
   2    the command line is wrong
-  3    with `status`, `reload`, `attach`, `detach`: something is not as wanted; with `load --partial`: loaded in part
+  1    with `prepare`: something does not hold
+  3    with `status`, `reload`, `attach`, `detach`: something is not as wanted; with `load --partial`: loaded in part;
+       with `prepare`: something is unknown
   64   the request contradicts itself       65   the object file is refused
   66   no such file, interface, attachment  69   the daemon or a kernel feature is missing
   70   an internal failure                  71   the kernel refused
@@ -61,6 +63,21 @@ examples:
 _DETACH = """\
 Detach NAME. An entry of the configuration stays off until it is attached again, or until the next boot; one that
 `attach --object` made is forgotten.
+"""
+
+_PREPARE = """\
+Say what holds of objects in a kernel, without privilege and without a bpf(2) call: relocations, sections, maps,
+helpers, externs and limits, and which capabilities loading takes. The kernel is this machine's, or one known by its
+BTF: a raw file, a vmlinux, a vmlinuz or BTFHub's archive. What only the verifier can tell stays out.
+Exit 0: all holds; 1: something fails; 3: something is unknown and nothing fails.
+"""
+
+_PREPARE_EPILOG = """\
+examples:
+  xdploaderctl prepare filter.o
+  xdploaderctl prepare filter.o --btf vmlinuz-6.1.0-56-amd64 --kconfig config-6.1.0-56-amd64 --release 6.1.0-56-amd64
+  xdploaderctl prepare *.o --btf-dir btfhub-archive/debian --json
+  xdploaderctl prepare filter.o --btf 5.10.btf --dump-insns
 """
 
 _EXPLAIN = """\
@@ -265,6 +282,7 @@ def _add_object_verbs(verbs: _Verbs) -> None:
     )
     load.add_argument("--partial", action="store_true", help="load what can be loaded and list the rest; exit 3 then")
     _add_pinning_option(load)
+    _add_prepare(verbs)
     unload = verbs.add("unload", _unload, "Remove what `load` pinned below DIR, and nothing else.")
     unload.add_argument("directory", metavar="DIR")
     explain = verbs.add("explain-pin", _explain_pin, _EXPLAIN)
@@ -304,6 +322,25 @@ def _add_value_options(parser: _Parser) -> None:
     )
 
 
+def _add_prepare(verbs: _Verbs) -> None:
+    prepare = verbs.add("prepare", _prepare, _PREPARE, epilog=_PREPARE_EPILOG)
+    prepare.add_argument("object", metavar="OBJ", nargs="+", help="BPF object files")
+    for option, metavar, text in (
+        ("--btf", "FILE", "BTF of the kernel: raw, ELF, vmlinuz or *.btf.tar.xz; several make a matrix"),
+        ("--btf-dir", "DIR", "all BTF files and kernels of a folder, such as BTFHub's; may be given again"),
+        ("--module-btf", "[NAME=]FILE", "BTF of a module of that kernel; may be given again"),
+        ("--program", "NAME", "check only this program; may be given again"),
+    ):
+        prepare.add_argument(option, action="append", default=[], metavar=metavar, help=text)
+    prepare.add_argument("--kconfig", metavar="FILE", help="configuration of the kernel, for externs CONFIG_*")
+    prepare.add_argument(
+        "--release", metavar="R", help="release of the kernel; without --btf, that of one installed on this machine"
+    )
+    prepare.add_argument("--kallsyms", metavar="FILE", help="symbols of the kernel, as /proc/kallsyms has them")
+    prepare.add_argument("--dump-insns", action="store_true", help="print the relocated instructions")
+    _add_type_option(prepare)
+
+
 def _add_type_option(parser: _Parser) -> None:
     parser.add_argument(
         "--type",
@@ -332,6 +369,12 @@ def _load(args: argparse.Namespace) -> int:
     from xdploaderd.cli.load import load
 
     return load(args)
+
+
+def _prepare(args: argparse.Namespace) -> int:
+    from xdploaderd.cli.prepare import prepare
+
+    return prepare(args)
 
 
 def _unload(args: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from xdploaderd.cli.output import print_json, print_line
 from xdploaderd.daemon.object_file import read_object
 from xdploaderd.errors import UsageError, error_context
-from xdploaderd.kernel.target import target_from_file
+from xdploaderd.kernel.known import target_from_file
 from xdploaderd.obj.core_record import CoreDifference, Json, core_differences
 from xdploaderd.obj.open import open_object
 from xdploaderd.obj.relocate_core import relocate_core

@@ -1,65 +1,72 @@
-"""BTF of a kernel out of a file: raw, or the section `.BTF` of an ELF file such as a vmlinux with debugging data.
+"""BTF of a kernel out of a file of any usual form: raw, ELF, a compressed kernel image, or BTFHub's archive.
 
-A vmlinux may have hundreds of megabytes, so only headers and that section are read (libbpf btf__parse).
+Memory stays small whatever the file is: of ELF files only the section `.BTF` is read, and what is compressed goes
+through a temporary file (libbpf btf__parse, scripts/extract-vmlinux).
 """
 
 import os
-import struct
+import tarfile
 from pathlib import Path
 from typing import BinaryIO
 
-from xdploaderd.errors import FileError, ObjectError
+from xdploaderd.errors import FileError, NoBtfError, ObjectError
+from xdploaderd.kernel.elf_btf import BTF_MAX, ELF_MAGIC, read_btf_section, read_range
+from xdploaderd.kernel.unpack import compression_of, payload_range, unpacked
 
-_ELF_MAGIC, _ELFCLASS64, _ELFDATA2LSB, _ELFDATA2MSB = b"\x7fELF", 2, 1, 2
-_EHDR_SIZE = 64
-_SHDR_SIZE = 64
-_SHF_COMPRESSED = 0x800
-_SHT_NOBITS = 8
-_BTF_MAX = 256 << 20  # bytes; the BTF of a distribution's kernel has 5 to 10 MB
+_BTF_MAGICS = (b"\x9f\xeb", b"\xeb\x9f")
+_HEAD = 4096  # bytes by which a file's form is told
+_TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257
+_TAR_MEMBERS_MAX = 64
+_DEPTH_MAX = 3  # an archive in a compressed file holds the file
 
 
 def read_btf_file(path: Path) -> bytes:
-    """Return the BTF bytes. Raises FileError when unreadable, ObjectError when there is no BTF to be found in it."""
+    """Return the BTF bytes.
+
+    Raises FileError when unreadable, NoBtfError for a kernel without BTF, ObjectError for what is no kernel and no
+    BTF or is malformed, FeatureMissingError when the library for its compression is not installed.
+    """
     try:
         with path.open("rb") as file:
-            start = file.read(_EHDR_SIZE)
-            if start.startswith(_ELF_MAGIC):
-                return _read_btf_section(file, start, path)
-            file.seek(0)
-            return _read(file, 0, _checked_size(os.fstat(file.fileno()).st_size, path))
+            return _btf_of(file, str(path), _DEPTH_MAX)
     except OSError as error:
         raise FileError(f"cannot read '{path}': {os.strerror(error.errno or 0).lower()}") from None
 
 
-def _read_btf_section(file: BinaryIO, ehdr: bytes, path: Path) -> bytes:
-    orders = {_ELFDATA2LSB: "<", _ELFDATA2MSB: ">"}
-    if len(ehdr) < _EHDR_SIZE or ehdr[4] != _ELFCLASS64 or ehdr[5] not in orders:
-        raise ObjectError(f"'{path}' is an ELF file, but no 64-bit one")
-    order = orders[ehdr[5]]
-    (shoff,) = struct.unpack_from(f"{order}Q", ehdr, 40)
-    entsize, count, names_index = struct.unpack_from(f"{order}HHH", ehdr, 58)
-    if entsize != _SHDR_SIZE or names_index >= count:
-        raise ObjectError(f"'{path}': the ELF section table is malformed")
-    table = _read(file, shoff, count * _SHDR_SIZE)
-    headers = list(struct.iter_unpack(f"{order}IIQQQQIIQQ", table[: len(table) // _SHDR_SIZE * _SHDR_SIZE]))
-    if len(headers) != count:
-        raise ObjectError(f"'{path}': the ELF section table is cut short")
-    names = _read(file, headers[names_index][4], _checked_size(headers[names_index][5], path))
-    for name, kind, flags, _addr, offset, size, *_rest in headers:
-        if names[name : names.find(b"\0", name)] == b".BTF" and kind != _SHT_NOBITS and not flags & _SHF_COMPRESSED:
-            return _read(file, offset, _checked_size(size, path))
-    raise ObjectError(f"'{path}' is an ELF file without a section '.BTF'")
+def _btf_of(file: BinaryIO, name: str, depth: int) -> bytes:
+    start = read_range(file, 0, _HEAD)
+    if start.startswith(ELF_MAGIC):
+        return read_btf_section(file, name)
+    if start.startswith(_BTF_MAGICS):
+        return _whole(file, name)
+    if depth and start[_TAR_MAGIC_AT:].startswith(_TAR_MAGIC):
+        return _from_archive(file, name, depth)
+    payload = payload_range(start)
+    offset = payload[0] if payload else 0 if compression_of(start) else None
+    if depth and offset is not None:
+        with unpacked(file, offset, name) as plain:
+            return _btf_of(plain, name, depth - 1)
+    raise ObjectError(f"'{name}' is neither BTF nor an ELF file, a kernel image or an archive with one of them")
 
 
-def _checked_size(size: int, path: Path) -> int:
-    if size > _BTF_MAX:
-        raise ObjectError(f"'{path}': {size} bytes of BTF are too many, at most {_BTF_MAX} are taken")
-    return size
+def _whole(file: BinaryIO, name: str) -> bytes:
+    size = file.seek(0, os.SEEK_END)
+    if size > BTF_MAX:
+        raise ObjectError(f"'{name}': {size} bytes of BTF are too many, at most {BTF_MAX} are taken")
+    return read_range(file, 0, size)
 
 
-def _read(file: BinaryIO, offset: int, size: int) -> bytes:
-    """Read what there is of a range; offsets no file can have count as empty."""
-    if offset >= 1 << 63:
-        return b""
-    file.seek(offset)
-    return file.read(size)
+def _from_archive(file: BinaryIO, name: str, depth: int) -> bytes:
+    """Return the BTF of the first regular file whose name ends as one of BTFHub's does."""
+    file.seek(0)
+    try:
+        with tarfile.open(fileobj=file, mode="r:") as archive:
+            for number, member in enumerate(archive):
+                if number == _TAR_MEMBERS_MAX:
+                    break
+                found = archive.extractfile(member) if member.isreg() and member.name.endswith(".btf") else None
+                if found is not None:
+                    return _btf_of(found, name, depth - 1)  # type: ignore[arg-type] # it reads and seeks as files do
+    except (tarfile.TarError, ValueError, EOFError) as error:
+        raise ObjectError(f"'{name}': the archive is broken: {str(error).lower()}") from None
+    raise NoBtfError(f"'{name}' is an archive without a file '*.btf'")

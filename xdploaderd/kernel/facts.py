@@ -54,11 +54,16 @@ def read_text(path: Path) -> str:
         return ""
 
 
+def read_boot_kconfig(release: str, *, boot: Path = _BOOT, modules: Path = _MODULES) -> str | None:
+    """Return the text of the configuration that is installed for a release, None when there is none."""
+    return read_text(boot / f"config-{release}") or read_text(modules / release / "config") or None
+
+
 def read_kconfig(
     release: str, *, boot: Path = _BOOT, modules: Path = _MODULES, config_gz: Path = _CONFIG_GZ
 ) -> str | None:
     """Return the text of the kernel's configuration, None when there is no file of it."""
-    if text := read_text(boot / f"config-{release}") or read_text(modules / release / "config"):
+    if text := read_boot_kconfig(release, boot=boot, modules=modules):
         return text
     try:
         with gzip.open(config_gz) as file:

@@ -1,4 +1,4 @@
-"""The kernel that an object is prepared for: the running one, or one known by its BTF file (libbpf btf.c).
+"""The running kernel, which objects are prepared for and loaded into (libbpf btf.c); kernel/known.py has others.
 
 Only needed facts are read: vmlinux BTF takes 5 MB, kallsyms 10.
 """
@@ -7,12 +7,11 @@ import functools
 import logging
 import os
 from contextlib import ExitStack
-from pathlib import Path
 
 from xdploaderd.btf.codec import Btf
-from xdploaderd.errors import FeatureMissingError, FileError, KernelError
+from xdploaderd.errors import FileError, KernelError
 from xdploaderd.kernel.bpf import Bpf
-from xdploaderd.kernel.btf_file import read_btf_file
+from xdploaderd.kernel.btf_search import SYSFS, find_btf
 from xdploaderd.kernel.facts import possible_cpus, read_kallsyms, read_kconfig, running_version_code
 from xdploaderd.kernel.modules import module_btfs
 from xdploaderd.kernel.probes import PREPARE_FEATURES, TRACING_FEATURES, probe_features
@@ -21,18 +20,6 @@ from xdploaderd.obj.spec import Need, TargetKernel
 from xdploaderd.uapi.bpf import Feature
 
 log = logging.getLogger(__name__)
-VMLINUX = Path("/sys/kernel/btf/vmlinux")
-
-# Where distributions put a vmlinux for kernels that do not show their BTF in sysfs; {} is the release.
-_ELSEWHERE = (
-    "/boot/vmlinux-{}",
-    "/lib/modules/{}/vmlinux-{}",
-    "/lib/modules/{}/build/vmlinux",
-    "/usr/lib/modules/{}/kernel/vmlinux",
-    "/usr/lib/debug/boot/vmlinux-{}",
-    "/usr/lib/debug/boot/vmlinux-{}.debug",
-    "/usr/lib/debug/lib/modules/{}/vmlinux",
-)
 
 
 def running_kernel(bpf: Bpf, needs: frozenset[Need]) -> TargetKernel:
@@ -54,48 +41,23 @@ def running_kernel(bpf: Bpf, needs: frozenset[Need]) -> TargetKernel:
     )
 
 
-def target_from_file(path: Path) -> TargetKernel:
-    """Return a kernel of which only the BTF is known; it is taken to have every feature. No bpf(2) call.
-
-    Raises FileError, ObjectError, BtfError.
-    """
-    return TargetKernel(
-        release=path.name,
-        version_code=0,
-        btfs=(Btf.parse(read_btf_file(path), name=path.name),),
-        features=frozenset(Feature),
-        custom_btf=True,
-        nr_cpus=len(possible_cpus()),
-        page_size=os.sysconf("SC_PAGE_SIZE"),
-    )
-
-
 @functools.cache
 def vmlinux_btf() -> Btf:
     """Return the running kernel's BTF, read once for the life of the process. Raises FeatureMissingError, BtfError."""
-    if VMLINUX.exists():
+    if SYSFS.exists():
         return Btf.parse(_vmlinux_bytes(), name="vmlinux", trusted=True)
-    release = os.uname().release
-    for place in _ELSEWHERE:
-        path = Path(place.format(release, release))
-        if path.exists():
-            return Btf.parse(read_btf_file(path), name="vmlinux", trusted=True)
-    raise FeatureMissingError(
-        f"the kernel shows no BTF: '{VMLINUX}' is missing (CONFIG_DEBUG_INFO_BTF), and so is a vmlinux file",
-        feature="vmlinux BTF",
-        since="5.4",
-    )
+    return Btf.parse(find_btf(os.uname().release).raw, name="vmlinux", trusted=True)
 
 
 def _vmlinux_bytes() -> bytes | memoryview:
     try:
-        return map_file(str(VMLINUX))
+        return map_file(str(SYSFS))
     except OSError:  # before Linux 6.16 the file cannot be mapped
         pass
     try:
-        return VMLINUX.read_bytes()
+        return SYSFS.read_bytes()
     except OSError as error:
-        raise FileError(f"cannot read '{VMLINUX}': {os.strerror(error.errno or 0).lower()}") from None
+        raise FileError(f"cannot read '{SYSFS}': {os.strerror(error.errno or 0).lower()}") from None
 
 
 def _features(needs: frozenset[Need]) -> tuple[Feature, ...]:

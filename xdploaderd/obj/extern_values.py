@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from xdploaderd.errors import LimitError, LoaderError, RelocationError
+from xdploaderd.errors import LimitError, LoaderError, RelocationError, UnknownFactError
 from xdploaderd.obj.kallsyms import find_addresses
 from xdploaderd.obj.kconfig import KconfigValues, kconfig_values
-from xdploaderd.obj.ksyms import Resolved, resolve_ksym
+from xdploaderd.obj.ksyms import Address, Resolved, resolve_ksym
 from xdploaderd.obj.limits import DEFAULT_LIMITS
 from xdploaderd.obj.spec import KCONFIG_MAP, ExternKind, MapSpec, ObjectSpec, TargetKernel
 
@@ -25,12 +25,16 @@ ExternValue = Resolved | KconfigValue
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExternValues:
-    """Values by name; an extern without one is an error only for the programs that refer to it."""
+    """Values by name; an extern without one is an error only for the programs that refer to it.
+
+    `unknown` tells why a value is not known that stands at zero for the time being.
+    """
 
     values: Mapping[str, ExternValue]
     errors: Mapping[str, LoaderError]
     order: Mapping[str, int]
     kconfig: KconfigValues | None = None
+    unknown: Mapping[str, LoaderError] = field(default_factory=dict)
 
     def value_of(self, symbol: str) -> ExternValue:
         """Return the value; the error why there is none."""
@@ -41,8 +45,11 @@ class ExternValues:
         return self.values[symbol]
 
 
-def resolve_externs(obj: ObjectSpec, target: TargetKernel) -> ExternValues:
-    """Look up every extern of the object in `target`; LimitError for too many."""
+def resolve_externs(obj: ObjectSpec, target: TargetKernel, *, lenient: bool = False) -> ExternValues:
+    """Look up every extern of the object in `target`; LimitError for too many.
+
+    With `lenient`, what the target's missing files keep unknown is zero and told in `unknown`.
+    """
     if len(obj.externs) > DEFAULT_LIMITS.externs:
         raise LimitError(f"object with {len(obj.externs)} externs, at most {DEFAULT_LIMITS.externs} are looked up")
     values: dict[str, ExternValue] = {}
@@ -58,8 +65,12 @@ def resolve_externs(obj: ObjectSpec, target: TargetKernel) -> ExternValues:
             values[name] = resolve_ksym(extern, obj.btf, target, addresses)
         except LoaderError as error:
             errors[name] = error
+    unknown = {name: error for name, error in errors.items() if lenient and isinstance(error, UnknownFactError)}
+    for name in unknown:
+        del errors[name]
+        values.setdefault(name, Address(0))
     order = {name: number for number, name in enumerate(obj.externs)}
-    return ExternValues(values=values, errors=errors, order=order, kconfig=kconfig)
+    return ExternValues(values=values, errors=errors, order=order, kconfig=kconfig, unknown=unknown)
 
 
 def _typeless_addresses(obj: ObjectSpec, target: TargetKernel) -> Mapping[str, frozenset[int]] | None:

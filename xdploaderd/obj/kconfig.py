@@ -5,10 +5,11 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NoReturn
 
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.types import Array, Enum, Int, IntEncoding
-from xdploaderd.errors import LoaderError, RelocationError, error_context
+from xdploaderd.errors import LoaderError, RelocationError, UnknownFactError, error_context
 from xdploaderd.obj.spec import ExternKind, ExternSpec, TargetKernel
 from xdploaderd.printable import printable, quoted
 from xdploaderd.uapi.bpf import Feature
@@ -112,7 +113,7 @@ def _value_of(extern: ExternSpec, value: ValueType, settings: Mapping[str, str],
     if not extern.name.startswith(CONFIG_PREFIX):
         return _encode_number(value, _virtual_value(extern, target))
     if target.kconfig is None:
-        raise RelocationError("kernel configuration cannot be read, want /boot/config-RELEASE or /proc/config.gz")
+        raise UnknownFactError("kernel configuration cannot be read, want /boot/config-RELEASE or /proc/config.gz")
     text = settings.get(extern.name)
     if text is not None:
         return _encode_text(value, text)
@@ -124,14 +125,22 @@ def _value_of(extern: ExternSpec, value: ValueType, settings: Mapping[str, str],
 def _virtual_value(extern: ExternSpec, target: TargetKernel) -> int:
     match extern.name:
         case "LINUX_KERNEL_VERSION":
-            return target.version_code
+            return target.version_code or _unknown("version")
         case "LINUX_HAS_BPF_COOKIE":
-            return int(Feature.BPF_COOKIE in target.features)
+            return _feature_value(Feature.BPF_COOKIE, target)
         case "LINUX_HAS_SYSCALL_WRAPPER":
-            return int(Feature.SYSCALL_WRAPPER in target.features)
+            return _feature_value(Feature.SYSCALL_WRAPPER, target)
         case name if name.startswith(VIRTUAL_PREFIX) and extern.weak:
             return 0
     raise RelocationError(f"is unknown, want {CONFIG_PREFIX}* or one of the known {VIRTUAL_PREFIX}* names")
+
+
+def _feature_value(feature: Feature, target: TargetKernel) -> int:
+    return _unknown(f"feature {feature}") if feature in target.doubtful else int(feature in target.features)
+
+
+def _unknown(what: str) -> NoReturn:
+    raise UnknownFactError(f"the kernel's {what} is not known")
 
 
 def _encode_text(value: ValueType, text: str) -> bytes:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.names import essential_name
 from xdploaderd.btf.types import BtfKind, Func, Var
-from xdploaderd.errors import RelocationError, error_context
+from xdploaderd.errors import RelocationError, UnknownFactError, error_context
 from xdploaderd.obj.spec import ExternKind, ExternSpec, TargetKernel
 from xdploaderd.relo_core.compat import types_are_compatible
 
@@ -95,7 +95,7 @@ def _refuse_if_strong(extern: ExternSpec, what: str) -> None:
 
 def _address_of(extern: ExternSpec, addresses: Mapping[str, frozenset[int]] | None) -> int:
     if addresses is None:
-        raise RelocationError("kernel symbols cannot be read, want /proc/kallsyms")
+        raise UnknownFactError("kernel symbols cannot be read, want /proc/kallsyms")
     found = addresses.get(extern.name, frozenset())
     if len(found) > 1:
         raise RelocationError(f"names several kernel symbols, at {', '.join(f'{at:#x}' for at in sorted(found))}")

@@ -26,6 +26,7 @@ from xdploaderd.obj.spec import (
     KCONFIG_MAP,
     Dialect,
     ExternKind,
+    ExternRef,
     FunctionSpec,
     MapSpec,
     Need,
@@ -73,16 +74,17 @@ def target_needs(obj: ObjectSpec) -> frozenset[Need]:
     return frozenset(needs)
 
 
-def prepare(obj: ObjectSpec, target: TargetKernel, *, partial: bool = False) -> PreparedObject:
+def prepare(obj: ObjectSpec, target: TargetKernel, *, partial: bool = False, lenient: bool = False) -> PreparedObject:
     """Return the object's programs with autoload on, its maps and its BTF as they are to be given to `target`.
 
     The first program that cannot be prepared raises; with `partial` it is named in `failed` and the rest is prepared.
+    With `lenient`, externs whose value the target's missing files keep unknown are zero: nothing to be loaded.
     RelocationError, CoreRelocationError, BtfError or ObjectError name object, program, instruction and source line.
     """
     with error_context(f"object {quoted(obj.name)}"):
         _check_byteorder(obj)
         obj = with_wanted_programs(obj)
-        context = _make_context(obj, target)
+        context = _make_context(obj, target, lenient=lenient)
         btf = kernel_btf(obj, target.features)
         maps, failed_maps = _prepare_maps(context, with_btf=btf is not None, partial=partial)
         programs, failed = _prepare_programs(context, partial=partial)
@@ -118,7 +120,7 @@ class _Context:
         return describe_insn(self.obj.btf, self.records, function, insn_idx)
 
 
-def _make_context(obj: ObjectSpec, target: TargetKernel) -> _Context:
+def _make_context(obj: ObjectSpec, target: TargetKernel, *, lenient: bool) -> _Context:
     records = sorted_records(obj.btf_ext) if obj.btf_ext else None
     core = relocate_core(obj, target, locate=lambda at, slot: describe_insn(obj.btf, records, at, slot))
     subprograms = {start: core.function(function) for start, function in obj.subprograms.items()}
@@ -126,7 +128,7 @@ def _make_context(obj: ObjectSpec, target: TargetKernel) -> _Context:
         obj=obj,
         target=target,
         records=records,
-        externs=resolve_externs(obj, target),
+        externs=resolve_externs(obj, target, lenient=lenient),
         core=core,
         subprograms=subprograms,
         callbacks=exception_callbacks(obj.btf, subprograms),
@@ -182,6 +184,7 @@ def _prepare_program(context: _Context, program: ProgramSpec) -> PreparedProgram
         operation=attach.operation,
         attach_btf_id=attach.kernel_type.type_id,
         attach_module=attach.kernel_type.module,
+        externs=tuple(reloc for reloc in linked.relocs if isinstance(reloc, ExternRef)),
     )
 
 

@@ -240,7 +240,8 @@ class TargetKernel:
     """Facts of the kernel an object is prepared for; None means not known (or not needed).
 
     `btfs` is vmlinux first, then modules (split BTF), in the order candidates are searched. `kconfig` is the text of
-    the kernel's configuration, `kallsyms` that of /proc/kallsyms, `version_code` is KERNEL_VERSION(a, b, c).
+    the kernel's configuration, `kallsyms` that of /proc/kallsyms, `version_code` is KERNEL_VERSION(a, b, c), 0 when not
+    known. `doubtful` are those of `features` that nothing tells of: they are taken to be there.
     """
 
     release: str
@@ -252,6 +253,7 @@ class TargetKernel:
     kallsyms: str | None = None
     nr_cpus: int = 1
     page_size: int = 4096
+    doubtful: FeatureSet = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +283,7 @@ class PreparedProgram:
     `insns` have src_reg and offsets of map references set and imm 0 in place of the fd. func_info and line_info are in
     the kernel's record layout (8 and 16 bytes a record), instruction offsets counted in the linked program.
     `attach_btf_id` is an id of the BTF of `attach_module`, or of vmlinux when that is empty. `operation` is
-    the number of the member that a struct_ops program implements.
+    the number of the member that a struct_ops program implements. `externs` are the places that took an extern's value.
     """
 
     spec: ProgramSpec
@@ -292,6 +294,7 @@ class PreparedProgram:
     operation: int | None = None
     attach_btf_id: int = 0
     attach_module: str = ""
+    externs: tuple[ExternRef, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 
 from xdploaderd.cli.main import main
-from xdploaderd.kernel.target import target_from_file
+from xdploaderd.kernel.known import target_from_file
 from xdploaderd.obj.core_record import core_log
 from xdploaderd.obj.open import open_object
 from xdploaderd.obj.prepare import prepare

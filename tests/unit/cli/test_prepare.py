@@ -1,0 +1,211 @@
+"""`xdploaderctl prepare` against kernels that are a few types in a file."""
+
+import json
+import lzma
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.builders.btf import U32, blob_of
+from xdploaderd.btf.build import BtfBuilder
+from xdploaderd.btf.codec import Btf
+from xdploaderd.btf.types import BtfKind, BtfType, Enum, Func, FuncProto, Linkage
+from xdploaderd.cli.main import main
+
+OBJECTS = Path(__file__).parents[2] / "bpf"
+Capture = pytest.CaptureFixture[str]
+
+
+def enum(name: str, *values: tuple[str, int]) -> Enum:
+    return Enum(BtfKind.ENUM, name, 4, False, values)
+
+
+def numbered(name: str, highest: int) -> Enum:
+    return enum(name, *((f"{name.upper()}_{number}", number) for number in range(highest + 1)))
+
+
+def kernel_types(*, maps: int = 30, helpers: int = 211, programs: int = 32, hooks: int = 60) -> list[BtfType]:
+    """Return the types of a kernel that knows all up to these numbers."""
+    return [
+        U32,
+        numbered("bpf_map_type", maps),
+        numbered("bpf_prog_type", programs),
+        numbered("bpf_attach_type", hooks),
+        numbered("bpf_func_id", helpers),
+        numbered("bpf_cmd", 36),
+        enum("", ("BPF_F_NO_PREALLOC", 1), ("BPF_F_RDONLY_PROG", 0x80), ("BPF_F_MMAPABLE", 0x400)),
+    ]
+
+
+@pytest.fixture
+def kernel(tmp_path: Path) -> Path:
+    """Return the BTF file of a kernel that knows all."""
+    return write(tmp_path / "6.1.btf", kernel_types())
+
+
+def write(path: Path, types: list[BtfType]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(blob_of(types))
+    return path
+
+
+def run(capsys: Capture, *argv: str | Path) -> tuple[int, Any]:
+    status = main(["prepare", "--json", *map(str, argv)])
+    captured = capsys.readouterr()
+    return status, json.loads(captured.out or captured.err)
+
+
+def unmet(reply: Mapping[str, Any]) -> set[tuple[str, str, str]]:
+    checks = [check for report in reply["reports"] for check in report["checks"]]
+    return {(c["name"], c["check"], c["verdict"]) for c in checks if c["verdict"] != "holds"}
+
+
+def test_all_that_holds_is_exit_0(capsys: Capture, kernel: Path) -> None:
+    status, reply = run(capsys, OBJECTS / "xdp_count.bpf.o", "--btf", kernel)
+    assert (status, reply["verdict"], unmet(reply)) == (0, "holds", set())
+    (report,) = reply["reports"]
+    assert report["kernel"] == "6.1"
+    assert set(report["capabilities"]) == {"CAP_BPF", "CAP_NET_ADMIN"}
+    assert reply["not_checked"] == ["verifier"]
+
+
+def test_types_that_are_no_kernels_leave_all_unknown(capsys: Capture, tmp_path: Path) -> None:
+    status, reply = run(capsys, OBJECTS / "xdp_pass.bpf.o", "--btf", write(tmp_path / "few.btf", [U32]))
+    assert status == 3
+    assert {verdict for _, _, verdict in unmet(reply)} == {"unknown"}
+
+
+def test_map_type_that_the_kernel_lacks_fails(capsys: Capture, tmp_path: Path) -> None:
+    old = write(tmp_path / "old.btf", kernel_types(maps=28))
+    status, reply = run(capsys, OBJECTS / "std_maps.bpf.o", "--btf", old)
+    assert status == 1
+    assert {(check, verdict) for _, check, verdict in unmet(reply) if verdict == "fails"} == {("type", "fails")}
+    since = {c["since"] for r in reply["reports"] for c in r["checks"] if c["verdict"] == "fails"}
+    assert since == {"5.16"}
+
+
+def test_helper_that_the_kernel_lacks_fails_where_it_can_run(capsys: Capture, tmp_path: Path) -> None:
+    old = write(tmp_path / "old.btf", kernel_types(helpers=170))
+    status, reply = run(capsys, OBJECTS / "std_calls.bpf.o", "--btf", old, "--program", "calls_second")
+    assert status == 1
+    assert ("calls_second", "helpers", "fails") in unmet(reply)
+
+
+def test_externs_without_their_files_are_unknown_and_never_this_hosts(capsys: Capture, kernel: Path) -> None:
+    status, reply = run(capsys, OBJECTS / "std_externs.bpf.o", "--btf", kernel)
+    assert status == 3
+    unknown = {name for name, check, verdict in unmet(reply) if (check, verdict) == ("value", "unknown")}
+    assert {"CONFIG_HZ", "LINUX_KERNEL_VERSION", "no_such_symbol_at_all"} <= unknown
+
+
+def test_given_files_and_release_settle_externs(capsys: Capture, kernel: Path, tmp_path: Path) -> None:
+    config, symbols = tmp_path / "config", tmp_path / "kallsyms"
+    config.write_text('CONFIG_BPF_SYSCALL=y\nCONFIG_HZ=250\nCONFIG_BPF=y\nCONFIG_LOCALVERSION=""\n')
+    symbols.write_text("ffffffff81000000 T _stext\n")
+    given = ("--kconfig", config, "--kallsyms", symbols, "--release", "6.1.7-amd64")
+    _, reply = run(capsys, OBJECTS / "std_externs.bpf.o", "--btf", kernel, *given)
+    assert not [entry for entry in unmet(reply) if entry[1] == "value"]
+    reasons = {c["name"]: c["reason"] for c in reply["reports"][0]["checks"] if c["check"] == "value"}
+    assert reasons["CONFIG_HZ"] == "0x000000fa"
+    assert reasons["LINUX_KERNEL_VERSION"] == "0x00060107"
+
+
+def test_configuration_may_be_packed(capsys: Capture, kernel: Path, tmp_path: Path) -> None:
+    config = tmp_path / "config.xz"
+    config.write_bytes(lzma.compress(b"CONFIG_HZ=250\n"))
+    _, reply = run(capsys, OBJECTS / "std_externs.bpf.o", "--btf", kernel, "--kconfig", config)
+    assert ("CONFIG_HZ", "value", "unknown") not in unmet(reply)
+    assert ("CONFIG_BPF", "value", "fails") in unmet(reply)
+
+
+def test_several_kernels_make_a_matrix(capsys: Capture, tmp_path: Path) -> None:
+    write(tmp_path / "hub/debian/12/x86_64/5.10.btf", kernel_types(maps=28))
+    with tarfile.open(tmp_path / "hub/6.1.btf.tar.xz", "w:xz") as archive:
+        archive.add(write(tmp_path / "6.1.btf", kernel_types()), "6.1.btf")
+    objects = [OBJECTS / name for name in ("std_maps.bpf.o", "xdp_pass.bpf.o", "std_untyped.bpf.o")]
+    status = main(["prepare", *map(str, objects), "--btf-dir", str(tmp_path / "hub")])
+    out, err = capsys.readouterr()
+    assert (status, err) == (1, "")
+    lines = out.splitlines()
+    assert lines[0].split() == ["OBJECT", "6.1", "debian/12/x86_64/5.10"]
+    assert [line.split()[1:] for line in lines[1:4]] == [["holds", "fails"], ["holds", "holds"], ["fails", "fails"]]
+    assert any("fails in debian/12/x86_64/5.10: map bloom" in line for line in lines[4:])
+
+
+def test_kernel_of_the_matrix_that_cannot_be_read_is_unknown(capsys: Capture, kernel: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.btf"
+    bad.write_bytes(b"\x9f\xeb" + bytes(30))
+    status, reply = run(capsys, OBJECTS / "xdp_pass.bpf.o", "--btf", bad, "--btf", kernel)
+    assert status == 3
+    assert [report["verdict"] for report in reply["reports"]] == ["unknown", "holds"]
+    assert "InvalidBtf" in reply["reports"][0]["checks"][0]["reason"]
+
+
+def test_kernel_alone_that_cannot_be_read_is_an_error(capsys: Capture, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.btf"
+    bad.write_bytes(b"\x9f\xeb" + bytes(30))
+    status, reply = run(capsys, OBJECTS / "xdp_pass.bpf.o", "--btf", bad)
+    assert (status, reply["code"]) == (65, "InvalidBtf")
+
+
+def test_what_is_no_object_fails(capsys: Capture, kernel: Path, tmp_path: Path) -> None:
+    path = tmp_path / "text.o"
+    path.write_text("no ELF file")
+    status, reply = run(capsys, path, "--btf", kernel)
+    assert status == 1
+    assert unmet(reply) == {(str(path), "form", "fails")}
+
+
+def test_byte_orders_that_differ_fail(capsys: Capture, kernel: Path, tmp_path: Path) -> None:
+    status, reply = run(capsys, OBJECTS / "big_endian.bpf.o", "--btf", kernel)
+    assert (status, unmet(reply)) == (1, {("big_endian", "byte order", "fails")})
+    big = tmp_path / "big.btf"
+    big.write_bytes(blob_of(kernel_types(), "big"))
+    assert run(capsys, OBJECTS / "xdp_pass.bpf.o", "--btf", big)[0] == 1
+    status, reply = run(capsys, OBJECTS / "big_endian.bpf.o", "--btf", big)
+    assert (status, unmet(reply)) == (3, {("big_endian", "byte order", "unknown")})
+
+
+def test_instructions_are_printed_with_maps_by_name(capsys: Capture, kernel: Path) -> None:
+    assert main(["prepare", str(OBJECTS / "xdp_count.bpf.o"), "--btf", str(kernel), "--dump-insns"]) == 0
+    out = capsys.readouterr().out
+    assert "r1 = map '" in out
+    assert "(95) exit" in out
+    _, reply = run(capsys, OBJECTS / "xdp_count.bpf.o", "--btf", kernel, "--dump-insns")
+    ((_, code),) = reply["reports"][0]["insns"].items()
+    assert code[-1]["text"] == "(95) exit"
+    assert bytes.fromhex(code[-1]["bytes"]) == b"\x95" + bytes(7)
+
+
+def test_kfunc_of_a_module_is_found_in_the_modules_types(capsys: Capture, kernel: Path, tmp_path: Path) -> None:
+    base = Btf.parse(kernel.read_bytes(), name="vmlinux")
+    builder = BtfBuilder(strings=b"", first_id=len(base), first_offset=len(base.strings))
+    proto = builder.add(FuncProto(1, (("x", 1),)))
+    builder.add(Func("no_such_kfunc_at_all", proto, int(Linkage.STATIC)))
+    module = tmp_path / "nf_x.btf"
+    module.write_bytes(builder.encode())
+    _, reply = run(capsys, OBJECTS / "std_externs.bpf.o", "--btf", kernel, "--module-btf", module)
+    reasons = {c["name"]: c["reason"] for c in reply["reports"][0]["checks"]}
+    assert reasons["no_such_kfunc_at_all"] == f"type [{len(base) + 1}] of nf_x"
+    assert "CAP_SYS_ADMIN" in reply["reports"][0]["capabilities"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (("--btf", "a", "--btf", "b", "--release", "6.1"), "facts of one kernel"),
+        (("--btf", "a", "--btf", "b", "--dump-insns"), "--json only"),
+        (("--btf", "/etc/passwd", "--module-btf", "=x"), "not of the form"),
+    ],
+)
+def test_requests_that_contradict_themselves_are_refused(capsys: Capture, argv: tuple[str, ...], said: str) -> None:
+    status = main(["prepare", str(OBJECTS / "xdp_pass.bpf.o"), *argv])
+    assert status == 64
+    assert said in capsys.readouterr().err
+
+
+def test_object_that_is_missing_is_an_error(capsys: Capture, kernel: Path) -> None:
+    assert run(capsys, "/no/such.o", "--btf", kernel)[0] == 66

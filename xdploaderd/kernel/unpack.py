@@ -1,0 +1,171 @@
+"""Compressed streams and kernel images unpacked into a temporary file, so that memory stays small.
+
+Mirrors what the kernel's scripts/extract-vmlinux finds: gzip, xz, lzma, bzip2, lz4 (its legacy frame) and zstd. The
+payload of an x86 image is where its boot header says (Documentation/arch/x86/boot.rst), not searched for.
+"""
+
+import bz2
+import lzma
+import struct
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, Protocol
+
+from xdploaderd.errors import FeatureMissingError, ObjectError
+from xdploaderd.kernel.elf_btf import read_range
+
+try:
+    import zstandard
+except ImportError:  # an optional dependency: kernels packed so are refused with its name
+    zstandard = None  # type: ignore[assignment]
+try:
+    import lz4.block
+except ImportError:
+    lz4 = None
+
+UNPACKED_MAX = 1 << 30  # bytes; a vmlinux without debugging data has 50 to 150 MB
+_CHUNK = 1 << 20
+_ZSTD_CHUNK = 1 << 10  # its decoder bounds no output: 128 KiB may come of each 4 bytes
+_ZSTD_WINDOW_MAX = 128 << 20  # bytes; the kernel packs with 128 MiB at most
+_LZ4_BLOCK = 8 << 20  # bytes in a full block of the legacy frame
+_LZ4_PACKED_MAX = _LZ4_BLOCK + _LZ4_BLOCK // 255 + 16
+_BOOT_MAGIC, _BOOT_MAGIC_AT = b"HdrS", 0x202
+_BOOT_HEADER = 0x250  # bytes that hold all we need of the boot header
+_SECTOR = 512
+_PAYLOAD_SINCE = 0x0208  # boot protocol
+_ZBOOT_MAGIC, _ZBOOT_MAGIC_AT = b"zimg", 4
+_MAGICS = (
+    (b"\x1f\x8b", "gzip"),
+    (b"\xfd7zXZ\0", "xz"),
+    (b"BZh", "bzip2"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"\x02\x21\x4c\x18", "lz4"),
+    (b"\x5d\0\0", "lzma"),
+)
+_BROKEN = (EOFError, lzma.LZMAError, zlib.error, OSError, ValueError, struct.error, MemoryError)
+
+
+class _Decoder(Protocol):
+    """What zlib, bz2 and lzma have in common."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def needs_input(self) -> bool: ...
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes:
+        """Return some bytes."""
+
+
+def compression_of(start: bytes) -> str:
+    """Return the compression that the first bytes of a file show, empty for none."""
+    return next((name for magic, name in _MAGICS if start.startswith(magic)), "")
+
+
+def payload_range(start: bytes) -> tuple[int, int] | None:
+    """Return offset and size of the packed kernel in a bzImage or an EFI zboot image; None for another file."""
+    if len(start) >= _BOOT_HEADER and start[_BOOT_MAGIC_AT:].startswith(_BOOT_MAGIC):
+        (version,) = struct.unpack_from("<H", start, 0x206)
+        if version < _PAYLOAD_SINCE:
+            return None
+        offset, size = struct.unpack_from("<II", start, 0x248)
+        return ((start[0x1F1] or 4) + 1) * _SECTOR + offset, size
+    if start[_ZBOOT_MAGIC_AT:].startswith(_ZBOOT_MAGIC) and len(start) >= 16:  # noqa: PLR2004 - its four words
+        offset, size = struct.unpack_from("<II", start, 8)
+        return offset, size
+    return None
+
+
+@contextmanager
+def unpacked(file: BinaryIO, offset: int, name: str) -> Iterator[BinaryIO]:
+    """Give what the compressed stream at `offset` holds, as a temporary file at its start.
+
+    Raises ObjectError for a stream that is malformed or gives over 1 GiB, FeatureMissingError for one whose library is
+    not installed.
+    """
+    kind = compression_of(read_range(file, offset, 16))
+    if not kind:
+        raise ObjectError(f"'{name}': the packed kernel is of no known compression")
+    file.seek(offset)
+    with tempfile.TemporaryFile() as out:
+        try:
+            for chunk in _CHUNKS[kind](file):
+                out.write(chunk)
+                if out.tell() > UNPACKED_MAX:
+                    raise ObjectError(f"'{name}' unpacks to over {UNPACKED_MAX} bytes")
+        except _BROKEN as error:
+            raise ObjectError(f"'{name}': its {kind} data is broken: {str(error).lower() or 'cut short'}") from None
+        out.seek(0)
+        yield out
+
+
+def _by_decoder(make: Callable[[], _Decoder]) -> Callable[[BinaryIO], Iterator[bytes]]:
+    def chunks(file: BinaryIO) -> Iterator[bytes]:
+        decoder = make()
+        while not decoder.eof:
+            data = file.read(_CHUNK)
+            yield decoder.decompress(data, _CHUNK)
+            while not decoder.needs_input and not decoder.eof:
+                yield decoder.decompress(b"", _CHUNK)
+            if not data and not decoder.eof:
+                raise EOFError("cut short")
+
+    return chunks
+
+
+def _gzip_chunks(file: BinaryIO) -> Iterator[bytes]:
+    decoder = zlib.decompressobj(wbits=31)
+    while not decoder.eof:
+        data = decoder.unconsumed_tail or file.read(_CHUNK)
+        if not data:
+            raise EOFError("cut short")
+        yield decoder.decompress(data, _CHUNK)
+
+
+def _zstd_chunks(file: BinaryIO) -> Iterator[bytes]:
+    if zstandard is None:
+        raise _missing("zstandard")
+    decoder = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_MAX).decompressobj()
+    try:
+        while not decoder.eof:
+            data = file.read(_ZSTD_CHUNK)
+            if not data:
+                raise EOFError("cut short")
+            yield decoder.decompress(data)
+    except zstandard.ZstdError as error:
+        raise ValueError(str(error)) from None
+
+
+def _lz4_chunks(file: BinaryIO) -> Iterator[bytes]:
+    """Read the legacy frame: blocks of 8 MiB, the last of them shorter; the kernel puts its size behind them."""
+    if lz4 is None:
+        raise _missing("lz4")
+    file.read(4)
+    full = True
+    while full and len(head := file.read(4)) == 4:  # noqa: PLR2004 - the size of a block
+        (size,) = struct.unpack("<I", head)
+        if size > _LZ4_PACKED_MAX:
+            raise ValueError(f"a block of {size} bytes")
+        try:
+            block: bytes = lz4.block.decompress(file.read(size), uncompressed_size=_LZ4_BLOCK)
+        except lz4.block.LZ4BlockError as error:
+            raise ValueError(str(error)) from None
+        full = len(block) == _LZ4_BLOCK
+        yield block
+
+
+def _missing(package: str) -> FeatureMissingError:
+    return FeatureMissingError(f"unpacking this kernel needs the Python package '{package}'", feature=package)
+
+
+_CHUNKS: dict[str, Callable[[BinaryIO], Iterator[bytes]]] = {
+    "gzip": _gzip_chunks,
+    "xz": _by_decoder(lambda: lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=1 << 28)),
+    "lzma": _by_decoder(lambda: lzma.LZMADecompressor(format=lzma.FORMAT_ALONE, memlimit=1 << 28)),
+    "bzip2": _by_decoder(bz2.BZ2Decompressor),
+    "zstd": _zstd_chunks,
+    "lz4": _lz4_chunks,
+}

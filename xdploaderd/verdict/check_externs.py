@@ -1,0 +1,31 @@
+"""Checks on externs: each has a value, or cannot have one, or its file is not at hand."""
+
+from collections.abc import Iterator
+
+from xdploaderd.errors import UnknownFactError
+from xdploaderd.obj.extern_values import ExternValues, KconfigValue
+from xdploaderd.obj.ksyms import Address, KernelType
+from xdploaderd.obj.spec import KCONFIG_MAP, ExternSpec, ObjectSpec, PreparedObject
+from xdploaderd.verdict.model import Check, Subject, Verdict
+
+
+def check_externs(obj: ObjectSpec, values: ExternValues, prepared: PreparedObject) -> Iterator[Check]:
+    """Yield one check for each extern; what makes an error only where it is used counts all the same."""
+    contents = next((spec.contents for spec in prepared.maps.values() if spec.section == KCONFIG_MAP), None)
+    for name, extern in obj.externs.items():
+        verdict, reason = _outcome(extern, values, contents or b"")
+        yield Check(subject=Subject.EXTERN, name=name, check="value", verdict=verdict, reason=reason)
+
+
+def _outcome(extern: ExternSpec, values: ExternValues, kconfig: bytes) -> tuple[Verdict, str]:
+    error = values.unknown.get(extern.name) or values.errors.get(extern.name)
+    if error is not None:
+        return (Verdict.UNKNOWN if isinstance(error, UnknownFactError) else Verdict.FAILS), error.message
+    match values.values.get(extern.name):
+        case KconfigValue(offset=offset):
+            return Verdict.HOLDS, f"0x{kconfig[offset : offset + extern.size][::-1].hex() or '0'}"
+        case KernelType(type_id=type_id, module=module):
+            return Verdict.HOLDS, f"type [{type_id}] of {module or 'the kernel'}"
+        case Address(value=address):
+            return Verdict.HOLDS, f"address {address:#x}" if address else "weak, the kernel has none: zero"
+    return Verdict.HOLDS, "weak, the kernel has none"
