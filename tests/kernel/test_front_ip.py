@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -137,3 +138,16 @@ def test_tail_calls_of_an_unpinned_array_stay(veth: Veth) -> None:
     veth.send_in(3)
     _wait(lambda: counted("/sys/fs/bpf/tc/globals/tail_hits", 1) >= 3)
     assert os.listdir(BPFFS / "xdploaderctl") == [str(shown()["xdp"]["prog"]["id"])]
+
+
+def test_named_namespace_is_entered_and_pins_stay_outside(veth: Veth) -> None:
+    ip("netns", "add", "blue")
+    try:
+        ip("link", "set", "veth0", "netns", "blue")
+        words = ["ip", "--direct", "-n", "blue", "link", "set", "veth0", "xdpgeneric", "obj", LEGACY]
+        done = subprocess.run([sys.executable, "-m", "xdploaderd.cli.main", *words], check=False, capture_output=True)
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert '"mode":2' in ip("-n", "blue", "-j", "link", "show", "veth0")
+        assert (BPFFS / "tc/globals/cnt").exists()
+    finally:
+        ip("netns", "del", "blue")

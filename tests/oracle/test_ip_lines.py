@@ -6,6 +6,7 @@ directories behind with the real tool, where we take back what a failed command 
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -100,3 +101,18 @@ def test_legacy_objects_end_up_as_with_an_ip_of_before_libbpf(lines: tuple[str, 
     theirs = run_lines(lines, {"ip": [str(legacy_ip())]}, names=False)
     assert theirs[-1].status in (0, 2)
     _equal(theirs, run_lines(lines, OURS, names=False))
+
+
+def test_batch_file_does_what_its_lines_do(tmp_path: Path) -> None:
+    batch = tmp_path / "batch"
+    batch.write_text(
+        "link set dev veth0 mtu 1400\n\n# a comment\nlink set dev veth0 xdp obj xdp_pass.bpf.o sec xdp\n"
+        "link set dev veth0 alias 'an edge' \\\n mtu 1300\nlink set dev veth0 xdp off\nlink set dev nosuch0 xdp off\n"
+        "link set dev veth0 mtu 1200\nlink set dev veth0 xdp off up\nlink set dev veth0 mtu 1100\n"
+    )
+    for options in ("-b", "-force -batch"):
+        lines = [f"ip {options} {batch}"]
+        theirs = run_lines(lines, {})
+        _equal(theirs, run_lines(lines, OURS))
+        assert theirs[0].status == (255 if "force" in options else 1)
+        assert theirs[0].link[0]["mtu"] == (1200 if "force" in options else 1300)

@@ -1,19 +1,25 @@
 """`ip` as we do it: XDP is ours, with the daemon where one answers; everything else is the real tool's."""
 
+import os
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
 from xdploaderd.errors import FeatureMissingError
 from xdploaderd.front import dispatch
+from xdploaderd.front.batch import STANDARD_INPUT, BatchLine, Runners, read_batch, run_batch
 from xdploaderd.front.ip_options import IpCommand, parse_options
-from xdploaderd.front.ip_words import parse_link_set
+from xdploaderd.front.ip_words import LinkSet, parse_link_set
 from xdploaderd.front.ip_xdp import link_set
 from xdploaderd.front.outcome import run_tool, say
 from xdploaderd.front.words import EXIT_WORDS, matches, refused
 from xdploaderd.kernel.bpf import Bpf
+from xdploaderd.kernel.syscall import enter_net_namespace
 from xdploaderd.printable import quoted
 
 _TOOL = "ip"
+_NAMESPACES = "/run/netns"
 
 
 def run(argv: Sequence[str]) -> int:
@@ -22,35 +28,69 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _run(command: IpCommand) -> int:
-    if _is_link_set(command):
-        return _link_set(command)
+    if command.netns:
+        _enter(command.netns)
+    if command.batch:
+        return _batch(command)
+    return _run_words(command)
+
+
+def _run_words(command: IpCommand) -> int:
+    if is_link_set(command.words):
+        wanted = parse_link_set(command.words[2:])
+        if wanted.clauses:
+            return _link_set(command, wanted)
     return pass_on(command)
 
 
-def _is_link_set(command: IpCommand) -> bool:
-    return len(command.words) > 1 and matches(command.words[0], "link") and _is_set(command.words[1])
+def is_link_set(words: Sequence[str]) -> bool:
+    """Tell whether words are `link set` in any length; `a` and `d` are add and delete."""
+    return len(words) > 1 and matches(words[0], "link") and (matches(words[1], "set") or matches(words[1], "change"))
 
 
-def _is_set(word: str) -> bool:
-    """Tell whether `ip link WORD` sets; `a` and `d` are add and delete."""
-    return matches(word, "set") or matches(word, "change")
-
-
-def _link_set(command: IpCommand) -> int:
-    wanted = parse_link_set(command.words[2:])
-    if not wanted.clauses:
-        return pass_on(command)
+def _link_set(command: IpCommand, wanted: LinkSet) -> int:
     if not wanted.dev:
         raise refused("no interface is named, want dev DEV")
-    link_set(command, wanted, Bpf(), lambda line: say(_TOOL, line))
+    link_set(command, wanted, Bpf(), partial(say, _TOOL))
     return 0
+
+
+def _batch(command: IpCommand) -> int:
+    return run_batch(
+        command.batch,
+        read_batch(command.batch),
+        Runners(
+            ours=lambda line: is_link_set(line.words) and not set(dispatch.XDP_WORDS).isdisjoint(line.words),
+            run_own=partial(_run_line, command),
+            run_real=lambda text: _call_real(command, ("-batch", STANDARD_INPUT), text=text),
+            say=partial(say, _TOOL),
+        ),
+        force=command.force,
+    )
+
+
+def _run_line(command: IpCommand, line: BatchLine) -> int:
+    return run_tool(_TOOL, lambda: _run_words(replace(command, words=line.words)), failed=EXIT_WORDS)
+
+
+def _enter(name: str) -> None:
+    """Enter a named network namespace: that alone, so that pins stay where they are."""
+    try:
+        enter_net_namespace(os.path.join(_NAMESPACES, name))
+    except OSError as error:
+        raise refused(f"network namespace {quoted(name)}: {os.strerror(error.errno or 0).lower()}") from None
 
 
 def pass_on(command: IpCommand) -> int:
     """Let the real tool do it, and return its exit status."""
+    return _call_real(command, command.words)
+
+
+def _call_real(command: IpCommand, words: Sequence[str], *, text: str | None = None) -> int:
     real = dispatch.real_tool(_TOOL)
     if not real:
-        what = " ".join(command.words[:2])
+        what = " ".join(words[:2])
         raise FeatureMissingError(f"{quoted(what)} is the real 'ip's, which is not in PATH", feature=_TOOL)
-    argv = [real, *command.options, *command.words]
-    return subprocess.run(argv, env=dispatch.environment(), check=False).returncode  # noqa: S603 - the tool asked for
+    argv = [real, *command.options, *words]
+    done = subprocess.run(argv, env=dispatch.environment(), check=False, input=text, text=True)  # noqa: S603 - as asked
+    return done.returncode

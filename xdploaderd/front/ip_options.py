@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from xdploaderd.front.words import Words, matches
 
 _DIRECT, _SOCKET = "--direct", "--socket"
+_NOT_PASSED = ("-batch", "-netns")
 # Options by their order of comparison: word, whether it may be abbreviated, whether a word follows.
 _OPTIONS: tuple[tuple[str, bool, bool], ...] = (
     ("-loops", True, True),
@@ -45,9 +46,9 @@ _OPTIONS: tuple[tuple[str, bool, bool], ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IpCommand:
-    """A command line of `ip`: `options` as the real tool gets them, `words` from the object on.
+    """A command line of `ip`: `words` from the object on, `named` each option with the word behind it.
 
-    `named` has each known option with the word behind it, the last one of equals.
+    `options` are for the real tool: all but the batch file and the namespace, which is entered for it.
     """
 
     options: tuple[str, ...]
@@ -55,6 +56,16 @@ class IpCommand:
     words: tuple[str, ...]
     direct: bool
     socket: str
+
+    @property
+    def batch(self) -> str:
+        """The batch file, or empty."""
+        return self.named.get("-batch", "")
+
+    @property
+    def netns(self) -> str:
+        """The named network namespace to act in, or empty."""
+        return self.named.get("-netns", "")
 
     @property
     def force(self) -> bool:
@@ -77,7 +88,8 @@ def parse_options(argv: Sequence[str]) -> IpCommand:
         else:
             name, argument = _option(word, words)
             named[name] = argument
-            options += [word, argument] if argument else [word]
+            if name not in _NOT_PASSED:
+                options += [word, argument] if argument else [word]
     return IpCommand(options=tuple(options), named=named, words=words.rest(), direct=direct, socket=socket)
 
 

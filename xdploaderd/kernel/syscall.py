@@ -25,6 +25,7 @@ _FIRST_GOOD_FD = 3  # 0 means "none" in several fields of union bpf_attr; 1 and 
 _MAP_FIXED_NOREPLACE = 0x100000  # asm-generic/mman-common.h: never over a mapping of our own
 _STATFS_WORDS = 32  # struct statfs is 120 bytes on 64-bit machines; f_type is its first word
 _DEVICE_FIELDS = {BpfCmd.PROG_LOAD: "prog_ifindex", BpfCmd.MAP_CREATE: "map_ifindex"}
+_CLONE_NEWNET = 0x40000000
 _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -109,6 +110,17 @@ def _mount(source: str, target: str, kind: str, flags: int, data: str = "") -> N
     if _libc.mount(*words, ctypes.c_ulong(flags), os.fsencode(data)) < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code), target)
+
+
+def enter_net_namespace(path: str) -> None:
+    """Move this thread into the network namespace that a file stands for; mounts stay as they are. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if _libc.setns(fd, _CLONE_NEWNET) < 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code), path)
+    finally:
+        os.close(fd)
 
 
 def map_file(path: str) -> memoryview:
