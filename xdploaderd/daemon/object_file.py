@@ -40,11 +40,12 @@ def read_open_object(fd: int) -> bytes:
 
 
 def _read(fd: int, what: str, fields: Mapping[str, str]) -> bytes:
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
         raise FileError(f"{what} is not a regular file", fields=fields)
-    raw = bytearray()
-    while chunk := os.pread(fd, min(_CHUNK, OBJECT_LIMIT + 1 - len(raw)), len(raw)):
-        raw += chunk
+    raw, chunk = bytearray(), min(_CHUNK, status.st_size + 1)  # a large buffer costs more than reading a small file
+    while part := os.pread(fd, min(chunk, OBJECT_LIMIT + 1 - len(raw)), len(raw)):
+        raw += part
     if len(raw) > OBJECT_LIMIT:
         raise LimitError(f"{what} is larger than {OBJECT_LIMIT} bytes")
     return bytes(raw)

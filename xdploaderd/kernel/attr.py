@@ -5,7 +5,7 @@ the arm of the union, for the test that compares the offsets with the running ke
 """
 
 import ctypes
-from ctypes import Structure, Union, c_char, c_int32, c_uint8, c_uint32, c_uint64
+from ctypes import Structure, Union, c_char, c_char_p, c_int32, c_uint8, c_uint32, c_uint64, c_void_p
 
 NAME_LEN = 16
 
@@ -244,7 +244,9 @@ class BpfLinkInfo(Structure):
 
 def pointer_to(data: bytes | None) -> int:
     """Return the address of immutable bytes, 0 for none or empty; the caller keeps them alive during the call."""
-    return ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0 if data else 0
+    if not data:
+        return 0
+    return c_void_p.from_buffer(c_char_p(data)).value or 0  # the pointer's own bytes: a cast takes twice as long
 
 
 def pointer_of(buffer: "ctypes.Array[ctypes.c_char] | ctypes.Array[ctypes.c_uint32] | Structure") -> int:

@@ -93,11 +93,11 @@ class Bpf:
         self._prog_log = prog_log
         self.answers: dict[Feature, Answer] = {}
 
-    def _run(self, cmd: BpfCmd, attr: BpfAttr, what: str) -> int:
+    def _run(self, cmd: BpfCmd, attr: BpfAttr, what: str | Callable[[], str]) -> int:
         try:
             return self.call(cmd, attr)
         except OSError as error:
-            raise _refused(cmd, error.errno or 0, what) from None
+            raise _refused(cmd, error.errno or 0, what if isinstance(what, str) else what()) from None
 
     # Maps
 
@@ -128,7 +128,7 @@ class Bpf:
         if module is not None:
             attr.value_type_btf_obj_fd = module.fileno()
             attr.map_flags |= MapFlags.VTYPE_BTF_OBJ_FD
-        return Fd(self._run(BpfCmd.MAP_CREATE, attr, _described(spec)))
+        return Fd(self._run(BpfCmd.MAP_CREATE, attr, lambda: _described(spec)))
 
     def map_update(self, fd: Fd, key: bytes, value: bytes, flags: int = 0) -> None:
         """Set one element; key and value must be as long as the map says."""

@@ -21,6 +21,7 @@ from xdploaderd.kernel.syscall import BpfSyscall
 from xdploaderd.uapi.bpf import BpfCmd, BtfId, Ifindex, LinkId, MapId, ProgId
 
 _UNNAMED_BTF_INFO = BpfBtfInfo.name.offset  # size of the structure before it had a name
+_USUAL_MAPS = 16  # of a program
 _NAME_MAX = 64  # MODULE_NAME_LEN: the longest name of a BTF
 
 
@@ -48,12 +49,13 @@ def read_map_info(call: BpfSyscall, fd: int) -> MapInfo:
 
 
 def read_prog_info(call: BpfSyscall, fd: int) -> ProgInfo:
-    """Return the info of a program; asks a second time for its map ids when it has any. Raises OSError."""
-    raw = BpfProgInfo()
+    """Return the info of a program; asks a second time for the ids of many maps. Raises OSError."""
+    map_ids = make_u32s((0,) * _USUAL_MAPS)
+    raw = BpfProgInfo(nr_map_ids=len(map_ids), map_ids=pointer_of(map_ids))
     _fill(call, fd, raw, size_of(raw))
-    map_ids = make_u32s((0,) * raw.nr_map_ids)
-    if raw.nr_map_ids:
-        raw = BpfProgInfo(nr_map_ids=raw.nr_map_ids, map_ids=pointer_of(map_ids))
+    if raw.nr_map_ids > len(map_ids):
+        map_ids = make_u32s((0,) * raw.nr_map_ids)
+        raw = BpfProgInfo(nr_map_ids=len(map_ids), map_ids=pointer_of(map_ids))
         _fill(call, fd, raw, size_of(raw))
     return ProgInfo(
         id=ProgId(raw.id),

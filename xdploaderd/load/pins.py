@@ -39,6 +39,8 @@ def pin_path(pins: PinPaths, obj: ObjectSpec, spec: MapSpec) -> PurePosixPath | 
     """Return where a map of an object is pinned, None when it is not. PinError for a path the object may not name."""
     if spec.pin_path:
         return _own_path(pins.root, spec.pin_path)
+    if not spec.pinning:
+        return None
     return pins.map_path(
         spec.name,
         spec.pinning,

@@ -1,11 +1,12 @@
 """Put descriptors into a prepared program and load it (libbpf bpf_object_load_prog, bpf_object__relocate_data)."""
 
 import logging
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from xdploaderd.errors import KernelError, LoaderError, ObjectError
-from xdploaderd.insn import Insns, decode_insn, put_insn
+from xdploaderd.insn import INSN_SIZE, Insns, decode_insn, put_insn
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.modules import ModuleBtfs
 from xdploaderd.kernel.prog_load import ProgLoad
@@ -17,6 +18,7 @@ from xdploaderd.obj.select import require_type
 from xdploaderd.obj.spec import DataRef, KsymRef, MapRef, PreparedObject, PreparedProgram
 
 log = logging.getLogger(__name__)
+_IMM, _IMM_AT = struct.Struct("=i"), 4  # where struct bpf_insn has its imm
 _VMLINUX_SLOT = 0  # of fd_array: a call's offset 0 means vmlinux
 
 
@@ -107,7 +109,7 @@ def _slot_of(fd_array: list[int], fd: int) -> int:
 
 
 def _set_imm(out: bytearray, index: int, value: int) -> None:
-    put_insn(out, index, decode_insn(out, index)._replace(imm=value))
+    _IMM.pack_into(out, index * INSN_SIZE + _IMM_AT, value)
 
 
 def _set_off(out: bytearray, index: int, value: int) -> None:
