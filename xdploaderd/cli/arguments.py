@@ -92,8 +92,9 @@ no BPF file system takes, become comments.
 
 _BTFGEN = """\
 Cut the BTF of a kernel down to what objects need: the types and members that their CO-RE records rest on, at their
-sizes and offsets. The result stands in for the kernel's own BTF on hosts that have none. FILE is raw BTF or an ELF file
-with a section .BTF; of a directory every *.btf is taken, and OUT is a directory too. No privilege is needed.
+sizes and offsets. The result stands in for the kernel's own BTF on hosts that have none. FILE is BTF, a vmlinux, a
+kernel image or BTFHub's archive of one; of a directory every such file is taken, and OUT is a directory too. No
+privilege is needed.
 """
 
 _BTFGEN_EPILOG = """\
@@ -337,6 +338,7 @@ def _add_prepare(verbs: _Verbs) -> None:
         "--release", metavar="R", help="release of the kernel; without --btf, that of one installed on this machine"
     )
     prepare.add_argument("--kallsyms", metavar="FILE", help="symbols of the kernel, as /proc/kallsyms has them")
+    prepare.add_argument("--core-log", action="store_true", help="print how each CO-RE relocation came about")
     prepare.add_argument("--dump-insns", action="store_true", help="print the relocated instructions")
     _add_type_option(prepare)
 

@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -14,6 +14,7 @@ from xdploaderd.cli.output import EXIT_DEGRADED, print_error, print_json, print_
 from xdploaderd.daemon.object_file import read_object
 from xdploaderd.errors import FileError, LoaderError, UsageError, error_context
 from xdploaderd.kernel.btf_file import read_btf_file
+from xdploaderd.kernel.btf_search import btf_files
 from xdploaderd.obj.minimize import minimize
 from xdploaderd.obj.open import open_object
 from xdploaderd.obj.spec import ObjectSpec
@@ -58,9 +59,7 @@ def _open(name: str) -> ObjectSpec:
 def _minimise_directory(
     source: Path, output: Path, objects: Sequence[ObjectSpec], args: argparse.Namespace
 ) -> tuple[list[Minimised], int]:
-    files = list(_btf_files(source))
-    if not files:
-        raise FileError(f"directory {quoted(str(source))} holds no file *{_SUFFIX}")
+    files = btf_files(source)
     if output.exists() and not output.is_dir():
         raise UsageError(f"{quoted(str(output))} is no directory, and the BTF of a directory goes into one")
     done: list[Minimised] = []
@@ -68,17 +67,17 @@ def _minimise_directory(
     for number, file in enumerate(files, 1):
         _tell_progress(number, len(files), file)
         try:
-            done.append(_minimise_file(file, output / file.relative_to(source), objects))
+            done.append(_minimise_file(file, output / _output_name(file.relative_to(source)), objects))
         except LoaderError as error:
             failed += 1
             print_error(error, as_json=args.json, verbose=args.verbose)
     return done, failed
 
 
-def _btf_files(directory: Path) -> Iterator[Path]:
-    for folder, folders, names in os.walk(directory):
-        folders.sort()
-        yield from (Path(folder, name) for name in sorted(names) if name.endswith(_SUFFIX))
+def _output_name(file: Path) -> Path:
+    """Return the name of the result: a kernel image or an archive becomes a plain file *.btf."""
+    name = file.name.removesuffix(".tar.xz")
+    return file.with_name(name if name.endswith(_SUFFIX) else name + _SUFFIX)
 
 
 def _minimise_file(source: Path, output: Path, objects: Sequence[ObjectSpec]) -> Minimised:

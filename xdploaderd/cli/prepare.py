@@ -41,14 +41,18 @@ def prepare(args: argparse.Namespace) -> int:
     for number, source in enumerate(sources or [None]):
         _show_progress(f"kernel {number + 1} of {len(sources)}: {source}" if pairs > 1 else "")
         made = _reports(objects, source, args, alone=pairs == 1)
-        reports += made if args.dump_insns or pairs == 1 else [replace(report, prepared=None) for report in made]
+        reports += (
+            made
+            if args.dump_insns or args.core_log or pairs == 1
+            else [replace(report, prepared=None) for report in made]
+        )
     _show_progress("")
     if args.json:
-        print_json(as_json(reports, dump=args.dump_insns))
+        print_json(as_json(reports, dump=args.dump_insns, records=args.core_log or pairs == 1))
     elif pairs > 1:
         print_matrix(reports)
     else:
-        print_report(reports[0], dump=args.dump_insns)
+        print_report(reports[0], dump=args.dump_insns, records=args.core_log)
     return EXIT_OF[overall(report.verdict for report in reports)]
 
 
@@ -98,8 +102,8 @@ def _without_kernel(name: str, kernel: str, error: LoaderError) -> Report:
 def _refuse_impossible(args: argparse.Namespace, kernels: int, pairs: int) -> None:
     if kernels > 1 and (args.kconfig or args.kallsyms or args.release or args.module_btf):
         raise UsageError("--kconfig, --kallsyms, --release and --module-btf are facts of one kernel, want one --btf")
-    if args.dump_insns and pairs > 1 and not args.json:
-        raise UsageError("--dump-insns of several objects or kernels is printed with --json only")
+    if (args.dump_insns or args.core_log) and pairs > 1 and not args.json:
+        raise UsageError("--dump-insns and --core-log of several objects or kernels are printed with --json only")
 
 
 def _kernel_files(args: argparse.Namespace) -> Sequence[Path]:

@@ -4,23 +4,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from xdploaderd.cli.output import print_line, print_table
+from xdploaderd.obj.core_record import core_log, core_log_lines
 from xdploaderd.obj.disasm import disassemble
 from xdploaderd.obj.spec import PreparedObject
+from xdploaderd.relo_core.decision import CoreDecision, CoreFailure
 from xdploaderd.verdict.model import Check, Verdict, overall
 from xdploaderd.verdict.report import NOT_CHECKED, Report
 
 
-def as_json(reports: Sequence[Report], *, dump: bool) -> Mapping[str, Any]:
-    """Return the document of `prepare --json`."""
+def as_json(reports: Sequence[Report], *, dump: bool, records: bool) -> Mapping[str, Any]:
+    """Return the document of `prepare --json`, with instructions and with the CO-RE record as wanted."""
     return {
         "verdict": str(overall(report.verdict for report in reports)),
         "not_checked": list(NOT_CHECKED),
-        "reports": [_report(report, dump=dump) for report in reports],
+        "reports": [_report(report, dump=dump, records=records) for report in reports],
     }
 
 
-def _report(report: Report, *, dump: bool) -> Mapping[str, Any]:
-    code = {"insns": _code(report.prepared)} if dump and report.prepared else {}
+def _report(report: Report, *, dump: bool, records: bool) -> Mapping[str, Any]:
+    prepared = report.prepared
+    code = {"insns": _code(prepared)} if dump and prepared else {}
+    record = {"core_log": core_log(prepared.spec, _core_records(prepared))} if records and prepared else {}
     return {
         "object": report.object,
         "kernel": report.kernel,
@@ -29,8 +33,13 @@ def _report(report: Report, *, dump: bool) -> Mapping[str, Any]:
         "capabilities": dict(report.capabilities),
         "features": list(report.features),
         "least_release": report.least_release,
+        **record,
         **code,
     }
+
+
+def _core_records(prepared: PreparedObject) -> Sequence[CoreDecision | CoreFailure]:
+    return (*prepared.core_log, *prepared.core_failures)
 
 
 def _check(check: Check) -> Mapping[str, str]:
@@ -51,8 +60,8 @@ def _code(prepared: PreparedObject) -> Mapping[str, Any]:
     }
 
 
-def print_report(report: Report, *, dump: bool) -> None:
-    """Print one object in one kernel: the verdict, every check, what loading takes."""
+def print_report(report: Report, *, dump: bool, records: bool) -> None:
+    """Print one object in one kernel: the verdict, every check, what loading takes, and what else is wanted."""
     print_line(f"{report.object} in kernel {report.kernel}: {report.verdict}")
     print_table(("VERDICT", "OF", "NAME", "CHECK", "REASON"), [_row(check) for check in report.checks])
     for capability, reason in report.capabilities.items():
@@ -62,6 +71,9 @@ def print_report(report: Report, *, dump: bool) -> None:
     if report.least_release:
         print_line(f"needs Linux {report.least_release} or newer")
     print_line(f"not checked: {', '.join(NOT_CHECKED)}")
+    if records and report.prepared:
+        for line in core_log_lines(core_log(report.prepared.spec, _core_records(report.prepared))):
+            print_line(line)
     if dump and report.prepared:
         _print_code(report.prepared)
 

@@ -14,7 +14,7 @@ from xdploaderd.btf.ext import LineInfo
 from xdploaderd.errors import BtfError
 from xdploaderd.obj.info_records import LINE_SHIFT
 from xdploaderd.obj.spec import ObjectSpec
-from xdploaderd.printable import printable
+from xdploaderd.printable import printable, quoted
 from xdploaderd.relo_core.decision import CandidateRecord, CoreDecision, CoreFailure, SpecRecord
 from xdploaderd.relo_core.spec import label_of
 
@@ -37,6 +37,28 @@ class CoreDifference:
 def core_log(obj: ObjectSpec, records: Iterable[CoreDecision | CoreFailure]) -> list[Json]:
     """Return every record of `obj` that was decided or refused, in the order of .BTF.ext."""
     return [entry for _, entry in _entries(obj, records)]
+
+
+def core_log_lines(log: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a record as lines, in the order of libbpf's debug log: what is asked for, each candidate, the outcome."""
+    for entry in log:
+        prefix = f"prog {quoted(entry['program'])}: relo #{entry['number']}: "
+        source = f" ({entry['source']})" if entry["source"] else ""
+        yield f"{prefix}{entry['local']['spec'] if entry['local'] else entry['kind']}{source}"
+        for number, candidate in enumerate(entry["candidates"]):
+            reason = f": {candidate['reason']}" if candidate["reason"] else ""
+            what = f"{candidate['verdict']} candidate #{number} {candidate['spec']} in {candidate['module']}"
+            yield f"{prefix}{what}{reason}"
+        yield f"{prefix}insn #{entry['insn_idx']} {_outcome_text(entry)}"
+
+
+def _outcome_text(entry: Mapping[str, Any]) -> str:
+    if entry["error"]:
+        return f"refused: {entry['error']}"
+    written = f"({entry['insn_before']} => {entry['insn_after']})"
+    if entry["poisoned"]:
+        return f"poisoned, no candidate matches {written}"
+    return f"{entry['original_value']} => {entry['new_value']} {written}"
 
 
 def core_differences(

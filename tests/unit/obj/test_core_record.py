@@ -113,3 +113,26 @@ def test_two_kernels_are_compared_no_other_number(count: int, capsys: Capture) -
     target = str(CORE / "types.target.o")
     assert main(["core-diff", str(CORE / "types.local.o"), *(["--btf", target] * count)]) == 64
     assert "want the two kernels" in capsys.readouterr().err
+
+
+def test_prepare_tells_the_record(capsys: Capture) -> None:
+    argv = ["prepare", str(CORE / "refused.local.o"), "--btf", str(CORE / "refused.target.o")]
+    assert main([*argv, "--json"]) == 1
+    log = json.loads(capsys.readouterr().out)["reports"][0]["core_log"]
+    jsonschema.validate(log, SCHEMA)
+    assert len(log) == 11
+    assert main([*argv, "--core-log"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    first = "prog 'ok_same_offset': relo #0: <byte_off> [8] struct amb.same (0:1 @ offset 4) ("
+    assert any(line.startswith(first) for line in lines)
+    assert any("insn #0 4 => 4 (b700000004000000 => b700000004000000)" in line for line in lines)
+    assert any(line.startswith("prog 'ambiguous_offset'") and "refused: candidates disagree" in line for line in lines)
+
+
+def test_matrix_holds_the_record_on_request(capsys: Capture) -> None:
+    target = str(CORE / "types.target.o")
+    argv = ["prepare", str(CORE / "types.local.o"), "--btf", target, "--btf", str(CORE / "fields.target.o"), "--json"]
+    main(argv)
+    assert all("core_log" not in report for report in json.loads(capsys.readouterr().out)["reports"])
+    main([*argv, "--core-log"])
+    assert all(report["core_log"] for report in json.loads(capsys.readouterr().out)["reports"])
