@@ -28,6 +28,8 @@ DECIDING: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
     ("std_untyped", {"program": "untyped"}, {"hook": Hook.TC_INGRESS}),
     ("std_globals", {"program": "globals"}, {"globals": (("limit", "99"),)}),
     ("xdp_count", {"program": "xdp_count"}, {"max_entries": (("xdp_frames", 4),)}),
+    ("xdp_count", {"program": "xdp_count"}, {"share": (("xdp_frames", "frames"),)}),
+    ("xdp_count", {"program": "xdp_count"}, {"no_maps": ("xdp_frames",)}),
 )
 WITHOUT_A_PART = {"name", "interface", "mode", "priority", "handle", "protocol", "classid", "force"}
 

@@ -346,6 +346,34 @@ def test_size_given_by_name_is_in_the_kernel(capsys: Capture, conf: str) -> None
     assert _bpftool("map", "show", "pinned", pin)["max_entries"] == 2048
 
 
+def test_map_is_shared_by_objects_under_a_name_of_its_own(capsys: Capture, conf: str) -> None:
+    _, first, _ = _load(capsys, conf, "xdp_count.bpf.o", "--share", "xdp_frames=all/hits")
+    main(["unload", str(DIR)])
+    capsys.readouterr()
+    _, second, _ = _load(capsys, conf, "xdp_count_v2.bpf.o", "--share", f"xdp_frames={BPFFS}/all/hits")
+    (made,), (used,) = first["maps"], second["maps"]
+    assert (made["reused"], used["reused"]) == (False, True)
+    assert made["id"] == used["id"]
+    assert str(BPFFS / "all" / "hits") in used["pins"]
+
+
+def test_shared_map_that_differs_is_refused_by_its_fields(capsys: Capture, conf: str) -> None:
+    _load(capsys, conf, "xdp_count.bpf.o", "--share", "xdp_frames=hits")
+    main(["unload", str(DIR)])
+    capsys.readouterr()
+    share = ("--share", "xdp_frames=hits", "--max-entries", "xdp_frames=7")
+    status, report, err = _load(capsys, conf, "xdp_count.bpf.o", *share)
+    assert (status, report) == (73, None)
+    assert json.loads(err)["differences"] == ["max entries: wanted 7, found 1"]
+
+
+@pytest.mark.parametrize("pin", ["../hits", "/tmp/hits", "a.b", "n" * 256])
+def test_map_is_shared_below_the_root_of_pins_only(pin: str, capsys: Capture, conf: str) -> None:
+    status, report, err = _load(capsys, conf, "xdp_count.bpf.o", "--share", f"xdp_frames={pin}")
+    assert (status, report, _tree()) == (73, None, set())
+    assert json.loads(err)["code"] == "PinFailed"
+
+
 def test_map_left_out_stops_only_programs_that_use_it(capsys: Capture, conf: str) -> None:
     _, report, err = _load(capsys, conf, "reject.bpf.o", "--no-map", "reject_count")
     assert (report, _tree()) == (None, set())

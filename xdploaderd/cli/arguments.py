@@ -257,7 +257,7 @@ def _check_attach(parser: _Parser, args: argparse.Namespace) -> None:
         if missing:
             parser.error(f"--object needs {' and '.join(missing)}")
         return
-    keys = (*_ENTRY_OPTIONS, "globals", "max_entries", "permanent", "force", "by_path")
+    keys = (*_ENTRY_OPTIONS, "globals", "max_entries", "share", "no_map", "permanent", "force", "by_path")
     given = [f"--{key.replace('_', '-')}" for key in keys if getattr(args, key)]
     if given:
         parser.error(f"without --object there is no meaning in {', '.join(given)}")
@@ -274,13 +274,6 @@ def _add_object_verbs(verbs: _Verbs) -> None:
         "--program", action="append", default=[], metavar="NAME", help="load only this program; may be given again"
     )
     _add_value_options(load)
-    load.add_argument(
-        "--no-map",
-        action="append",
-        default=[],
-        metavar="MAP",
-        help="do not create this map: programs that never come to use it load; may be given again",
-    )
     load.add_argument("--partial", action="store_true", help="load what can be loaded and list the rest; exit 3 then")
     _add_pinning_option(load)
     _add_prepare(verbs)
@@ -309,6 +302,21 @@ def _add_object_verbs(verbs: _Verbs) -> None:
 
 
 def _add_value_options(parser: _Parser) -> None:
+    parser.add_argument(
+        "--share",
+        action="append",
+        default=[],
+        metavar="MAP=PIN",
+        help="pin this map at PIN, a name or path below the root of pins, or use the fitting one that is pinned there;"
+        " may be given again",
+    )
+    parser.add_argument(
+        "--no-map",
+        action="append",
+        default=[],
+        metavar="MAP",
+        help="do not create this map: programs that never come to use it load; may be given again",
+    )
     parser.add_argument(
         "--global",
         dest="globals",

@@ -15,7 +15,7 @@ from xdploaderd.kernel.syscall import checked_before
 from xdploaderd.kernel.target import running_kernel
 from xdploaderd.load import object as load_object
 from xdploaderd.load.object import LoadedObject
-from xdploaderd.load.tree import TreePins, load_tree, unload_tree
+from xdploaderd.load.tree import TreePins, load_tree, tree_paths, unload_tree
 from xdploaderd.obj.prepare import prepare, target_needs
 from xdploaderd.obj.sections import FROM_PREFIX
 from xdploaderd.obj.spec import ObjectSpec
@@ -76,10 +76,14 @@ def load(args: argparse.Namespace) -> int:
 
 
 def _load(args: argparse.Namespace, obj: ObjectSpec, pins: PinningConf, check: Callable[[], None]) -> int:
+    directory = PurePosixPath(args.directory)
+    if not args.partial:  # what fails takes no name
+        wanted = [program for program in obj.programs.values() if program.autoload]
+        tree_paths(wanted, [name for name, spec in obj.maps.items() if spec.autocreate], directory)
     bpf = Bpf(checked_before(check))
     prepared = prepare(obj, running_kernel(bpf, target_needs(obj)), partial=args.partial)
     with load_object.load(prepared, bpf, pins, partial=args.partial) as loaded:
-        report = _report(obj, loaded, load_tree(loaded, bpf, PurePosixPath(args.directory)))
+        report = _report(obj, loaded, load_tree(loaded, bpf, directory))
         check()
         print_warnings((*pins.warnings, *obj.warnings, *_guessed_types(obj), *loaded.warnings), as_json=args.json)
         if args.json:

@@ -10,7 +10,7 @@ from xdploaderd.daemon.object_file import read_object
 from xdploaderd.errors import UsageError
 from xdploaderd.load.pinning_files import PINNING_CONF, read_pinning
 from xdploaderd.obj.open import open_object
-from xdploaderd.obj.overrides import leave_out_maps, set_globals, set_max_entries
+from xdploaderd.obj.overrides import leave_out_maps, set_globals, set_max_entries, share_maps
 from xdploaderd.obj.select import select_programs
 from xdploaderd.obj.spec import ObjectSpec
 from xdploaderd.printable import quoted
@@ -33,10 +33,11 @@ def pinning_of(args: argparse.Namespace) -> PinningConf:
 
 
 def apply_overrides(obj: ObjectSpec, args: argparse.Namespace) -> ObjectSpec:
-    """Return the object with what --global, --max-entries and --no-map set in it."""
+    """Return the object with what --global, --max-entries, --share and --no-map set in it."""
     sizes = {name: _parse_size(name, size) for name, size in _pairs("--max-entries", "MAP=N", args.max_entries).items()}
     obj = set_globals(obj, _pairs("--global", "NAME=VALUE", args.globals))
-    return leave_out_maps(set_max_entries(obj, sizes), args.no_map)
+    obj = share_maps(set_max_entries(obj, sizes), _pairs("--share", "MAP=PIN", args.share))
+    return leave_out_maps(obj, args.no_map)
 
 
 def _pairs(option: str, form: str, words: Sequence[str]) -> Mapping[str, str]:

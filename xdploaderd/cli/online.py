@@ -74,6 +74,10 @@ def entry_of(args: argparse.Namespace) -> dict[str, Any]:
     if args.max_entries:
         sizes = _pairs("--max-entries", args.max_entries)
         entry["max_entries"] = {name: _number("max-entries", size) for name, size in sizes.items()}
+    if args.share:
+        entry["share"] = _pairs("--share", args.share)
+    if args.no_map:
+        entry["no_maps"] = list(args.no_map)
     return entry
 
 

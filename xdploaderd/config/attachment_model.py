@@ -147,6 +147,21 @@ def _max_entries(value: object) -> dict[str, int]:
     return sizes
 
 
+def _share(value: object) -> dict[str, str]:
+    pins = {name: _value_of(name, node) for name, node in _entries(value).items()}
+    for name, pin in pins.items():
+        if not pin or ".." in pin.split("/"):
+            raise _refuse(f"{quoted(name)}: {quoted(pin)} is no name of a pin and no path without '..'")
+        _limited(pin, PATH_MAX)
+    return pins
+
+
+def _no_maps(value: object) -> list[str]:
+    if not isinstance(value, Items):
+        raise _refuse(f"want a list, not {_shape(value)}")
+    return [_limited(_word(node), PROGRAM_MAX) for node in value.nodes]
+
+
 def _entries(value: object) -> dict[str, Node]:
     if not isinstance(value, Entries):
         raise _refuse(f"want a mapping, not {_shape(value)}")
@@ -212,6 +227,12 @@ class AttachmentModel(BaseModel):
         default={},
         description="numbers of entries of the object's maps, by name",
         json_schema_extra={"additionalProperties": {"type": "integer", "minimum": 1, "maximum": MAX_ENTRIES}},
+    )
+    share: Annotated[dict[str, str], BeforeValidator(_share)] = Field(
+        default={}, description="pins that maps of the object share with others, by map: a name, or a path"
+    )
+    no_maps: Annotated[list[str], BeforeValidator(_no_maps)] = Field(
+        default=[], description="maps of the object that are not made, for programs that never come to use them"
     )
 
 

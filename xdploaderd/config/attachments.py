@@ -24,7 +24,8 @@ class AttachmentConfig:
 
     `priority` and `handle` place a tc filter and are 0 for XDP; `protocol` is the EtherType it looks at, `classid` the
     class it gives to packets, both without meaning for XDP; `mode` is UNSPECIFIED for tc. `globals` and
-    `max_entries` are set in the object before it is loaded, by variable and by map, in the order of their names.
+    `max_entries` are set in the object before it is loaded, by variable and by map, in the order of their names, and so
+    are the pins of `share`; maps of `no_maps` are not made.
     """
 
     name: AttachmentName
@@ -40,6 +41,8 @@ class AttachmentConfig:
     force: bool = False
     globals: tuple[tuple[str, str], ...] = ()
     max_entries: tuple[tuple[str, int], ...] = ()
+    share: tuple[tuple[str, str], ...] = ()
+    no_maps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,4 +134,6 @@ def _config(model: AttachmentModel) -> AttachmentConfig:
         force=model.force,
         globals=tuple(sorted(model.globals.items())),
         max_entries=tuple(sorted(model.max_entries.items())),
+        share=tuple(sorted(model.share.items())),
+        no_maps=tuple(sorted(model.no_maps)),
     )

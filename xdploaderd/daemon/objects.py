@@ -5,7 +5,7 @@ from collections.abc import Callable
 from xdploaderd.config.attachments import AttachmentConfig
 from xdploaderd.errors import error_context
 from xdploaderd.obj.open import open_object
-from xdploaderd.obj.overrides import set_globals, set_max_entries
+from xdploaderd.obj.overrides import leave_out_maps, set_globals, set_max_entries, share_maps
 from xdploaderd.obj.prepare import prepare, target_needs
 from xdploaderd.obj.select import select_programs
 from xdploaderd.obj.spec import Need, PreparedObject, TargetKernel
@@ -20,4 +20,5 @@ def prepare_entry(config: AttachmentConfig, raw: bytes, target: Target) -> Prepa
     with error_context(f"object {quoted(str(config.object))}"):
         chosen = select_programs(opened, hook=config.hook, names=(config.program,))
     changed = set_max_entries(set_globals(chosen, dict(config.globals)), dict(config.max_entries))
+    changed = leave_out_maps(share_maps(changed, dict(config.share)), config.no_maps)
     return prepare(changed, target(target_needs(changed)))

@@ -24,6 +24,8 @@ class _Question(NamedTuple):
     program: str
     globals: tuple[tuple[str, str], ...]
     max_entries: tuple[tuple[str, int], ...]
+    share: tuple[tuple[str, str], ...]
+    no_maps: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,4 +73,6 @@ def _question(config: AttachmentConfig, raw: bytes) -> _Question:
         program=config.program,
         globals=config.globals,
         max_entries=config.max_entries,
+        share=config.share,
+        no_maps=config.no_maps,
     )

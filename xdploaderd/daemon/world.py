@@ -195,7 +195,9 @@ def tc_occupant(interface: Interface, item: TcFilter) -> Occupant:
 
 def overrides_of(config: AttachmentConfig) -> str:
     """Return what the entry sets in its object, as one text: a program loaded with other values is another program."""
-    return json.dumps([config.globals, config.max_entries]) if config.globals or config.max_entries else ""
+    later = [config.share, config.no_maps] if config.share or config.no_maps else []  # not in older records
+    values = [config.globals, config.max_entries, *later]
+    return json.dumps(values) if any(values) else ""
 
 
 def wanted_place(config: AttachmentConfig, interface: Interface) -> Place:

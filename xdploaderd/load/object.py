@@ -19,7 +19,7 @@ from xdploaderd.kernel.probes import ensure_memlock
 from xdploaderd.kernel.prog_load import kernel_name
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.load.maps import LoadedMap, MapTypes, Ownership, create_maps
-from xdploaderd.load.pins import PinPaths
+from xdploaderd.load.pins import PinPaths, check_pins
 from xdploaderd.load.programs import ProgramLoader
 from xdploaderd.load.slots import fill_map_of_maps, fill_program_arrays
 from xdploaderd.obj.spec import PreparedObject
@@ -76,6 +76,7 @@ def load(prepared: PreparedObject, bpf: Bpf, pins: PinPaths, *, partial: bool = 
     with error_context(f"object '{prepared.spec.name}'"), ExitStack() as stack:
         if prepared.spec.byteorder != sys.byteorder:
             raise ObjectError(f"the object is {prepared.spec.byteorder}-endian, wanted {sys.byteorder}-endian")
+        check_pins(pins, prepared)
         own = Ownership(fds=stack.enter_context(ExitStack()), undo=stack.enter_context(ExitStack()))
         loaded = _load(prepared, bpf, pins, own, partial=partial)
         stack.pop_all()

@@ -11,11 +11,12 @@ from contextlib import ExitStack
 from pathlib import PurePosixPath
 from typing import Protocol
 
-from xdploaderd.errors import KernelError, LoaderError, PinError
+from xdploaderd.errors import KernelError, LoaderError, PinError, error_context
 from xdploaderd.kernel.bpf import Bpf, ObjectKind
 from xdploaderd.kernel.bpffs import make_pin_dir, remove_dirs, unpin
 from xdploaderd.kernel.syscall import Fd
-from xdploaderd.obj.spec import MapSpec, ObjectSpec
+from xdploaderd.obj.pin_names import check_pin_name
+from xdploaderd.obj.spec import MapSpec, ObjectSpec, PreparedObject
 from xdploaderd.printable import quoted
 from xdploaderd.uapi.bpf import ProgType
 
@@ -51,11 +52,22 @@ def pin_path(pins: PinPaths, obj: ObjectSpec, spec: MapSpec) -> PurePosixPath | 
 
 
 def _own_path(root: PurePosixPath, named: str) -> PurePosixPath:
-    """Return the path that an object itself names; it has no say outside of the root."""
-    path = PurePosixPath(named)
+    """Return the path that the object or its user names: nothing outside of the root, a name alone is one in it."""
+    path = root / named
     if ".." in path.parts or root not in path.parents:
-        raise PinError(f"the object wants its pin at {quoted(named)}, want a path below '{root}'")
+        raise PinError(f"its pin is to be at {quoted(named)}, want a path below '{root}'")
+    for part in path.relative_to(root).parts:
+        check_pin_name(part)
     return path
+
+
+def check_pins(pins: PinPaths, prepared: PreparedObject) -> None:
+    """Raise PinError when a map cannot be pinned where it is to be, before anything is made in the kernel."""
+    for name, spec in prepared.maps.items():
+        with error_context(f"map {quoted(name)}"):
+            path = pin_path(pins, prepared.spec, spec)
+            if path is not None:
+                check_pin_name(path.name)
 
 
 def work_dir(root: PurePosixPath, obj: ObjectSpec) -> str:

@@ -5,7 +5,7 @@ bpftool prog loadall pins likewise. A BPF file system takes no name with a dot, 
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -16,10 +16,10 @@ from xdploaderd.kernel.bpffs import check_plain, is_bpffs, is_bpffs_root, list_d
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.load.object import LoadedObject
 from xdploaderd.load.pins import pin
+from xdploaderd.obj.pin_names import check_pin_name
 from xdploaderd.obj.spec import ProgramSpec
 
 MAPS_DIR = "maps"
-_NAME_MAX = 255
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,12 +30,10 @@ class TreePins:
     maps: Mapping[str, PurePosixPath]
 
 
-def tree_paths(loaded: LoadedObject, directory: PurePosixPath) -> TreePins:
+def tree_paths(programs_of: Iterable[ProgramSpec], maps_of: Iterable[str], directory: PurePosixPath) -> TreePins:
     """Return where everything goes. Raises PinError when two names meet at one path, or one is none at all."""
-    programs = {
-        name: directory / _file_name(program_file_name(loaded.prepared.programs[name].spec)) for name in loaded.programs
-    }
-    maps = {name: directory / MAPS_DIR / _file_name(name) for name in loaded.maps}
+    programs = {spec.name: directory / _file_name(program_file_name(spec)) for spec in programs_of}
+    maps = {name: directory / MAPS_DIR / _file_name(name) for name in maps_of}
     taken: dict[PurePosixPath, str] = {directory / MAPS_DIR: "directory of the maps"} if maps else {}
     for kind, paths in (("program", programs), ("map", maps)):
         for name, path in paths.items():
@@ -52,8 +50,7 @@ def program_file_name(spec: ProgramSpec) -> str:
 
 def _file_name(name: str) -> str:
     file_name = name.replace(".", "_")
-    if not file_name or not set(file_name).isdisjoint("/\\\0") or len(os.fsencode(file_name)) > _NAME_MAX:
-        raise PinError(f"'{name}' cannot be the name of a pin, want 1 to {_NAME_MAX} bytes, none of them '/' or '\\'")
+    check_pin_name(file_name)
     return file_name
 
 
@@ -66,7 +63,7 @@ def load_tree(loaded: LoadedObject, bpf: Bpf, directory: PurePosixPath) -> TreeP
     _check_directory(directory)
     if list_dir(directory):
         raise PinError(f"'{directory}' is not empty, wanted a new directory")
-    paths = tree_paths(loaded, directory)
+    paths = tree_paths((loaded.prepared.programs[name].spec for name in loaded.programs), loaded.maps, directory)
     with ExitStack() as undo:
         for name, path in paths.programs.items():
             _pin_new(bpf, loaded.programs[name], path, undo)

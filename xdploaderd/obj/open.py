@@ -20,6 +20,7 @@ from xdploaderd.obj.functions import Function, find_functions, has_function_symb
 from xdploaderd.obj.legacy import has_legacy_maps, read_legacy_maps, reading_rules
 from xdploaderd.obj.limits import DEFAULT_LIMITS, Limits
 from xdploaderd.obj.metadata import ObjectTypes, kernel_version, license_text, read_types
+from xdploaderd.obj.pin_names import check_names
 from xdploaderd.obj.places import PlacedMap, map_places, maps_by_name
 from xdploaderd.obj.programs import entry_programs, read_functions, subprograms
 from xdploaderd.obj.slots import initial_slots
@@ -98,6 +99,7 @@ def _read(image: ElfImage, base: str, dialect: Dialect, why: str) -> ObjectSpec:
     read = tuple(read_functions(image, functions, places, externs))
     used = frozenset(ref.map_name for _, spec in read for ref in spec.relocs if isinstance(ref, DataRef))
     specs = [_filled(item.spec, slots) for item in placed if not reading.legacy or _is_wanted(item, used)]
+    check_names(specs, [function.name for function in functions if function.symbol is not None])
     return ObjectSpec(
         name=name,
         sha1=hashlib.sha1(image.raw, usedforsecurity=False).hexdigest(),

@@ -70,6 +70,25 @@ def leave_out_maps(obj: ObjectSpec, names: Iterable[str]) -> ObjectSpec:
     return replace(obj, maps=maps) if unwanted else obj
 
 
+def share_maps(obj: ObjectSpec, pins: Mapping[str, str]) -> ObjectSpec:
+    """Return the object with maps that are pinned where told, and reused when a fitting one is pinned there already.
+
+    A pin is a path below the root of all pins, or a name in it: what libbpf calls bpf_map__set_pin_path.
+    """
+    maps = dict(obj.maps)
+    with error_context(f"object {quoted(obj.name)}"):
+        for name, pin in pins.items():
+            if name not in maps or maps[name].section == KCONFIG_MAP:
+                known = [other for other, spec in maps.items() if spec.section != KCONFIG_MAP]
+                raise OverrideError(
+                    f"map {quoted(name)} does not exist{_near(name, known)}", near=_nearest(name, known)
+                )
+            if not pin:
+                raise OverrideError(f"map {quoted(name)} is to be shared at no pin, wanted a name or a path")
+            maps[name] = replace(maps[name], pin_path=pin)
+    return replace(obj, maps=maps) if pins else obj
+
+
 def _variables(obj: ObjectSpec, btf: Btf) -> Mapping[str, list[_Variable]]:
     found: dict[str, list[_Variable]] = {}
     for spec in obj.maps.values():

@@ -41,7 +41,8 @@ class MapSpec:
     `name` is what users see and pin (`.data.custom`), `kernel_name` the up to 15 characters sent to the kernel.
     `type` and `flags` are plain numbers, since an object may be newer than MapType and MapFlags.
     `slots` fill a map-in-map (key -> name of the inner map) or a program array (key -> name of the program).
-    `pin_path` is an absolute path that the object itself names (goebpf), in place of a `pinning`.
+    `pin_path` is a path below the root of all pins that the object itself names (goebpf), or that its user shares the
+    map at, in place of a `pinning`.
     `section` is the ELF section (or KCONFIG_MAP) behind a data map, empty for other maps. `contents` None: all zero.
     `rule` says by which reading of the file the definition was found (shown to users). Without `autocreate` the map is
     not made, and only programs whose uses of it are dead code load.

@@ -71,6 +71,12 @@ def test_values_to_set_in_the_object_are_kept_as_written() -> None:
     assert entry.max_entries == (("flows", 256),)
 
 
+def test_entry_shares_maps_and_leaves_maps_out() -> None:
+    entry = _entry(XDP % ", share: {flows: all/flows, hits: /sys/fs/bpf/hits}, no_maps: [trace, debug]")
+    assert entry.share == (("flows", "all/flows"), ("hits", "/sys/fs/bpf/hits"))
+    assert entry.no_maps == ("debug", "trace")
+
+
 @pytest.mark.parametrize("word", ["no", "12:30:45", "null", "0x10", "1e3", "2026-01-01", "true"])
 def test_words_are_what_was_written(word: str) -> None:
     entry = _entry(
@@ -96,6 +102,14 @@ def test_no_attachments_are_no_error(text: str) -> None:
         (", globals: [a]", "2:89", "attachments[0].globals: want a mapping, not a list"),
         (", globals: {a: [1]}", "2:89", "attachments[0].globals: 'a': want a word, not a list"),
         (", max_entries: {a: 0}", "2:93", "attachments[0].max_entries: 'a': want a number from 1 to 4294967295"),
+        (
+            ", share: {a: ../b}",
+            "2:87",
+            "attachments[0].share: 'a': '../b' is no name of a pin and no path without '..'",
+        ),
+        (", share: [a]", "2:87", "attachments[0].share: want a mapping, not a list"),
+        (", no_maps: a", "2:89", "attachments[0].no_maps: want a list, not a word"),
+        (", no_maps: [[a]]", "2:89", "attachments[0].no_maps: want a word, not a list"),
         (", max_entries: {a: x}", "2:93", "attachments[0].max_entries: want a whole decimal or 0x number, not 'x'"),
     ],
 )

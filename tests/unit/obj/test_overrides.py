@@ -11,7 +11,7 @@ from xdploaderd.btf.types import Array, BtfKind, BtfType, Datasec, Enum, Float, 
 from xdploaderd.errors import OverrideError
 from xdploaderd.insn import CALL, Insn, decode_insn
 from xdploaderd.obj.open import open_object
-from xdploaderd.obj.overrides import leave_out_maps, set_globals, set_max_entries
+from xdploaderd.obj.overrides import leave_out_maps, set_globals, set_max_entries, share_maps
 from xdploaderd.obj.prepare import prepare
 from xdploaderd.obj.spec import DatasecLayout, MapRef, ObjectSpec
 
@@ -168,3 +168,16 @@ def test_map_left_out_is_not_created_and_its_uses_are_poisoned() -> None:
     assert prepared.programs["p"].fd_refs == (MapRef(0, "a"),)
     poison = Insn(CALL, 0, 0, 0, 2_001_000_001)
     assert [decode_insn(prepared.programs["p"].insns, slot) for slot in (2, 3)] == [poison, poison]
+
+
+def test_map_is_shared_by_a_pin_of_any_name() -> None:
+    shared = share_maps(opened("std_globals.bpf.o"), {".data.custom_long_name": "state"})
+    assert shared.maps[".data.custom_long_name"].pin_path == "state"
+    assert opened("xdp_count.bpf.o").maps["xdp_frames"].pin_path == ""
+
+
+def test_map_that_is_not_there_cannot_be_shared() -> None:
+    with pytest.raises(OverrideError, match="map 'xdp_frame' does not exist, did you mean 'xdp_frames'"):
+        share_maps(opened("xdp_count.bpf.o"), {"xdp_frame": "frames"})
+    with pytest.raises(OverrideError, match="map 'xdp_frames' is to be shared at no pin"):
+        share_maps(opened("xdp_count.bpf.o"), {"xdp_frames": ""})
