@@ -10,6 +10,8 @@ from typing import Any
 from xdploaderd.control.varlink import INTERFACE, MAX_REPLY_BYTES, encode_frame, parse_reply
 from xdploaderd.errors import LoaderError, NotAuthorizedError, UnreachableError
 
+DEFAULT_SOCKET = "/run/xdploaderd/control"
+SOCKET_VARIABLE = "XDPLOADERD_SOCKET"
 _CHUNK_BYTES = 65536
 _HINT = "is xdploaderd running? (systemctl status xdploaderd; another socket: --socket or XDPLOADERD_SOCKET)"
 

@@ -9,9 +9,11 @@ from functools import partial
 from xdploaderd.errors import FeatureMissingError
 from xdploaderd.front import dispatch
 from xdploaderd.front.batch import STANDARD_INPUT, BatchLine, Runners, read_batch, run_batch
+from xdploaderd.front.daemon import carry_out, find_daemon, takes
 from xdploaderd.front.ip_options import IpCommand, parse_options
 from xdploaderd.front.ip_words import LinkSet, parse_link_set
 from xdploaderd.front.ip_xdp import link_set
+from xdploaderd.front.links import find_interface
 from xdploaderd.front.outcome import run_tool, say
 from xdploaderd.front.words import EXIT_WORDS, matches, refused
 from xdploaderd.kernel.bpf import Bpf
@@ -20,6 +22,7 @@ from xdploaderd.printable import quoted
 
 _TOOL = "ip"
 _NAMESPACES = "/run/netns"
+_MOVING = frozenset({"name", "netns", "index"})  # settings after which the interface is another one to the daemon
 
 
 def run(argv: Sequence[str]) -> int:
@@ -51,8 +54,20 @@ def is_link_set(words: Sequence[str]) -> bool:
 def _link_set(command: IpCommand, wanted: LinkSet) -> int:
     if not wanted.dev:
         raise refused("no interface is named, want dev DEV")
-    link_set(command, wanted, Bpf(), partial(say, _TOOL))
+    client = None if command.direct or command.netns or not _is_for_daemon(wanted) else find_daemon(command.socket)
+    if client is None:
+        link_set(command, wanted, Bpf(), partial(say, _TOOL))
+        return 0
+    others = [part for part in wanted.parts if isinstance(part, str)]
+    if not wanted.alone and (status := _call_real(command, ("link", "set", *others))):
+        return status
+    carry_out(client, find_interface(wanted.dev), wanted.clauses[0], force=command.force, say=partial(say, _TOOL))
     return 0
+
+
+def _is_for_daemon(wanted: LinkSet) -> bool:
+    """Tell whether the daemon can be asked: for one program of a file, on an interface that keeps name and place."""
+    return len(wanted.clauses) == 1 and takes(wanted.clauses[0]) and _MOVING.isdisjoint(wanted.parts)
 
 
 def _batch(command: IpCommand) -> int:

@@ -87,7 +87,7 @@ def load_for_hook(
         pins = _pins_for(prepared, conf, environ, say, _undone_on_error(stack))
         loaded = stack.enter_context(load(prepared, _door(bpf, ifindex, say if spec.verbose else None), pins))
         _warn(say, loaded.warnings)
-        name = _chosen(obj, spec)
+        name = chosen_program(obj, spec)
         info = loaded.infos[name]
         keep_arrays(bpf, pins.root, info.id, loaded.unpinned_program_arrays(), _undone_on_error(stack))
         if spec.verbose:
@@ -102,13 +102,14 @@ def select_for_hook(obj: ObjectSpec, spec: BpfSpec) -> ObjectSpec:
     Where neither is named, iproute2's default section is looked for, and then the only program that fits the hook.
     Raises NoSuchProgramError.
     """
-    name = _chosen(obj, spec)
+    name = chosen_program(obj, spec)
     hook = _HOOKS.get(spec.kind)
     types = {} if hook else {name: spec.kind}
     return select_programs(obj, hook=hook, types=types, names=(name,))
 
 
-def _chosen(obj: ObjectSpec, spec: BpfSpec) -> str:
+def chosen_program(obj: ObjectSpec, spec: BpfSpec) -> str:
+    """Return the name of the program that a spec means; see select_for_hook. Raises NoSuchProgramError."""
     if spec.program:
         return find_program(obj, spec.program).name
     if spec.section:
