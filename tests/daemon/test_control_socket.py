@@ -17,7 +17,7 @@ from xdploaderd.control import server
 from xdploaderd.control.client import ControlClient
 from xdploaderd.control.listener import listening
 from xdploaderd.control.server import ControlServer, LoaderInterface
-from xdploaderd.control.varlink import ERROR_FIELDS, encode_frame, error_classes, error_parameters
+from xdploaderd.control.varlink import ERROR_FIELDS, encode_frame, error_classes, error_parameters, parse_reply
 from xdploaderd.errors import (
     AttachError,
     FileError,
@@ -448,3 +448,13 @@ def test_request_for_an_object_that_makes_no_sense_is_refused(path: Path, parame
         assert service.calls == []
 
     _serve(path, test)
+
+
+def test_message_of_an_error_reply_is_one_short_line() -> None:
+    for name in ("org.xdploaderd.Loader.Failed", "org.varlink.service.\x1b"):
+        frame = json.dumps({"error": name, "parameters": {"message": "\x1b[2J\n\ud800" + "x" * 20_000}})
+        with pytest.raises(LoaderError) as caught:
+            parse_reply(frame.encode())
+        assert str(caught.value).isprintable()
+        assert "\\x1b[2J\\x0a\\ud800xxx" in str(caught.value)
+        assert len(str(caught.value)) < 17_000

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from xdploaderd.config.problems import Place, Problem
+from xdploaderd.config.problems import PROBLEM_LIMIT, Place, Problem
 from xdploaderd.config.yaml_text import Entries, Items, Node, Word
 from xdploaderd.hooks import ETH_P_ALL, PROTOCOLS, Hook, XdpMode
 from xdploaderd.printable import printable, quoted
@@ -25,6 +25,7 @@ MAX_ENTRIES = 0xFFFFFFFF
 DEFAULT_PRIORITY = 1  # of a tc filter; both are always sent, so that replace finds the filter again
 DEFAULT_HANDLE = 1
 NUMBER_MAX = 32  # characters of a number as written
+MAX_ATTACHMENTS = 4096  # of one file
 
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]+|0|[1-9][0-9]*")
 _CLASSID = re.compile(r"([0-9a-fA-F]{0,4}):([0-9a-fA-F]{0,4})")  # tc(8), UNITS: major and minor in hex
@@ -264,17 +265,29 @@ def validate(root: Node) -> Validated:
     known = list(FileModel.model_fields)
     problems = [
         Problem(key.place, _unknown(name, known), printable(name))
-        for name, key in root.keys.items()
+        for name, key in itertools.islice(root.keys.items(), PROBLEM_LIMIT)
         if name not in known
     ]
     attachments = root.nodes.get("attachments")
     if isinstance(attachments, Items):
-        paths = (f"attachments[{number}]" for number in itertools.count())
-        entries = [_validate_entry(node, path, problems) for path, node in zip(paths, attachments.nodes, strict=False)]
-        return Validated(tuple(entry for entry in entries if entry), tuple(problems))
+        return _validate_entries(attachments, problems)
     if attachments is not None and not _is_empty(attachments):
         problems.append(Problem(attachments.place, f"want a list, not {_shape(attachments)}", "attachments"))
     return Validated((), tuple(problems))
+
+
+def _validate_entries(attachments: Items, problems: list[Problem]) -> Validated:
+    """Hold each attachment against its model, to the end or until there are more problems than are told."""
+    count = len(attachments.nodes)
+    if count > MAX_ATTACHMENTS:
+        message = f"{count} attachments in one file, want at most {MAX_ATTACHMENTS}"
+        return Validated((), (Problem(attachments.place, message, "attachments"),))
+    entries = []
+    for number, node in enumerate(attachments.nodes):
+        if len(problems) >= PROBLEM_LIMIT:
+            break
+        entries.append(_validate_entry(node, f"attachments[{number}]", problems))
+    return Validated(tuple(entry for entry in entries if entry), tuple(problems))
 
 
 def validate_entry(node: Node) -> Validated:

@@ -1,6 +1,7 @@
 """iproute2's /etc/iproute2/bpf_pinning, read as iproute2 reads it (lib/bpf_legacy.c, bpf_read_pin_mapping).
 
-Two things are refused that iproute2 lets pass: a line it calls corrupt (it then loads maps unpinned) and `..`.
+Three things are refused that iproute2 lets pass: a line it calls corrupt (it then loads maps unpinned), `..`, and more
+lines than a hand writes.
 """
 
 import re
@@ -8,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from xdploaderd.config.pinning_text import MIN_NUMBER, Keyword, Statement, parse_statements
-from xdploaderd.config.problems import Place, Problem, config_error
+from xdploaderd.config.pinning_text import MIN_NUMBER, Keyword, Statement, check_lines, parse_statements
+from xdploaderd.config.problems import PROBLEM_LIMIT, Place, Problem, config_error
 from xdploaderd.errors import ConfigError
 from xdploaderd.printable import quoted
 
@@ -37,7 +38,10 @@ def parse_iproute2_pinning(raw: bytes, *, source: str) -> PinningNumbers:
     found: dict[int, Statement] = {}
     warnings: list[str] = []
     problems: list[Problem | ConfigError] = []
+    check_lines(raw.count(b"\n") + 1, source)
     for place, line in _lines(raw, source):
+        if len(problems) >= PROBLEM_LIMIT:
+            break
         match = _FIELDS.match(line)
         if match is None:
             problems.append(Problem(place, "corrupt line, want a number and a sub-directory"))

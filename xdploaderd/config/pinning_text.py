@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePosixPath
 
-from xdploaderd.config.problems import Place, Problem, config_error, decode_text
+from xdploaderd.config.problems import PROBLEM_LIMIT, Place, Problem, config_error, decode_text
 from xdploaderd.printable import quoted
 
 MIN_NUMBER = 3  # 0 is not pinned, 1 and 2 are object-ns and global-ns
@@ -26,6 +26,8 @@ MAX_NUMBER = 0xFFFFFFFF  # bpf_elf_map.pinning is a __u32
 MAX_NUMBER_WORD = 32  # characters
 NAME_MAX = 255  # bytes of one component
 PATH_MAX = 4096  # bytes with the final NUL
+MAX_LINES = 10_000
+MAX_WORDS = 4  # of a line: `include bpf_pinning PATH` and one that is too many
 
 _WORD = re.compile(r"[^ \t]+")
 _NUMBER = re.compile(r"(?:0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)\Z")
@@ -76,7 +78,11 @@ def parse_statements(raw: bytes, *, source: str) -> tuple[Statement, ...]:
     """Return the statements of one file in order; raise ConfigError that tells every line which is refused."""
     statements: list[Statement] = []
     problems: list[Problem] = []
-    for number, line in enumerate(decode_text(raw, source=source).split("\n"), 1):
+    lines = decode_text(raw, source=source).split("\n")
+    check_lines(len(lines), source)
+    for number, line in enumerate(lines, 1):
+        if len(problems) >= PROBLEM_LIMIT:
+            break
         try:
             if words := _split(line, source, number):
                 statements.append(_parse_line(words))
@@ -87,15 +93,23 @@ def parse_statements(raw: bytes, *, source: str) -> tuple[Statement, ...]:
     return tuple(statements)
 
 
+def check_lines(count: int, source: str) -> None:
+    """Raise ConfigError for a text of more lines than are read."""
+    if count > MAX_LINES:
+        raise config_error(
+            [Problem(Place(source, MAX_LINES + 1, 1), f"one of {count} lines, want at most {MAX_LINES}")]
+        )
+
+
 def _split(line: str, source: str, number: int) -> list[_Word]:
     """Return the words of a line up to its comment."""
-    for column, char in enumerate(line, 1):
+    for column, char in () if line.isprintable() else enumerate(line, 1):
         if char != "\t" and not (char == " " or char.isprintable()):
             name = "NUL" if char == "\0" else f"control character U+{ord(char):04X}"
             raise _Refused(Place(source, number, column), f"{name} is not allowed")
-    words = []
+    words: list[_Word] = []
     for match in _WORD.finditer(line):
-        if match[0].startswith("#"):
+        if match[0].startswith("#") or len(words) == MAX_WORDS:
             break
         words.append(_Word(match[0], Place(source, number, match.start() + 1)))
     return words

@@ -8,6 +8,7 @@ from xdploaderd.printable import printable
 
 MESSAGE_LIMIT = 20  # problems named in the message of one error; the rest is counted
 FIELD_LIMIT = 200  # problems listed in its field `errors`
+PROBLEM_LIMIT = 4096  # problems of one text after which the rest is not read
 
 
 @dataclass(frozen=True, slots=True)

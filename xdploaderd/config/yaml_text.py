@@ -18,6 +18,7 @@ from xdploaderd.printable import quoted
 
 MAX_DEPTH = 16  # collections inside each other
 MAX_SIZE = 1 << 20  # bytes
+MAX_NODES = 65_536  # words and collections; 4,096 attachments of usual size have 50,000
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a PyYAML built without libyaml has only the slow one
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -67,6 +68,7 @@ class _Tree:
     open: list[tuple[Items | Entries, Word | None]] = field(default_factory=list)
     root: Node | None = None
     documents: int = 0
+    nodes: int = 0
 
 
 def parse_yaml(raw: bytes, *, source: str) -> Node | None:
@@ -114,6 +116,9 @@ def _take(tree: _Tree, event: yaml.Event) -> None:
 
 
 def _check_event(tree: _Tree, event: yaml.Event, place: Place) -> None:
+    tree.nodes += 1
+    if tree.nodes > MAX_NODES:
+        raise _refusal(place, f"more than {MAX_NODES} words, lists and mappings")
     if isinstance(event, yaml.AliasEvent):
         raise _refusal(place, f"alias {quoted(f'*{event.anchor}')} is not allowed")
     if isinstance(event, yaml.NodeEvent) and event.anchor is not None:

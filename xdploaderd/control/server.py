@@ -51,6 +51,7 @@ MAX_UNSENT_REPLIES: Final = 16  # to a peer that does not read them
 IDLE_SECONDS: Final = 30.0
 TAKES_DESCRIPTORS: Final = "AttachObject"
 _ACCEPT_PAUSE_SECONDS = 0.2
+_DRAIN_BYTES = 1 << 20
 _UCRED = struct.Struct("=iII")  # struct ucred: pid, uid, gid
 
 
@@ -170,7 +171,7 @@ class _Peer(VarlinkInterfaceServerProtocol):
     def _cut_off(self, reason: str) -> None:
         if isinstance(self._open, VarlinkTransport):
             log.debug("connection of the control socket closed: %s", reason)
-            self._connection.shutdown(socket.SHUT_RDWR)  # abort() alone does not end a read loop that a flood keeps up
+            _end_reading(self._connection)
             self._open.abort()
             self._open = None
 
@@ -239,6 +240,13 @@ class _Peer(VarlinkInterfaceServerProtocol):
             raise _error_reply(exc)
         log.error("a call failed by a fault of the daemon", exc_info=exc)
         raise _error_reply(LoaderError("internal error of the daemon; its log says more"))
+
+
+def _end_reading(connection: socket.socket) -> None:
+    """End the read loop, which abort() does not while there is something to read: a NUL each is a million frames."""
+    connection.shutdown(socket.SHUT_RDWR)
+    while connection.recv(_DRAIN_BYTES, socket.MSG_DONTWAIT):  # what the peer has sent, and no more will come
+        pass
 
 
 def _error_reply(error: LoaderError) -> GenericVarlinkErrorReply:

@@ -5,12 +5,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from xdploaderd.errors import LoaderError, UnreachableError, UsageError
+from xdploaderd.printable import printable
 
 INTERFACE = "org.xdploaderd.Loader"
 DEFAULT_SOCKET = "/run/xdploaderd/control"
 SOCKET_VARIABLE = "XDPLOADERD_SOCKET"
 MAX_CALL_BYTES = 64 * 1024
 MAX_REPLY_BYTES = 16 * 1024 * 1024  # 1,000 attachments are about 1 MiB
+MAX_MESSAGE = 16_384  # characters of an error's message; what is cut off is counted
 
 # The fields an error may have besides its message, by code; a code that is not here has none.
 ERROR_FIELDS: Mapping[str, Mapping[str, type]] = {
@@ -53,13 +55,19 @@ def error_from_reply(name: str, parameters: Mapping[str, Any]) -> LoaderError:
     interface, _, code = name.rpartition(".")
     if interface != INTERFACE:  # org.varlink.service, or asyncvarlink's own
         details = ", ".join(f"{key} '{value}'" for key, value in parameters.items())
-        return UsageError(f"the daemon does not take this call: {code} {details}".rstrip())
+        return UsageError(_one_line(f"the daemon does not take this call: {code} {details}".rstrip()))
     fields = dict(parameters)
     message = fields.pop("message", name)
     found = next((cls for cls in error_classes() if cls.code == code), LoaderError)
     error = found.__new__(found)  # the constructors take apart what is put together here
-    LoaderError.__init__(error, str(message), fields=fields)
+    LoaderError.__init__(error, _one_line(str(message)), fields=fields)
     return error
+
+
+def _one_line(message: str) -> str:
+    if len(message) > MAX_MESSAGE:
+        return f"{printable(message[:MAX_MESSAGE])}... ({len(message)} characters)"
+    return printable(message)
 
 
 def parse_reply(frame: bytes) -> Mapping[str, Any]:

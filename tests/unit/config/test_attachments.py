@@ -324,3 +324,10 @@ def test_protocol_or_class_that_is_none_is_refused(line: str, text: str) -> None
     raw = f"attachments: [{{name: a, interface: e, hook: tc-egress, object: /o, program: p, {line}}}]"
     with pytest.raises(ConfigError, match=text):
         parse_attachments(raw.encode(), source="f")
+
+
+def test_more_attachments_or_words_than_are_read_are_refused() -> None:
+    with pytest.raises(ConfigError, match="4097 attachments in one file, want at most 4096"):
+        _parse("attachments:\n" + "- x\n" * 4097)
+    with pytest.raises(ConfigError, match=r"f:1:\d+: more than 65536 words, lists and mappings"):
+        _parse("attachments: [" + "x," * 100_000 + "]")

@@ -212,3 +212,9 @@ def test_converted_file_means_the_same() -> None:
     }
     assert "# not taken over: 7 'a.b'" in text
     assert "reserved" in text
+
+
+def test_more_lines_than_are_read_are_refused_in_either_syntax() -> None:
+    for parse in (parse_pinning_conf, parse_iproute2_pinning):
+        with pytest.raises(ConfigError, match="f:10001:1: one of 10002 lines, want at most 10000"):
+            parse(b"\n" * 10_001, source="f")
