@@ -49,15 +49,13 @@ class Total:
 
 
 def turns(names: Sequence[str], seconds: float) -> Iterator[tuple[str, int]]:
-    """Yield targets and how many seconds each gets, one after the other, until the time is used."""
-    turn = max(1, int(min(TURN_SECONDS, seconds / len(names))))
-    end = time.monotonic() + seconds
-    while True:
+    """Yield targets and for how many seconds each is to run, one after the other; all get the same time."""
+    left = max(1, round(seconds / len(names)))
+    while left > 0:
+        turn = min(TURN_SECONDS, left)
         for name in names:
-            left = end - time.monotonic()
-            if left < 1:
-                return
-            yield name, int(min(turn, left))
+            yield name, turn
+        left -= turn
 
 
 def run_turn(name: str, directory: Path, limit: Sequence[str], total: Total) -> None:

@@ -22,7 +22,7 @@ with atheris.instrument_imports(include=["xdploaderd"]):
     from tests.fuzz.targets import TARGETS, seeds_of
 
 ADDRESS_SPACE = 2 << 30
-SAY_SECONDS = 1.0
+SAY_SECONDS = 0.5  # libFuzzer lets nothing be said at the end
 HANG_SECONDS = 60  # of libFuzzer's own alarm, for what no Python signal handler ends
 BLIND = 0.3  # of the mutants; the rest keep their shape
 

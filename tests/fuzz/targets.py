@@ -32,9 +32,10 @@ from xdploaderd.relo_core.resolve import CorePlace, CoreResolver
 
 SEEDS = Path(__file__).parent / "seeds"
 BPF = Path(__file__).parents[1] / "bpf"
-ASKED_TYPES = 24  # of a blob, from its start
+ASKED_TYPES = 16  # of a blob, from its start
 ASKED_BYTES = 4096
-RELOCATED_TYPES = 4
+RELOCATED_TYPES = 2
+LARGE_SEED = 12_000  # bytes of an object; larger ones take most of the time and show nothing else
 PART_LENGTH = struct.Struct("<I")
 KCONFIG = "CONFIG_BPF=y\nCONFIG_HZ=250\nCONFIG_NR_CPUS=8\n"
 KALLSYMS = "ffffffff81000000 T _text\nffffffff81000100 T bpf_prog_put\n"
@@ -66,17 +67,15 @@ def kernel() -> TargetKernel:
 
 
 def run_elf(raw: bytes) -> None:
-    """Open an object, and prepare it for a new kernel and one without any feature."""
+    """Open an object, and prepare it for a new kernel or, every fourth, for one without any feature."""
     obj = select_programs(open_object(raw, name="fuzz.bpf.o"))
-    with contextlib.suppress(LoaderError):
-        _prepare(obj, _without_features(kernel()))
-    _prepare(obj, kernel())
+    _prepare(obj, kernel() if zlib.crc32(raw) & 3 else _without_features(kernel()))
 
 
 def _prepare(obj: ObjectSpec, target: TargetKernel) -> None:
     prepared = prepare(obj, target, partial=True)
     autoload = {name for name, program in obj.programs.items() if program.autoload}
-    assert prepared.programs.keys() | prepared.failed.keys() == autoload
+    assert prepared.programs.keys() <= autoload
 
 
 def _without_features(target: TargetKernel) -> TargetKernel:
@@ -178,17 +177,18 @@ def run_attachments(raw: bytes) -> None:
 
 def run_varlink(raw: bytes) -> None:
     """Send bytes to the server of the control socket; then take them for what a daemon answered."""
-    talk_to_server(raw)
+    talk_to_server([raw])
     parse_reply(raw.partition(b"\0")[0])
 
 
 def _objects() -> Mapping[str, bytes]:
     paths = sorted([*BPF.glob("*.o"), *BPF.glob("core/*.local.o")])
-    return {path.name: path.read_bytes() for path in paths}
+    return {path.name: path.read_bytes() for path in paths if path.stat().st_size <= LARGE_SEED}
 
 
 def _blobs() -> Mapping[str, bytes]:
     paths = sorted([*BPF.glob("std_*.o"), *BPF.glob("core/*.o"), *BPF.glob("big_endian.*.o")])
+    paths = [path for path in paths if path.stat().st_size <= LARGE_SEED]
     return {path.name: section_bytes(path.read_bytes(), ".BTF") for path in paths}
 
 
