@@ -238,10 +238,14 @@ class Btf:
     def _index(self) -> "array[int]":
         if self._offsets is None:
             with error_context(f"BTF '{self.name}'"):
-                words = array("I")
-                words.frombytes(self._words.cast("B"))  # quicker to walk than the memoryview
-                self._offsets = index_records(words, self._first)
+                self._offsets = index_records(self._word_array(), self._first)
         return self._offsets
+
+    def _word_array(self) -> "array[int]":
+        """Return a copy of the type section that is quicker to walk than the memoryview."""
+        words = array("I")
+        words.frombytes(self._words.cast("B"))
+        return words
 
     def _place_of(self, type_id: int) -> int:
         offsets = self._index()
@@ -268,7 +272,7 @@ class Btf:
         return 8
 
     def _check_all(self) -> None:
-        words, end_of_ids, end_of_strings = self._words, len(self), self._strings.end
+        words, end_of_ids, end_of_strings = self._word_array(), len(self), self._strings.end
         for type_id, place in enumerate(self._index(), self._first):
             names, ids = names_and_references(words, place)
             if max(names) >= end_of_strings:

@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Callable, Sequence
+from itertools import repeat
 
 from xdploaderd.btf.types import (
     Array,
@@ -81,7 +82,7 @@ def index_records(words: "array[int]", first_id: int) -> "array[int]":
     return offsets
 
 
-def names_and_references(words: memoryview, at: int) -> tuple[list[int], list[int]]:
+def names_and_references(words: "array[int]", at: int) -> tuple[list[int], list[int]]:
     """Return all string offsets and all type ids a record holds."""
     info = words[at + 1]
     kind = KINDS[info >> KIND_SHIFT & KIND_MASK]
@@ -145,15 +146,10 @@ def _decode_plain(kind: BtfKind, name: str, third: int, rest: Sequence[int], *, 
 
 
 def _members(rest: Sequence[int], name_at: Callable[[int], str], *, kflag: bool) -> tuple[Member, ...]:
-    names = map(name_at, rest[::3])
+    names, ids, offsets = map(name_at, rest[::3]), rest[1::3], rest[2::3]
     if not kflag:
-        return tuple(
-            Member(name, type_id, word, 0) for name, type_id, word in zip(names, rest[1::3], rest[2::3], strict=True)
-        )
-    return tuple(
-        Member(name, type_id, word & 0xFFFFFF, word >> 24)
-        for name, type_id, word in zip(names, rest[1::3], rest[2::3], strict=True)
-    )
+        return tuple(map(Member, names, ids, offsets, repeat(0)))
+    return tuple(map(Member, names, ids, (word & 0xFFFFFF for word in offsets), (word >> 24 for word in offsets)))
 
 
 def _enumerators(

@@ -31,8 +31,8 @@ class BtfStrings:
         if not self.first <= offset < self.end:
             raise BtfError(f"string offset {offset} is outside the strings, which have {self.end} bytes")
         start = self._start + offset - self.first
-        end = self._hay.find(b"\0", start, min(self._end, start + MAX_STRING + 1))
-        if end < 0:
+        end = self._hay.find(b"\0", start, start + MAX_STRING + 1)
+        if end < 0 or end >= self._end:
             raise BtfError(f"string at offset {offset} does not end within {MAX_STRING} bytes")
         try:
             return self._hay[start:end].decode()

@@ -65,7 +65,7 @@ def _without_members(btf_type: BtfType, indices: set[int]) -> BtfType:
 def _renumbered(btf_type: BtfType, new_ids: Mapping[int, int]) -> BtfType:
     match btf_type:
         case Composite(members=members):
-            return replace(btf_type, members=tuple(replace(m, type_id=new_ids.get(m.type_id, 0)) for m in members))
+            return replace(btf_type, members=tuple(m._replace(type_id=new_ids.get(m.type_id, 0)) for m in members))
         case Array(elem_type_id=elem, index_type_id=index):
             return replace(btf_type, elem_type_id=new_ids.get(elem, 0), index_type_id=new_ids.get(index, 0))
         case FuncProto(return_type_id=result, params=params):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 
 class BtfKind(IntEnum):
@@ -95,8 +96,7 @@ class Array:
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):  # made by the thousand, hence no dataclass
     """struct btf_member with the offset word taken apart; bitfield_size 0: no bit field."""
 
     name: str
