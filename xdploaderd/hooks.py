@@ -4,6 +4,15 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
+
+class OnForeign(StrEnum):
+    """What is done when somebody else takes our program off its hook, or puts another in its place."""
+
+    REPORT = "report"
+    RESTORE = "restore"
+    YIELD = "yield"
+
+
 ETH_P_ALL: Final = 0x0003
 # Names that tc(8) has for protocols (include/uapi/linux/if_ether.h); any other is written as a number.
 PROTOCOLS: Final[Mapping[str, int]] = {

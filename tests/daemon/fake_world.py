@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from xdploaderd.config.attachments import AttachmentConfig, AttachmentName
-from xdploaderd.daemon.actions import Attach, Change, Detach, Repair, Replace
+from xdploaderd.daemon.actions import Action, Attach, Change, Detach, Repair, Replace
 from xdploaderd.daemon.seams import Outcome
 from xdploaderd.daemon.world import Observed, Occupant, Owned, Place, Record, Wanted, overrides_of
 from xdploaderd.errors import AttachError, LoaderError
@@ -149,3 +149,10 @@ class FakeWishes:
 
     def read_failed_again(self) -> None:
         self.read_again += 1
+
+    def restored(self, name: str) -> None:
+        self.list = tuple(replace(w, may_restore=False) if w.config.name == name else w for w in self.list)
+
+    def passed(self, actions: Sequence[Action]) -> None:
+        left = {action.name for action in actions}
+        self.list = tuple(replace(w, retake=w.retake and w.config.name in left) for w in self.list)

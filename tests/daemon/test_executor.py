@@ -144,7 +144,7 @@ def test_attach_from_the_file_pins_before_and_promotes_after() -> None:
 def test_attach_from_the_pin_loads_nothing() -> None:
     parts = Parts()
     assert carry_out(parts, attach(from_pin=True)).sha1 == ""
-    assert parts.log == ["remember edge on eth0", "put pin of edge on eth0 native", "close pin of edge"]
+    assert parts.log == ["put pin of edge on eth0 native", "close pin of edge", "remember edge on eth0"]
 
 
 def test_clsact_made_by_an_attach_is_remembered() -> None:

@@ -119,14 +119,6 @@ def test_program_that_somebody_put_in_our_place_is_left_alone(veth: Veth, daemon
     assert not OWN_PINS.exists()
 
 
-def test_program_that_somebody_took_off_is_put_back(veth: Veth, daemon: Daemon) -> None:
-    daemon.configure(xdp_entry())
-    daemon.start()
-    before = xdp_id()
-    ip("link", "set", "veth0", "xdp", "off")
-    wait_for(lambda: xdp_id() == before, "the program again")
-
-
 def test_change_of_mode_is_refused_and_done_with_force(veth: Veth, daemon: Daemon) -> None:
     daemon.configure(xdp_entry(mode="native"))
     daemon.start()

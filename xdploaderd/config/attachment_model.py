@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from xdploaderd.config.problems import PROBLEM_LIMIT, Place, Problem
 from xdploaderd.config.yaml_text import Entries, Items, Node, Word
-from xdploaderd.hooks import ETH_P_ALL, PROTOCOLS, Hook, XdpMode
+from xdploaderd.hooks import ETH_P_ALL, PROTOCOLS, Hook, OnForeign, XdpMode
 from xdploaderd.printable import printable, quoted
 
 IFNAME_MAX = 15  # bytes: IFNAMSIZ less the NUL
@@ -113,6 +113,10 @@ def _hook(value: object) -> str:
 
 def _mode(value: object) -> str:
     return _choice(value, XdpMode)
+
+
+def _on_foreign(value: object) -> str:
+    return _choice(value, OnForeign)
 
 
 def _protocol(value: object) -> int:
@@ -218,6 +222,10 @@ class AttachmentModel(BaseModel):
     )
     force: Annotated[bool, BeforeValidator(_bool)] = Field(
         default=False, description="replace a program that somebody else put on the hook"
+    )
+    on_foreign: Annotated[OnForeign, BeforeValidator(_on_foreign)] = Field(
+        default=OnForeign.REPORT,
+        description="what is done when somebody else takes the program off: report it, restore it, or yield",
     )
     globals: Annotated[dict[str, str], BeforeValidator(_globals)] = Field(
         default={},

@@ -12,7 +12,7 @@ from xdploaderd.config.attachment_model import AttachmentModel, validate, valida
 from xdploaderd.config.problems import Place, Problem, config_error
 from xdploaderd.config.yaml_text import Node, parse_yaml
 from xdploaderd.errors import ConfigError
-from xdploaderd.hooks import ETH_P_ALL, Hook, XdpMode
+from xdploaderd.hooks import ETH_P_ALL, Hook, OnForeign, XdpMode
 from xdploaderd.printable import quoted
 
 AttachmentName = NewType("AttachmentName", str)
@@ -39,6 +39,7 @@ class AttachmentConfig:
     protocol: int = ETH_P_ALL
     classid: int = 0
     force: bool = False
+    on_foreign: OnForeign = OnForeign.REPORT
     globals: tuple[tuple[str, str], ...] = ()
     max_entries: tuple[tuple[str, int], ...] = ()
     share: tuple[tuple[str, str], ...] = ()
@@ -132,6 +133,7 @@ def _config(model: AttachmentModel) -> AttachmentConfig:
         protocol=model.protocol,
         classid=model.classid,
         force=model.force,
+        on_foreign=model.on_foreign,
         globals=tuple(sorted(model.globals.items())),
         max_entries=tuple(sorted(model.max_entries.items())),
         share=tuple(sorted(model.share.items())),

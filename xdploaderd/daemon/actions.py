@@ -13,7 +13,8 @@ from xdploaderd.hooks import Hook
 class Attach:
     """Put the program on a free place; `from_pin`: the pinned program is the one.
 
-    Then our program is taken off `strays`, and, with `promote`, the new one takes the old one's pin.
+    Then our program is taken off `strays`, and, with `promote`, the new one takes the old one's pin. `restores`: it
+    undoes what somebody else did.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Attach:
     from_pin: bool
     strays: tuple[Place, ...] = ()
     promote: bool = True
+    restores: bool = False
     reason: str = ""
 
 
@@ -41,6 +43,7 @@ class Replace:
     gap: bool = False
     strays: tuple[Place, ...] = ()
     promote: bool = True
+    restores: bool = False
     reason: str = ""
 
 

@@ -47,9 +47,9 @@ class Executor:
 
     async def _change(self, action: Attach | Replace) -> Outcome:
         if action.from_pin:
-            info = await self._in_worker(self._programs.moved, action.name, action.place)
             with self._programs.open(action.name) as prog, _context(action.place):
                 await self._set(action, prog)
+            info = await self._in_worker(self._programs.moved, action.name, action.place)
             await self._take_off(action.name, action.strays)
             return Outcome(info)
         staged = await self._in_worker(self._programs.stage, action.wanted.config, action.place)
@@ -93,6 +93,8 @@ class Executor:
         return self._programs.open_foreign(action.current.prog_id)
 
     async def _detach(self, action: Detach) -> Outcome:
+        if not action.forget:  # first: what goes now, or after a crash, is not taken off by somebody else
+            await self._in_worker(self._programs.leaves, action.name, action.places)
         info = await self._take_off(action.name, action.places)
         if action.forget:
             await self._in_worker(self._programs.forget, action.name)

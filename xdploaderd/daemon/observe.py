@@ -8,9 +8,9 @@ from dataclasses import replace
 from xdploaderd.daemon.programs import OwnPrograms
 from xdploaderd.daemon.world import Observed, Occupant, Owned, Wanted, tc_occupant, wanted_place, xdp_occupants
 from xdploaderd.hooks import Hook
-from xdploaderd.info import Interface
+from xdploaderd.info import Interface, ProgInfo
 from xdploaderd.net.door import Netlink
-from xdploaderd.uapi.bpf import ProgId, ProgType
+from xdploaderd.uapi.bpf import Ifindex, ProgId, ProgType
 
 TC_HOOKS = (Hook.TC_INGRESS, Hook.TC_EGRESS)
 
@@ -34,19 +34,29 @@ class Observer:
                 filters = await self._rtnl.filters(interface.index, hook)
                 occupants += [tc_occupant(interface, item) for item in filters]
         seen = Observed(interfaces=interfaces, occupants=tuple(occupants), owned={o.name: o for o in owned})
-        return self._with_foreign_names(wanted, seen)
+        return self._with_foreign_names(wanted, await self._without_gone(seen))
 
     def _with_foreign_names(self, wanted: Sequence[Wanted], seen: Observed) -> Observed:
         """Name the programs of others that are in the way of an entry: whoever is refused wants to know by what."""
         interfaces = ((want.config, seen.interface(want.config.interface)) for want in wanted)
         met = {seen.in_the_way(wanted_place(config, found)) for config, found in interfaces if found is not None}
-        names: dict[ProgId, str] = {
-            occupant.prog_id: self._programs.name_of(occupant.prog_id)
+        infos: dict[ProgId, ProgInfo | None] = {
+            occupant.prog_id: self._programs.info_of(occupant.prog_id)
             for occupant in met
             if occupant is not None and occupant.prog_id is not None and seen.owner_of(occupant.prog_id) is None
         }
-        named = (replace(o, name=names.get(o.prog_id, "") or o.name) if o.prog_id else o for o in seen.occupants)
-        return replace(seen, occupants=tuple(named)) if names else seen
+        named = (_named(o, infos.get(o.prog_id)) if o.prog_id else o for o in seen.occupants)
+        return replace(seen, occupants=tuple(named)) if infos else seen
+
+    async def _without_gone(self, seen: Observed) -> Observed:
+        """Leave out interfaces that went while they were looked at: a filter that is missing there was not removed."""
+        gone = set()
+        for owned in seen.owned.values():
+            index = owned.record.ifindex if owned.record is not None else 0
+            missing = any(i.index == index and seen.was_displaced(owned, i) for i in seen.interfaces)
+            if missing and await self._rtnl.interface_at(Ifindex(index)) is None:
+                gone.add(index)
+        return replace(seen, interfaces=tuple(i for i in seen.interfaces if i.index not in gone)) if gone else seen
 
     def _with_filters(
         self, wanted: Sequence[Wanted], owned: Sequence[Owned], interfaces: Sequence[Interface]
@@ -60,6 +70,12 @@ class Observer:
         names = {w.config.interface for w in wanted if w.config.hook is not Hook.XDP}
         indexes = {o.record.ifindex for o in owned if o.record is not None and o.record.hook is not Hook.XDP}
         return tuple(i for i in interfaces if i.index in indexes or names.intersection((i.name, *i.altnames)))
+
+
+def _named(occupant: Occupant, info: ProgInfo | None) -> Occupant:
+    if info is None:
+        return occupant
+    return replace(occupant, name=info.name or occupant.name, tag=info.tag)
 
 
 def _is_lost(owned: Owned) -> bool:

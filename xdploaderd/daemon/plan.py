@@ -5,6 +5,7 @@ Rules, in the order they are tried for an entry:
 * a change that was cut short is repaired first: the staged program takes over where it runs, else it goes;
 * `detach NAME`, or an entry that is gone: off the hooks, and only where the program is the one pinned as ours;
 * no such interface: wait;
+* somebody else took our program off, or put another in its place: what the entry says for that case;
 * our program is there and is what is wanted: nothing;
 * the place is free: attach, from the pin where the pinned program is what is wanted, else from the file;
 * a program of ours is there (this entry's old one, or another entry's): replace, with that one expected;
@@ -17,13 +18,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from xdploaderd.daemon.actions import Action, Attach, Detach, Refuse, Repair, Replace, Wait
-from xdploaderd.daemon.reasons import gap_needed, hook_busy, replace_reason
+from xdploaderd.daemon.reasons import displaced, gap_needed, hook_busy, replace_reason
 from xdploaderd.daemon.status import State
 from xdploaderd.daemon.world import Observed, Occupant, Owned, Place, Wanted, overrides_of, wanted_place
-from xdploaderd.hooks import Hook
+from xdploaderd.hooks import Hook, OnForeign
 from xdploaderd.info import Interface
 from xdploaderd.uapi.bpf import ProgType
 
+RESTORED = "somebody else took our program off, and the entry says to restore it"
 GONE = "no entry of that name any more"
 
 
@@ -77,7 +79,24 @@ def _plan_entry(want: Wanted, observed: Observed) -> Iterator[Action]:
             yield _off_strays(owned, ours)
         yield Wait(name=config.name, wanted=want, reason=f"no interface named '{config.interface}' yet")
         return
+    if not want.retake and observed.was_displaced(owned, interface):
+        yield _plan_displaced(want, observed, interface)
+        return
     yield from _plan_place(want, observed, interface, owned, ours)
+
+
+def _plan_displaced(want: Wanted, observed: Observed, interface: Interface) -> Attach | Replace | Refuse:
+    """Decide about an entry whose program somebody else took off; it is still pinned."""
+    config = want.config
+    place = wanted_place(config, interface)
+    met = observed.in_the_way(place)
+    if config.on_foreign is OnForeign.RESTORE and want.may_restore:
+        fits = _fits(want, observed.owned[config.name])
+        if met is not None:
+            return _take_over(want, observed, place, met, from_pin=fits, restores=True)
+        return Attach(name=config.name, wanted=want, place=place, from_pin=fits, reason=RESTORED, restores=True)
+    state = State.DETACHED if config.on_foreign is OnForeign.YIELD else State.FOREIGN
+    return Refuse(name=config.name, wanted=want, state=state, error=displaced(config, place, met))
 
 
 def _plan_place(
@@ -98,13 +117,16 @@ def _plan_place(
     yield _take_over(want, observed, place, met, from_pin=fits)
 
 
-def _take_over(want: Wanted, observed: Observed, place: Place, met: Occupant, *, from_pin: bool) -> Replace | Refuse:
+def _take_over(
+    want: Wanted, observed: Observed, place: Place, met: Occupant, *, from_pin: bool, restores: bool = False
+) -> Replace | Refuse:
     config = want.config
     owner = observed.owner_of(met.prog_id)
     in_place = _changes_in_place(place, met.place)
-    if owner is None and not config.force:
+    force = config.force or restores
+    if owner is None and not force:
         return Refuse(name=config.name, wanted=want, state=State.FOREIGN, error=hook_busy(met))
-    if not in_place and not config.force:
+    if not in_place and not force:
         return Refuse(name=config.name, wanted=want, state=State.FAILED, error=gap_needed(place, met))
     own = observed.owned.get(config.name)
     return Replace(
@@ -116,7 +138,8 @@ def _take_over(want: Wanted, observed: Observed, place: Place, met: Occupant, *,
         from_pin=from_pin,
         gap=not in_place,
         strays=tuple(p for p in observed.places_of(own.prog if own else None) if p != met.place),
-        reason=replace_reason(want, owner, met, in_place=in_place, from_pin=from_pin),
+        reason=RESTORED if restores else replace_reason(want, owner, met, in_place=in_place, from_pin=from_pin),
+        restores=restores,
     )
 
 

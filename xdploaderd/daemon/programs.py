@@ -3,7 +3,7 @@
 All of it blocks (the verifier may take seconds), so it runs in the daemon's one worker thread.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
@@ -15,12 +15,12 @@ from xdploaderd.daemon.pins import OwnPins
 from xdploaderd.daemon.prepared_cache import PreparedCache
 from xdploaderd.daemon.records import Records
 from xdploaderd.daemon.world import Owned, Place, Record, overrides_of
+from xdploaderd.errors import KernelError
 from xdploaderd.info import ProgInfo
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.kernel.target import running_kernel
 from xdploaderd.load.object import LoadedObject, load
-from xdploaderd.net.door import prog_name
 from xdploaderd.obj.select import find_program
 from xdploaderd.obj.spec import Need, TargetKernel
 from xdploaderd.uapi.bpf import Ifindex, ProgId
@@ -72,9 +72,13 @@ class OwnPrograms:
         """Return a descriptor of a program by its id, which needs CAP_SYS_ADMIN; the caller closes it."""
         return self._bpf.prog_by_id(prog_id)
 
-    def name_of(self, prog_id: ProgId) -> str:
-        """Return the name of any program; empty where CAP_SYS_ADMIN is missing to look at it."""
-        return prog_name(self._bpf, prog_id)
+    def info_of(self, prog_id: ProgId) -> ProgInfo | None:
+        """Return what the kernel tells of any program; None where it is gone, or CAP_SYS_ADMIN is missing to look."""
+        try:
+            with self._bpf.prog_by_id(prog_id) as prog:
+                return self._bpf.prog_info(prog)
+        except KernelError:
+            return None
 
     def info(self, prog: Fd) -> ProgInfo:
         """Return what the kernel tells of a program."""
@@ -87,6 +91,13 @@ class OwnPrograms:
         if prog is not None and record is not None:
             self._records.put(prog.id, replace(record, interface=place.ifname, ifindex=place.ifindex))
         return prog
+
+    def leaves(self, name: str, places: Sequence[Place]) -> None:
+        """Remember that we ourselves take the program in force off these places."""
+        prog = self._pins.prog(name)
+        record = self._records.find(prog.id) if prog is not None else None
+        if prog is not None and record is not None and any(p.ifindex == record.ifindex for p in places):
+            self._records.put(prog.id, replace(record, ifindex=0))
 
     def promote(self, name: str) -> None:
         """Put the staged program in force."""

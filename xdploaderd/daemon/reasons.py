@@ -1,5 +1,6 @@
 """Why a program is replaced, and why an entry is refused: the words and errors that users see."""
 
+from xdploaderd.config.attachments import AttachmentConfig
 from xdploaderd.daemon.world import Occupant, Owned, Place, Wanted, overrides_of
 from xdploaderd.errors import AttachError, HookBusyError
 from xdploaderd.hooks import Hook
@@ -33,12 +34,28 @@ def _difference(want: Wanted, owner: Owned) -> str:
     return "the entry names another program"
 
 
+def displaced(config: AttachmentConfig, place: Place, met: Occupant | None) -> AttachError:
+    """Return what is told of an entry whose program somebody else took off, and what is there now."""
+    again = f"`attach {config.name}` or a reload takes the hook back"
+    if met is None:
+        return AttachError(f"somebody took our program off {place}, where nothing is attached now; {again}")
+    return HookBusyError(
+        f"somebody took our program off: {met.place} has {_which(met)} now; {again}, with `force: true`",
+        prog_id=met.prog_id or 0,
+        prog_name=met.name,
+    )
+
+
+def _which(met: Occupant) -> str:
+    name = f" {quoted(met.name)}" if met.name else ""
+    tag = f", tag {met.tag}" if met.tag else ""
+    return f"program {met.prog_id}{name}{tag}" if met.prog_id is not None else f"a classic BPF filter{name}"
+
+
 def hook_busy(met: Occupant) -> HookBusyError:
     """Return the refusal to touch somebody else's program."""
-    name = f" {quoted(met.name)}" if met.name else ""
-    which = f"program {met.prog_id}{name}" if met.prog_id is not None else f"a classic BPF filter{name}"
     return HookBusyError(
-        f"{met.place} is taken by {which}, which is not ours; `force: true` would replace it",
+        f"{met.place} is taken by {_which(met)}, which is not ours; `force: true` would replace it",
         prog_id=met.prog_id or 0,
         prog_name=met.name,
     )

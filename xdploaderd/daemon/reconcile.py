@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from xdploaderd.daemon import events
-from xdploaderd.daemon.actions import Action, Change, Refuse, Repair, Wait
+from xdploaderd.daemon.actions import Action, Attach, Change, Refuse, Repair, Replace, Wait
 from xdploaderd.daemon.plan import make_plan
 from xdploaderd.daemon.seams import Executes, Snapshots, Wish
 from xdploaderd.daemon.world import Observed, Wanted
@@ -147,6 +147,7 @@ class Reconciler:
                 await _finish(self._carry_out(action, op_id))
         else:
             return await self._unsettled()
+        self._wishes.passed(actions)
         planned = {action.name for action in _changes(actions)}
         self._failures = {name: failure for name, failure in self._failures.items() if name in planned}
         self._told = {name: text for name, text in self._told.items() if name in planned}
@@ -175,6 +176,8 @@ class Reconciler:
         else:
             if outcome.sha1:
                 self._wishes.loaded(action.name, outcome.sha1)
+            if isinstance(action, Attach | Replace) and action.restores:
+                self._wishes.restored(action.name)
             if not isinstance(action, Repair):
                 self._failures.pop(action.name, None)
                 self._told.pop(action.name, None)

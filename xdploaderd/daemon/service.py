@@ -78,6 +78,7 @@ class Service:
         """
         self._check_name(name)
         self._wishes.release(name)
+        self._wishes.retake(name)
         status = await settle(self._reconciler, name, failed=BAD_STATES)
         audit("attach", name)
         return status

@@ -1,15 +1,18 @@
 """What is wanted: the entries in force, the digests of their objects as read at start or reload, and who is held."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from xdploaderd.config.attachments import AttachmentConfig, claims_of
 from xdploaderd.config.pinning import PinningConf
+from xdploaderd.daemon.actions import Action, Refuse
 from xdploaderd.daemon.object_file import read_digest
 from xdploaderd.daemon.records import Held
+from xdploaderd.daemon.restoring import Restoring
 from xdploaderd.daemon.runtime_entries import RuntimeEntries
-from xdploaderd.daemon.status import Origin
+from xdploaderd.daemon.status import Origin, State
 from xdploaderd.daemon.world import Wanted
 from xdploaderd.errors import LoaderError
 
@@ -42,7 +45,9 @@ class Wishes:
         self._runtime = runtime
         self._settings = settings
         self._digests: dict[str, str | LoaderError] = {}
-        self.adopt(settings, digests)
+        self._retaken: set[str] = set()
+        self._restoring = Restoring()
+        self._adopt(settings, digests)
 
     @property
     def settings(self) -> Settings:
@@ -64,7 +69,15 @@ class Wishes:
         return next((e for e in self.entries if e.name != entry.name and claims & claims_of(e)), None)
 
     def adopt(self, settings: Settings, digests: Digests) -> None:
-        """Put a configuration in force, with the digests of all objects; runtime entries give way to it."""
+        """Put a configuration in force, with the digests of all objects; runtime entries give way to it.
+
+        What others took off is wanted again.
+        """
+        self._adopt(settings, digests)
+        for config in self.entries:
+            self.retake(config.name)
+
+    def _adopt(self, settings: Settings, digests: Digests) -> None:
         self._settings = settings
         self._runtime.yield_to(settings.attachments)
         self._digests = {config.name: digests[config.object] for config in self.entries}
@@ -80,6 +93,7 @@ class Wishes:
         runtime.pop(entry.name, None) if permanent else runtime.update({entry.name: entry})
         self._runtime.replace_all(runtime.values())
         self._digests[entry.name] = sha1
+        self.retake(entry.name)
 
     def drop(self, name: str) -> None:
         """Want an entry no longer."""
@@ -100,14 +114,15 @@ class Wishes:
 
     def wanted(self) -> tuple[Wanted, ...]:
         """Return the wanted state as the planner takes it."""
-        return self._wanted(self._settings, self.entries, self._digests)
+        return self._wanted(self._settings, self.entries, self._digests, self._retaken)
 
     def preview(self, settings: Settings, digests: Digests) -> tuple[Wanted, ...]:
         """Return the wanted state that `adopt` would bring about."""
         claimed = {claim for config in settings.attachments for claim in claims_of(config)}
         kept = (config for config in self._runtime.all() if not claimed & claims_of(config))
         entries = (*settings.attachments, *kept)
-        return self._wanted(settings, entries, {config.name: digests[config.object] for config in entries})
+        by_name: dict[str, str | LoaderError] = {config.name: digests[config.object] for config in entries}
+        return self._wanted(settings, entries, by_name, set(by_name))
 
     def loaded(self, name: str, sha1: str) -> None:
         """Take note that the object's bytes were those of `sha1` when the entry's program was loaded."""
@@ -120,6 +135,23 @@ class Wishes:
             if isinstance(self._digests.get(config.name), LoaderError):
                 self._digests[config.name] = read_digest(config.object)
 
+    def restored(self, name: str) -> None:
+        """Take note that the entry's program was put back after somebody else took it off."""
+        self._restoring.restored(name)
+
+    def passed(self, actions: Iterable[Action]) -> None:
+        """Take note of what is left to do after a pass: what is nothing has been taken back."""
+        left = {action.name: action for action in actions}
+        self._retaken &= set(left)
+        for name, action in left.items():
+            if isinstance(action, Refuse) and action.state is State.FOREIGN and not self._restoring.allows(name):
+                self._restoring.give_up(name)
+
+    def retake(self, name: str) -> None:
+        """Want the entry's place again, whatever others did there."""
+        self._retaken.add(name)
+        self._restoring.forgive(name)
+
     def hold(self, name: str) -> None:
         """Keep the entry detached."""
         self._held.hold(name)
@@ -129,12 +161,22 @@ class Wishes:
         self._held.release(name)
 
     def _wanted(
-        self, settings: Settings, entries: Sequence[AttachmentConfig], digests: Mapping[str, str | LoaderError]
+        self,
+        settings: Settings,
+        entries: Sequence[AttachmentConfig],
+        digests: Mapping[str, str | LoaderError],
+        retaken: AbstractSet[str],
     ) -> tuple[Wanted, ...]:
-        """Join entries, digests, holds and origins."""
+        """Join entries, digests, holds, origins and what is known of others' changes."""
         origins = _origins(settings, entries)
         return tuple(
-            _wanted(config, digests[config.name], held=config.name in self._held, origin=origins[config.name])
+            replace(
+                _wanted(config, digests[config.name]),
+                held=config.name in self._held,
+                origin=origins[config.name],
+                retake=config.name in retaken,
+                may_restore=self._restoring.allows(config.name),
+            )
             for config in entries
         )
 
@@ -151,7 +193,7 @@ def _origins(settings: Settings, entries: Iterable[AttachmentConfig]) -> Mapping
     return origins | dict.fromkeys(configured & settings.permanent, Origin.PERMANENT)
 
 
-def _wanted(config: AttachmentConfig, found: str | LoaderError, *, held: bool, origin: Origin) -> Wanted:
+def _wanted(config: AttachmentConfig, found: str | LoaderError) -> Wanted:
     if isinstance(found, LoaderError):
-        return Wanted(config=config, held=held, problem=found, origin=origin)
-    return Wanted(config=config, held=held, sha1=found, origin=origin)
+        return Wanted(config=config, problem=found)
+    return Wanted(config=config, sha1=found)

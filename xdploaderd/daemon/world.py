@@ -25,12 +25,18 @@ XDP_CONFLICTS = frozenset({XdpMode.NATIVE, XdpMode.SKB})  # the kernel lets one 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """One wanted attachment; `sha1` is its object file's, '' where `problem` says why it could not be read."""
+    """One wanted attachment; `sha1` is its object file's, '' where `problem` says why it could not be read.
+
+    `retake`: it was asked for, so what others did to it before does not count. `may_restore`: what they do to it may
+    be undone now.
+    """
 
     config: AttachmentConfig
     sha1: str = ""
     held: bool = False
     origin: Origin = Origin.CONFIGURED
+    retake: bool = False
+    may_restore: bool = False
     problem: LoaderError | None = field(default=None, compare=False)
 
 
@@ -73,11 +79,16 @@ class Occupant:
     place: Place
     prog_id: ProgId | None
     name: str = ""
+    tag: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What the daemon remembers of a program it loaded, keyed by the program's id."""
+    """What the daemon remembers of a program it loaded, keyed by the program's id.
+
+    `ifindex` is where it was attached last, 0 once the daemon itself took it off: a program that is not there any more
+    was taken off by somebody else.
+    """
 
     attachment: str
     object: str
@@ -158,6 +169,13 @@ class Observed:
         """Return the attachment of ours whose pinned program has that id."""
         return self._owners.get(prog_id) if prog_id is not None else None
 
+    def was_displaced(self, owned: Owned | None, interface: Interface) -> bool:
+        """Return whether somebody else took the entry's program off an interface that is still the same one."""
+        if owned is None or owned.prog is None or owned.record is None or owned.staged is not None:
+            return False
+        here = any(place.ifindex == interface.index for place in self.places_of(owned.prog))
+        return owned.record.ifindex == interface.index and not here
+
     def in_the_way(self, place: Place) -> Occupant | None:
         """Return the program that a new one at `place` would meet, that of the very same place first."""
         there = self._by_hook.get((place.ifindex, place.hook), ())
@@ -190,7 +208,7 @@ def tc_occupant(interface: Interface, item: TcFilter) -> Occupant:
         protocol=item.protocol,
         classid=item.classid,
     )
-    return Occupant(place, item.prog_id, item.name)
+    return Occupant(place, item.prog_id, item.name, item.tag)
 
 
 def overrides_of(config: AttachmentConfig) -> str:

@@ -1,8 +1,8 @@
 """Interfaces, XDP slots, clsact and its filters over rtnetlink; the sole user of pyroute2.
 
-Changes and events go through pyroute2; what is read comes by net.channel, since pyroute2 decodes neither quickly nor
-the program id of a filter. Mirrors include/uapi/linux/if_link.h and pkt_cls.h. A change is done inside sendto(2): an
-XDP change on a real device holds the event loop for the kernel's grace period of about 10 to 20 ms.
+Changes go through pyroute2; what is read comes by net.channel and net.events, since pyroute2 decodes neither quickly
+nor the program id of a filter. Mirrors include/uapi/linux/if_link.h and pkt_cls.h. A change is done inside sendto(2):
+an XDP change on a real device holds the event loop for the kernel's grace period of about 10 to 20 ms.
 """
 
 import difflib
@@ -13,14 +13,13 @@ from typing import Any, Self
 
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
-from pyroute2.netlink.rtnl import RTM_DELLINK, RTM_NEWLINK, RTMGRP_LINK
 
 from xdploaderd.errors import AttachError, NoSuchInterfaceError
 from xdploaderd.hooks import Hook
 from xdploaderd.info import Interface, TcFilter
 from xdploaderd.net import messages
 from xdploaderd.net.channel import Channel
-from xdploaderd.net.door import RESYNC
+from xdploaderd.net.events import interface_events
 from xdploaderd.uapi.bpf import Ifindex
 
 CLSACT = "clsact"
@@ -183,29 +182,9 @@ class Rtnl:
         )
         await _change(f"{wanted.hook} filter", wanted.ifindex, request)
 
-    async def changes(self) -> AsyncGenerator[Ifindex, None]:
-        """Yield the index of each interface that appears, changes or goes.
-
-        RESYNC comes first, as soon as events are received, and again when some were lost (ENOBUFS).
-        """
-        while True:
-            async with AsyncIPRoute(ext_ack=True, strict_check=True) as events:
-                await events.bind(groups=RTMGRP_LINK)
-                yield RESYNC
-                async for index in _link_events(events):
-                    yield index
-
-
-async def _link_events(events: AsyncIPRoute) -> AsyncGenerator[Ifindex, None]:
-    while True:
-        try:
-            async for event in events.get():  # ends after each batch
-                if event["header"]["type"] in (RTM_NEWLINK, RTM_DELLINK):
-                    yield Ifindex(event["index"])
-        except (OSError, NetlinkError) as error:
-            if _errno_of(error) != errno.ENOBUFS:
-                raise AttachError(f"no more link events: {error}", errno=_errno_of(error)) from error
-            return
+    def changes(self) -> AsyncGenerator[Ifindex, None]:
+        """Yield the index of each interface that appears, changes or goes, or whose filters change; see net.events."""
+        return interface_events()
 
 
 async def _change(what: str, index: Ifindex, request: Awaitable[Any]) -> None:

@@ -1,0 +1,27 @@
+"""How often a program is put back, over a clock that the test moves."""
+
+from xdploaderd.daemon.restoring import MOST, WITHIN_SECONDS, Restoring
+
+
+def test_entry_is_restored_a_few_times_a_minute() -> None:
+    now = [0.0]
+    restoring = Restoring(lambda: now[0])
+    for _ in range(MOST):
+        assert restoring.allows("edge")
+        restoring.restored("edge")
+        now[0] += 1
+    assert not restoring.allows("edge")
+    assert restoring.allows("other")
+    now[0] = WITHIN_SECONDS + 0.5
+    assert restoring.allows("edge")
+
+
+def test_entry_that_was_given_up_waits_for_a_request() -> None:
+    now = [0.0]
+    restoring = Restoring(lambda: now[0])
+    restoring.restored("edge")
+    restoring.give_up("edge")
+    now[0] = 10 * WITHIN_SECONDS
+    assert not restoring.allows("edge")
+    restoring.forgive("edge")
+    assert restoring.allows("edge")
