@@ -58,6 +58,15 @@ REFUSED = [
     *builds("legacy_two", TC, "classifier"),
 ]
 
+REFUSED_IN_VAIN = [
+    ("legacy_globals", TC, "classifier", "classifier"),
+    ("legacy_small_40", XDP, "prog", "prog"),
+    ("legacy_pin1", XDP, "prog", "prog"),  # where the kernel has no AF_ALG
+    *[(name, hook, section, section) for name, hook, section in builds("legacy_static_first", XDP, "prog")],
+    *[(name, hook, section, "count_frames") for name, hook, section in builds("legacy_goebpf", XDP, "xdp")],
+    *[(name, hook, section, "two") for name, hook, section in builds("legacy_two", TC, "classifier")],
+]
+
 
 @pytest.fixture(autouse=True)
 def _device() -> Iterator[None]:
@@ -88,6 +97,16 @@ def test_object_that_iproute2_refuses_is_refused_and_leaves_no_pin(name: str, ho
     assert not theirs.accepted
     assert not ours.accepted
     assert not any(Path(path).is_file() for path in sandbox.pin_tree() if not path.endswith(".debug"))
+
+
+@pytest.mark.parametrize(("name", "hook", "section", "program"), REFUSED_IN_VAIN)
+def test_object_that_iproute2_refuses_in_vain_is_loaded(name: str, hook: Hook, section: str, program: str) -> None:
+    path = OBJECTS / f"{name}.bpf.o"
+    if name != "legacy_pin1":
+        assert not by_iproute2(path, hook, section).accepted
+    sandbox.clear_pins()
+    ours = by_us(path, hook, program)
+    assert ours.accepted, ours.why
 
 
 def test_tail_section_that_is_attached_itself_has_its_slot_too() -> None:

@@ -11,6 +11,7 @@ from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.modules import ModuleBtfs
 from xdploaderd.kernel.prog_load import ProgLoad
 from xdploaderd.kernel.syscall import Fd
+from xdploaderd.load.array_owner import foreign_array
 from xdploaderd.load.maps import LoadedMap
 from xdploaderd.load.missing import missing_for_program
 from xdploaderd.load.verifier_log import explain
@@ -36,7 +37,7 @@ class ProgramLoader:
     def load(self, prog: PreparedProgram) -> Fd:
         """Load one program; the caller owns the descriptor.
 
-        Raises VerifierError, KernelError, FeatureMissingError, ObjectError.
+        Raises VerifierError, KernelError, FeatureMissingError, ObjectError, PinMismatchError.
         """
         obj, spec = self.prepared.spec, prog.spec
         prog_type = require_type(spec)
@@ -59,9 +60,16 @@ class ProgramLoader:
         try:
             fd = self.bpf.prog_load(request)
         except KernelError as error:
-            raise missing_for_program(self.bpf, request, error) or explain(error, self.prepared, prog) from None
+            missing = missing_for_program(self.bpf, request, error)
+            raise missing or self._foreign_array(prog) or explain(error, self.prepared, prog) from None
         self._bind_constants(fd)
         return fd
+
+    def _foreign_array(self, prog: PreparedProgram) -> LoaderError | None:
+        used = (
+            self.maps[ref.map_name] for ref in prog.fd_refs if isinstance(ref, MapRef) and ref.map_name in self.maps
+        )
+        return foreign_array(used, require_type(prog.spec))
 
     def _bind_constants(self, prog: Fd) -> None:
         """Let the program hold all its object's constants, mentioned or not: tools look for metadata in them."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from xdploaderd.errors import KernelError, ObjectError, error_context
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.syscall import Fd
+from xdploaderd.load.array_owner import foreign_array
 from xdploaderd.load.maps import LoadedMap, Ownership
 from xdploaderd.obj.spec import Dialect, MapSpec
 from xdploaderd.uapi.bpf import MapType, ProgId, enum_name
@@ -85,7 +86,10 @@ def _check_key(bpf_map: LoadedMap, key: int) -> None:
 def _set_program(bpf: Bpf, array: LoadedMap, key: bytes, prog: Fd, own: Ownership) -> None:
     old_id = bpf.map_lookup(array.fd, key, _U32) if array.reused else None
     old = _open_program(bpf, old_id, own) if old_id is not None else None
-    bpf.map_update(array.fd, key, _u32(prog.fileno()))
+    try:
+        bpf.map_update(array.fd, key, _u32(prog.fileno()))
+    except KernelError as error:
+        raise foreign_array((array,), bpf.prog_info(prog).type) or error from None
     # A slot whose old program cannot be opened keeps the new one: better than a tail call that falls through.
     if array.reused and (old is not None or old_id is None):
         own.undo.callback(_put_back, bpf, array.fd, key, old)
