@@ -34,6 +34,7 @@ class ProgInfo:
     map_ids: tuple[MapId, ...] = ()
     btf_id: BtfId | None = None
     load_time_ns: int = 0
+    created_by_uid: int = 0
     jited: bool = False
 
 

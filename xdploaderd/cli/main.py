@@ -20,6 +20,10 @@ def main(argv: "list[str] | None" = None) -> int:
         return run_verb(words)
     if dispatch.is_real_tools(tool, words) and (path := dispatch.real_tool(tool)):
         dispatch.become(path, tool, words)
+    if tool == "tc":
+        from xdploaderd.front import tc
+
+        return tc.run(words)
     from xdploaderd.front import ip
 
     return ip.run(words)

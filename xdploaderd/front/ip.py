@@ -1,6 +1,5 @@
 """`ip` as we do it: XDP is ours, with the daemon where one answers; everything else is the real tool's."""
 
-import os
 import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,14 +13,13 @@ from xdploaderd.front.ip_options import IpCommand, parse_options
 from xdploaderd.front.ip_words import LinkSet, parse_link_set
 from xdploaderd.front.ip_xdp import link_set
 from xdploaderd.front.links import find_interface
+from xdploaderd.front.namespace import enter_namespace
 from xdploaderd.front.outcome import run_tool, say
 from xdploaderd.front.words import EXIT_WORDS, matches, refused
 from xdploaderd.kernel.bpf import Bpf
-from xdploaderd.kernel.syscall import enter_net_namespace
 from xdploaderd.printable import quoted
 
 _TOOL = "ip"
-_NAMESPACES = "/run/netns"
 _MOVING = frozenset({"name", "netns", "index"})  # settings after which the interface is another one to the daemon
 
 
@@ -32,7 +30,7 @@ def run(argv: Sequence[str]) -> int:
 
 def _run(command: IpCommand) -> int:
     if command.netns:
-        _enter(command.netns)
+        enter_namespace(command.netns)
     if command.batch:
         return _batch(command)
     return _run_words(command)
@@ -86,14 +84,6 @@ def _batch(command: IpCommand) -> int:
 
 def _run_line(command: IpCommand, line: BatchLine) -> int:
     return run_tool(_TOOL, lambda: _run_words(replace(command, words=line.words)), failed=EXIT_WORDS)
-
-
-def _enter(name: str) -> None:
-    """Enter a named network namespace: that alone, so that pins stay where they are."""
-    try:
-        enter_net_namespace(os.path.join(_NAMESPACES, name))
-    except OSError as error:
-        raise refused(f"network namespace {quoted(name)}: {os.strerror(error.errno or 0).lower()}") from None
 
 
 def pass_on(command: IpCommand) -> int:

@@ -123,7 +123,7 @@ def chosen_program(obj: ObjectSpec, spec: BpfSpec) -> str:
 
 
 def _open_pinned(spec: BpfSpec, bpf: Bpf, environ: Mapping[str, str]) -> HookProgram:
-    path = _pin_of(spec, environ)
+    path = pinned_path(spec.operand, spec.kind, environ)
     with ExitStack() as stack:
         fd = stack.enter_context(bpf.obj_get(path))
         if (kind := bpf.kind_of(fd)) is not ObjectKind.PROG:  # iproute2 lets netlink find out
@@ -131,12 +131,12 @@ def _open_pinned(spec: BpfSpec, bpf: Bpf, environ: Mapping[str, str]) -> HookPro
         return HookProgram(spec=spec, fd=fd, info=bpf.prog_info(fd), loaded=None, stack=stack.pop_all())
 
 
-def _pin_of(spec: BpfSpec, environ: Mapping[str, str]) -> PurePosixPath:
-    """Return the path of a pin; `m:REST` lies in the work directory of the program's kind."""
-    if not spec.operand.startswith(_SHORT) or spec.operand == _SHORT:
-        return PurePosixPath(os.path.abspath(spec.operand))
+def pinned_path(operand: str, kind: ProgType, environ: Mapping[str, str] = os.environ) -> PurePosixPath:
+    """Return the path of a pin; `m:REST` lies in the work directory of that kind of programs."""
+    if not operand.startswith(_SHORT) or operand == _SHORT:
+        return PurePosixPath(os.path.abspath(operand))
     root = find_root(read_pinning(PINNING_CONF).root, environ)
-    return root / work_dir_of(spec.kind) / spec.operand.removeprefix(_SHORT)
+    return root / work_dir_of(kind) / operand.removeprefix(_SHORT)
 
 
 def _pins_for(

@@ -65,6 +65,7 @@ def read_prog_info(call: BpfSyscall, fd: int) -> ProgInfo:
         map_ids=tuple(MapId(number) for number in map_ids[: raw.nr_map_ids]),
         btf_id=BtfId(raw.btf_id) if raw.btf_id else None,
         load_time_ns=raw.load_time,
+        created_by_uid=raw.created_by_uid,
         jited=bool(raw.jited_prog_len),
     )
 

@@ -13,9 +13,12 @@ from xdploaderd.info import Interface, TcFilter
 from xdploaderd.uapi.bpf import Ifindex, ProgId
 
 NLMSG_ERROR, NLMSG_DONE = 2, 3
-RTM_NEWLINK, RTM_GETLINK, RTM_NEWQDISC, RTM_GETQDISC, RTM_NEWTFILTER, RTM_GETTFILTER = 16, 18, 36, 38, 44, 46
+RTM_NEWLINK, RTM_GETLINK = 16, 18
+RTM_NEWQDISC, RTM_DELQDISC, RTM_GETQDISC = 36, 37, 38
+RTM_NEWTFILTER, RTM_DELTFILTER, RTM_GETTFILTER = 44, 45, 46
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_ECHO, NLM_F_DUMP_INTR, NLM_F_DUMP = 0x1, 0x4, 0x8, 0x10, 0x300
 NLM_F_CAPPED, NLM_F_ACK_TLVS = 0x100, 0x200
+NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400  # of requests that make something
 
 XDP_FLAGS_UPDATE_IF_NOEXIST = 0x1
 XDP_FLAGS_SKB_MODE, XDP_FLAGS_DRV_MODE, XDP_FLAGS_HW_MODE, XDP_FLAGS_REPLACE = 0x2, 0x4, 0x8, 0x10
@@ -24,7 +27,7 @@ HOOK_PARENTS = {Hook.TC_INGRESS: 0xFFFFFFF2, Hook.TC_EGRESS: 0xFFFFFFF3}  # TC_H
 
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr
 _IFINFOMSG = struct.Struct("=BxHiII")
-_TCMSG = struct.Struct("=BxxxiIII")
+TCMSG = struct.Struct("=BxxxiIII")
 _ATTR = struct.Struct("=HH")
 _U32 = struct.Struct("=I")
 _I32 = struct.Struct("=i")
@@ -76,27 +79,27 @@ def pack_link_dump() -> bytes:
 
 def pack_link_get(*, index: int = 0, name: str = "") -> bytes:
     """RTM_GETLINK for one interface, by index or by name; an alternative name may be longer than IFNAMSIZ."""
-    payload = _IFINFOMSG.pack(0, 0, index, 0, 0) + _attr(_IFLA_EXT_MASK, _U32.pack(_RTEXT_FILTER_SKIP_STATS))
+    payload = _IFINFOMSG.pack(0, 0, index, 0, 0) + pack_attr(_IFLA_EXT_MASK, _U32.pack(_RTEXT_FILTER_SKIP_STATS))
     if name:
         raw = name.encode() + b"\0"
-        payload += _attr(_IFLA_IFNAME if len(raw) <= _IFNAMSIZ else _IFLA_ALT_IFNAME, raw)
+        payload += pack_attr(_IFLA_IFNAME if len(raw) <= _IFNAMSIZ else _IFLA_ALT_IFNAME, raw)
     return payload
 
 
 def pack_xdp_set(index: Ifindex, fd: int, flags: int) -> bytes:
     """RTM_NEWLINK as `ip` sends it: puts a program into an XDP slot, or with -1 takes off whatever is there."""
-    attrs = _attr(_IFLA_XDP_FD, _I32.pack(fd)) + (_attr(_IFLA_XDP_FLAGS, _U32.pack(flags)) if flags else b"")
-    return _IFINFOMSG.pack(0, 0, index, 0, 0) + _attr(_IFLA_XDP, attrs)
+    attrs = pack_attr(_IFLA_XDP_FD, _I32.pack(fd)) + (pack_attr(_IFLA_XDP_FLAGS, _U32.pack(flags)) if flags else b"")
+    return _IFINFOMSG.pack(0, 0, index, 0, 0) + pack_attr(_IFLA_XDP, attrs)
 
 
 def pack_qdisc_get(index: Ifindex) -> bytes:
     """RTM_GETQDISC for whatever sits at the place that clsact and ingress share."""
-    return _TCMSG.pack(0, index, 0, TC_H_INGRESS, 0)
+    return TCMSG.pack(0, index, 0, TC_H_INGRESS, 0)
 
 
 def pack_filter_dump(index: Ifindex, hook: Hook) -> bytes:
     """RTM_GETTFILTER for all filters of one direction of clsact."""
-    return _TCMSG.pack(0, index, 0, HOOK_PARENTS[hook], 0)
+    return TCMSG.pack(0, index, 0, HOOK_PARENTS[hook], 0)
 
 
 def parse_error(payload: memoryview) -> int:
@@ -110,40 +113,40 @@ def parse_extack(message: Message) -> str:
         return ""
     (original,) = struct.unpack_from("=I", message.payload, 4)
     skip = 4 + (_HEADER.size if message.flags & NLM_F_CAPPED else _align(original))
-    return _string(dict(_attrs(message.payload, skip)).get(_NLMSGERR_ATTR_MSG, memoryview(b"")))
+    return string_of(dict(attrs_of(message.payload, skip)).get(_NLMSGERR_ATTR_MSG, memoryview(b"")))
 
 
 def parse_link(payload: memoryview) -> Interface:
     """Decode RTM_NEWLINK, as far as Interface goes."""
     _family, _type, index, flags, _change = _IFINFOMSG.unpack_from(payload)
-    attrs = dict(_attrs(payload, _IFINFOMSG.size, _LINK_ATTRS))
+    attrs = dict(attrs_of(payload, _IFINFOMSG.size, _LINK_ATTRS))
     nothing = memoryview(b"")
     return Interface(
         index=Ifindex(index),
-        name=_string(attrs.get(_IFLA_IFNAME, nothing)),
+        name=string_of(attrs.get(_IFLA_IFNAME, nothing)),
         mac=bytes(attrs.get(_IFLA_ADDRESS, nothing)).hex(":"),
-        mtu=_u32(attrs.get(_IFLA_MTU)),
+        mtu=u32_of(attrs.get(_IFLA_MTU)),
         up=bool(flags & _IFF_UP),
         altnames=tuple(
-            _string(v) for kind, v in _attrs(attrs.get(_IFLA_PROP_LIST, nothing)) if kind == _IFLA_ALT_IFNAME
+            string_of(v) for kind, v in attrs_of(attrs.get(_IFLA_PROP_LIST, nothing)) if kind == _IFLA_ALT_IFNAME
         ),
-        kind=_string(dict(_attrs(attrs.get(_IFLA_LINKINFO, nothing))).get(_IFLA_INFO_KIND, nothing)),
+        kind=string_of(dict(attrs_of(attrs.get(_IFLA_LINKINFO, nothing))).get(_IFLA_INFO_KIND, nothing)),
         xdp=_parse_xdp(attrs[_IFLA_XDP]) if _IFLA_XDP in attrs else (),
     )
 
 
 def _parse_xdp(nest: memoryview) -> tuple[tuple[XdpMode, ProgId], ...]:
-    attrs = dict(_attrs(nest))
-    slots = tuple((mode, ProgId(_u32(attrs[kind]))) for kind, mode in _XDP_SLOTS.items() if kind in attrs)
+    attrs = dict(attrs_of(nest))
+    slots = tuple((mode, ProgId(u32_of(attrs[kind]))) for kind, mode in _XDP_SLOTS.items() if kind in attrs)
     attached = attrs.get(_IFLA_XDP_ATTACHED, b"\0")[0]
     if not slots and attached in _XDP_ATTACHED and _IFLA_XDP_PROG_ID in attrs:
-        return ((_XDP_ATTACHED[attached], ProgId(_u32(attrs[_IFLA_XDP_PROG_ID]))),)  # before Linux 4.19
+        return ((_XDP_ATTACHED[attached], ProgId(u32_of(attrs[_IFLA_XDP_PROG_ID]))),)  # before Linux 4.19
     return slots
 
 
 def parse_qdisc_kind(payload: memoryview) -> str:
     """Return the kind of an RTM_NEWQDISC, such as clsact or ingress."""
-    return _string(dict(_attrs(payload, _TCMSG.size)).get(_TCA_KIND, memoryview(b"")))
+    return string_of(dict(attrs_of(payload, TCMSG.size)).get(_TCA_KIND, memoryview(b"")))
 
 
 class FilterEntry(NamedTuple):
@@ -156,28 +159,30 @@ class FilterEntry(NamedTuple):
 
 def parse_filter(payload: memoryview, hook: Hook) -> FilterEntry:
     """Decode RTM_NEWTFILTER; each priority begins with an entry of handle 0 that is no filter."""
-    _family, index, handle, _parent, info = _TCMSG.unpack_from(payload)
-    attrs = dict(_attrs(payload, _TCMSG.size))
-    kind = _string(attrs.get(_TCA_KIND, memoryview(b"")))
+    _family, index, handle, _parent, info = TCMSG.unpack_from(payload)
+    attrs = dict(attrs_of(payload, TCMSG.size))
+    kind = string_of(attrs.get(_TCA_KIND, memoryview(b"")))
     if kind != "bpf" or handle == 0 or _TCA_OPTIONS not in attrs:
         return FilterEntry(kind, handle, None)
-    options = dict(_attrs(attrs[_TCA_OPTIONS]))
+    options = dict(attrs_of(attrs[_TCA_OPTIONS]))
     bpf = TcFilter(
         ifindex=Ifindex(index),
         hook=hook,
         priority=info >> 16,
         handle=handle,
         protocol=struct.unpack(">H", struct.pack("=H", info & 0xFFFF))[0],
-        prog_id=ProgId(_u32(options[_TCA_BPF_ID])) if _TCA_BPF_ID in options else None,
-        name=_string(options.get(_TCA_BPF_NAME, memoryview(b""))),
+        prog_id=ProgId(u32_of(options[_TCA_BPF_ID])) if _TCA_BPF_ID in options else None,
+        name=string_of(options.get(_TCA_BPF_NAME, memoryview(b""))),
         tag=bytes(options.get(_TCA_BPF_TAG, b"")).hex(),
-        direct_action=bool(_u32(options.get(_TCA_BPF_FLAGS)) & _TCA_BPF_FLAG_ACT_DIRECT),
-        classid=_u32(options.get(_TCA_BPF_CLASSID)),
+        direct_action=bool(u32_of(options.get(_TCA_BPF_FLAGS)) & _TCA_BPF_FLAG_ACT_DIRECT),
+        classid=u32_of(options.get(_TCA_BPF_CLASSID)),
     )
     return FilterEntry(kind, handle, bpf)
 
 
-def _attrs(view: memoryview, start: int = 0, wanted: frozenset[int] | None = None) -> Iterator[tuple[int, memoryview]]:
+def attrs_of(
+    view: memoryview, start: int = 0, wanted: frozenset[int] | None = None
+) -> Iterator[tuple[int, memoryview]]:
     """Yield the attributes from `start` on, or only the wanted ones: a link has fifty, of which six are read."""
     end = len(view)
     while end - start >= _ATTR.size:
@@ -190,7 +195,8 @@ def _attrs(view: memoryview, start: int = 0, wanted: frozenset[int] | None = Non
         start += _align(length)
 
 
-def _attr(kind: int, value: bytes) -> bytes:
+def pack_attr(kind: int, value: bytes) -> bytes:
+    """Put the header of an attribute in front of its value, and padding behind it."""
     length = _ATTR.size + len(value)
     return _ATTR.pack(length, kind) + value + bytes(_align(length) - length)
 
@@ -199,9 +205,11 @@ def _align(length: int) -> int:
     return (length + 3) & ~3
 
 
-def _string(value: memoryview) -> str:
+def string_of(value: memoryview) -> str:
+    """Return an attribute's text, up to its NUL."""
     return bytes(value).split(b"\0", 1)[0].decode(errors="backslashreplace")
 
 
-def _u32(value: memoryview | None) -> int:
+def u32_of(value: memoryview | None) -> int:
+    """Return an attribute's number; 0 for one that is missing or cut."""
     return int(_U32.unpack_from(value)[0]) if value is not None and len(value) >= _U32.size else 0
