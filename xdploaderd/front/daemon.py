@@ -1,4 +1,4 @@
-"""XDP programs of `ip link set` given to the daemon, which keeps them attached and shows them in its status.
+"""Programs of `ip` and `tc` given to the daemon, which keeps them attached and shows them in its status.
 
 The object goes to the daemon as an open file: as with `ip`, it is the file of this moment that runs. Programs are for
 the daemon's network namespace; in another one commands act directly.
@@ -71,9 +71,18 @@ def _attach(
     if interface.xdp and not force:
         text = f"xdp hook of {quoted(interface.name)}: a program is attached already, want -force to replace it"
         raise AttachError(text, errno=errno.EEXIST)
+    entry = {"interface": interface.name, "hook": Hook.XDP, "mode": mode}
+    hand_over(client, entry, spec, force=force, say=say)
+
+
+def hand_over(client: ControlClient, place: Mapping[str, Any], spec: BpfSpec, *, force: bool, say: Say) -> None:
+    """Let the daemon attach the program of an object; `place` has the keys of an attachment but object and program.
+
+    Raises LoaderError as the daemon does, FileError for an object that cannot be read.
+    """
     path = object_path(spec)
     program = chosen_program(open_object(read_object(path), name=path.name), spec)
-    entry = {"interface": interface.name, "hook": Hook.XDP, "object": str(path), "program": program, "mode": mode}
+    entry = {**place, "object": str(path), "program": program}
     with ExitStack() as stack:
         made = stack.enter_context(ExitStack())
         with suppress(PinError):  # the daemon says what it cannot pin

@@ -12,6 +12,7 @@ XDP_WORDS = ("xdp", "xdpgeneric", "xdpdrv", "xdpoffload")
 OWN_OPTIONS = ("--direct", "--socket")
 PASSED = "XDPLOADERD_PASSED"  # commands that were passed through: none of them is the real tool
 _USUAL_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+_TC_PLACES = frozenset({"clsact", "ingress", "egress", "parent"})
 _BPF = "bpf"  # kind of a filter or action, and subject of `tc exec`
 
 
@@ -24,7 +25,12 @@ def tool_of(argv0: str) -> str:
 def is_real_tools(tool: str, words: "list[str]") -> bool:
     """Tell, at a glance, whether a command line has nothing to do with BPF; one that may have is parsed."""
     mine = XDP_WORDS if tool == "ip" else (_BPF,)
-    return not any(word in mine or _is_option(word) for word in words)
+    return not any(word in mine or _is_option(word) for word in words) and not (tool == "tc" and _deletes(words))
+
+
+def _deletes(words: "list[str]") -> bool:
+    """Tell whether what is deleted may be a filter of the daemon's, which would make it again."""
+    return any(word and "delete".startswith(word) for word in words) and not _TC_PLACES.isdisjoint(words)
 
 
 def _is_option(word: str) -> bool:

@@ -9,18 +9,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
+from xdploaderd.control.client import ControlClient
 from xdploaderd.errors import FeatureMissingError, UsageError
-from xdploaderd.front import dispatch, outcome
+from xdploaderd.front import dispatch, outcome, tc_daemon
 from xdploaderd.front.batch import STANDARD_INPUT, BatchLine, Runners, read_batch, run_batch
+from xdploaderd.front.daemon import find_daemon
 from xdploaderd.front.ip_xdp import clean_up
 from xdploaderd.front.links import find_interface
 from xdploaderd.front.namespace import enter_namespace
 from xdploaderd.front.tc_exec import run_exec
-from xdploaderd.front.tc_filter import change_filter, place_of
-from xdploaderd.front.tc_filter_words import FilterCommand, parse_filter_command
+from xdploaderd.front.tc_filter import change_filter, place_of, qdisc_kind
+from xdploaderd.front.tc_filter_words import FilterCommand, FilterVerb, parse_filter_command
 from xdploaderd.front.tc_list import get_filter, show_filters, show_qdiscs
 from xdploaderd.front.tc_options import TcCommand, parse_options
-from xdploaderd.front.tc_qdisc import change_qdisc, parse_qdisc_command
+from xdploaderd.front.tc_qdisc import QdiscCommand, QdiscVerb, change_qdisc, parse_qdisc_command
 from xdploaderd.front.words import EXIT_WORDS, Words
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.printable import quoted
@@ -51,8 +53,7 @@ def _one(command: TcCommand) -> int:
     words = Words(command.words)
     match _object(words):
         case "qdisc" if (qdisc := parse_qdisc_command(words)) is not None:
-            change_qdisc(qdisc, find_interface(qdisc.dev).index if qdisc.dev else 0)
-            return 0
+            return _qdisc(qdisc, command)
         case "filter" if (wanted := parse_filter_command(words)) is not None:
             return _filter(wanted, command)
         case "exec" if words.accept_exact(_BPF):
@@ -63,10 +64,32 @@ def _one(command: TcCommand) -> int:
 
 def _filter(wanted: FilterCommand, command: TcCommand) -> int:
     device = find_interface(wanted.place.dev) if wanted.place.dev else None
+    place = place_of(wanted, device)
+    if device and tc_daemon.takes(wanted, place) and (client := _daemon(command)):
+        if wanted.verb is FilterVerb.DELETE:
+            done = tc_daemon.forget_filters(client, place, device)
+        else:
+            done = tc_daemon.set_filter(client, wanted, place, device, _say)
+        if done:
+            return 0
     bpf = Bpf()
-    change_filter(wanted, place_of(wanted, device), bpf, say=_say)
+    change_filter(wanted, place, bpf, say=_say)
     clean_up(bpf)
     return 0
+
+
+def _qdisc(wanted: QdiscCommand, command: TcCommand) -> int:
+    device = find_interface(wanted.dev) if wanted.dev else None
+    if device and wanted.verb is QdiscVerb.DELETE and (client := _daemon(command)):
+        held = tc_daemon.forget_interface(client, device)
+        if held and not qdisc_kind(device.index):  # the daemon had made it
+            return 0
+    change_qdisc(wanted, device.index if device else 0)
+    return 0
+
+
+def _daemon(command: TcCommand) -> ControlClient | None:
+    return None if command.direct or "-netns" in command.named else find_daemon(command.socket)
 
 
 def _exec(words: Words) -> int:
