@@ -34,18 +34,20 @@ class _OpenOpts(ctypes.Structure):
 class Relocated:
     """An object libbpf tried to load: `relocated` tells whether it came past CO-RE, `insns` are those by program.
 
-    `log` has the lines on each record, by program and number, without their prefix.
+    `log` has the lines on each record, by program and number, without their prefix; `lines` has all that libbpf said.
     """
 
     relocated: bool
     insns: Mapping[str, bytes]
     log: Mapping[tuple[str, int], Sequence[str]]
+    lines: Sequence[str] = ()
 
 
-def relocate(path: Path, btf: Path | None, *, only: str = "") -> Relocated:
+def relocate(path: Path, btf: Path | None, *, only: str = "", bare: bool = False) -> Relocated:
     """Load `path` against the types of `btf` (raw or ELF; None: the kernel's), or only its program `only`.
 
-    Programs need not pass the verifier: libbpf relocates all of them before it loads the first one.
+    Programs need not pass the verifier: libbpf relocates all of them before it loads the first one. With `bare` no map
+    is created and nothing comes to the verifier: references to maps are poisoned, and programs have no type.
     """
     library, libc = ctypes.CDLL("libbpf.so.1", use_errno=True), ctypes.CDLL(None)
     for name in ("bpf_object__open_file", "bpf_object__next_program", "bpf_program__insns"):
@@ -70,16 +72,27 @@ def relocate(path: Path, btf: Path | None, *, only: str = "") -> Relocated:
         programs = _programs(library, obj)
         for name, program in programs.items():
             library.bpf_program__set_autoload(program, only in {"", name})
+            if bare:
+                library.bpf_program__set_type(program, 0)
+        if bare:
+            _leave_maps_out(library, obj)
         library.bpf_object__load(obj)
         insns = {name: _insns(library, program) for name, program in programs.items()}
     finally:
         library.bpf_object__close(obj)
         library.libbpf_set_print(_silent)
     failed = any("failed to perform CO-RE relocations" in line for line in lines)
-    return Relocated(not failed, insns, _by_record(lines))
+    return Relocated(not failed, insns, _by_record(lines), tuple(lines))
 
 
 _silent = _PRINT(lambda _level, _form, _arguments: 0)
+
+
+def _leave_maps_out(library: ctypes.CDLL, obj: ctypes.c_void_p) -> None:
+    library.bpf_object__next_map.restype = ctypes.c_void_p
+    at = None
+    while (at := library.bpf_object__next_map(obj, ctypes.c_void_p(at))) is not None:
+        library.bpf_map__set_autocreate(ctypes.c_void_p(at), False)
 
 
 def _programs(library: ctypes.CDLL, obj: ctypes.c_void_p) -> Mapping[str, ctypes.c_void_p]:

@@ -42,6 +42,19 @@ def corpus() -> Path:
     return objects
 
 
+def kernel_btfs() -> list[Path]:
+    """Return the BTF files of other kernels; none when they were not fetched (other_kernels says so in a test)."""
+    return sorted(Path(os.environ.get("XDPLOADERD_KERNELS", CACHE / "kernels")).glob("*.btf"))
+
+
+def other_kernels() -> list[Path]:
+    """Return the BTF files of at least four other kernels."""
+    found = kernel_btfs()
+    if len(found) < 4:
+        _missing("the BTF of four other kernels", "'./dev kernels' fetches it")
+    return found
+
+
 def tool(name: str) -> Path:
     """Return the program `name` of PATH; its Debian package is in `dev`'s lists."""
     found = shutil.which(name)

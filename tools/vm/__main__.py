@@ -77,13 +77,7 @@ def _try_kernel(apt: debian.Apt, kernels: dict[str, list[str]], series: str, tes
     if version is None:
         print(f"vm: Debian serves no kernel {series}", file=sys.stderr)
         return False
-    folder = CACHE / version
-    if not folder.exists():
-        print(f"==> fetching Linux {version}", flush=True)
-        part = CACHE / "part"
-        shutil.rmtree(part, ignore_errors=True)
-        apt.unpack(kernels[version], part)
-        part.rename(folder)
+    folder = debian.fetch(apt, kernels, version, CACHE)
     image = CACHE / f"{version}.cpio"
     _build(folder, tests).write(image)
     try:

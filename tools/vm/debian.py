@@ -4,8 +4,9 @@ The machine's own package sources serve, with the suites that hold older and new
 """
 
 import re
+import shutil
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 NEWEST = "newest"
@@ -63,6 +64,18 @@ class Apt:
     def _run(self, command: str, *arguments: str, cwd: Path | None = None) -> str:
         argv = [command, *self._options, *arguments]
         return subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True, cwd=cwd).stdout
+
+
+def fetch(apt: Apt, kernels: Mapping[str, list[str]], version: str, cache: Path) -> Path:
+    """Return the folder below `cache` with a kernel's unpacked packages, fetched when it is not there yet."""
+    folder = cache / version
+    if not folder.exists():
+        print(f"==> fetching Linux {version}", flush=True)
+        part = cache / "part"
+        shutil.rmtree(part, ignore_errors=True)
+        apt.unpack(kernels[version], part)
+        part.rename(folder)
+    return folder
 
 
 def pick(kernels: Iterable[str], series: str) -> str | None:
