@@ -6,8 +6,10 @@ usage: bench.py [ROUNDS [OBJECT...]]      (root; in namespaces of its own; OBJEC
 A line is one goal of docs/performance.md: our median CPU time (or memory), the peer's, their ratio, the goal.
 """
 
+import statistics
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -23,6 +25,7 @@ from xdploaderd.hooks import Hook
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.target import running_kernel
 from xdploaderd.load.object import load
+from xdploaderd.obj.minimize import minimize
 from xdploaderd.obj.open import open_object
 from xdploaderd.obj.prepare import prepare, target_needs
 from xdploaderd.obj.select import select_programs
@@ -33,6 +36,7 @@ CONTROL = "import sys; from xdploaderd.cli.main import main; main(sys.argv[1:])"
 CORE_FIRST, CORE_WARM = 0.3, 0.15
 PLAIN_FIRST, PLAIN_WARM = 12.0, 2.0
 BIG_OPEN, START = 4.0, 3.0
+PREPARE = 3.0
 LOAD_MEMORY = 60.0  # MiB
 
 
@@ -67,6 +71,35 @@ def bench_warm(path: Path, goal: float, rounds: int) -> None:
         rounds=rounds,
     )
     pairs.show(f"warm: {path.name}", mine, theirs, "libbpf open+load", goal)
+
+
+def bench_relocation(path: Path, rounds: int) -> None:
+    """Measure prepare of an object just opened, the kernel's index warm, against libbpf's relocation step.
+
+    libbpf has no call for that step: it is what loading takes, less reading the kernel's BTF, and less loading with a
+    BTF that has nothing but what the object's records need.
+    """
+    bpf, lib = Bpf(), libbpf.library()
+    small = _minimised(path, bpf)
+    found = []
+    for _ in range(rounds):
+        obj = select_programs(open_object(path.read_bytes(), name=path.name))
+        target = running_kernel(bpf, target_needs(obj))
+        whole = pairs.cpu(lambda: libbpf.open_and_load(lib, str(path)))
+        parse = pairs.cpu(lambda: libbpf.parse_btf(lib, str(btf_index.VMLINUX)))
+        rest = pairs.cpu(lambda: libbpf.open_and_load(lib, str(path), btf=str(small)))
+        found.append((pairs.cpu(partial(prepare, obj, target)), whole - parse - rest))
+    small.unlink()
+    mine, theirs = map(statistics.median, zip(*found, strict=True))
+    pairs.show(f"prepare: {path.name}", mine, theirs, "libbpf relocation", PREPARE)
+
+
+def _minimised(path: Path, bpf: Bpf) -> Path:
+    obj = open_object(path.read_bytes(), name=path.name)
+    vmlinux = running_kernel(bpf, target_needs(obj)).btfs[0]
+    with tempfile.NamedTemporaryFile(suffix=".btf", delete=False) as file:
+        file.write(minimize(vmlinux, [obj]))
+    return Path(file.name)
 
 
 def _load(prepared: PreparedObject, bpf: Bpf) -> None:
@@ -115,6 +148,8 @@ def main(rounds: int, more: list[Path]) -> None:
     for path in plain[:2]:  # of one program each, since an entry loads one and libbpf all
         bench_warm(path, PLAIN_WARM, rounds)
     bench_warm(core, CORE_WARM, rounds)
+    for path in (core, *more):
+        bench_relocation(path, rounds)
     bench_big_open(max(5, rounds // 3))
     btf_index.run(max(5, rounds // 3))
     bench_start("start: xdploaderctl version", ["-c", CONTROL, "version"], rounds)

@@ -72,7 +72,7 @@ def run(rounds: int) -> None:
     found = [(_child("ours"), _child("libbpf")) for _ in range(rounds)]
     (times, memory), (their_times, their_memory) = (zip(*side, strict=True) for side in zip(*found, strict=True))
     pairs.show(
-        "vmlinux BTF, index and first name",
+        "vmlinux BTF read, index, first name",
         statistics.median(times),
         statistics.median(their_times),
         "libbpf btf__parse",

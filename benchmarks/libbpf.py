@@ -23,6 +23,20 @@ def library() -> ctypes.CDLL:
     return lib
 
 
+class _OpenOptions(ctypes.Structure):
+    """struct bpf_object_open_opts up to btf_custom_path."""
+
+    _fields_ = [
+        ("sz", ctypes.c_size_t),
+        ("object_name", ctypes.c_char_p),
+        ("relaxed_maps", ctypes.c_bool),
+        ("pin_root_path", ctypes.c_char_p),
+        ("_unused", ctypes.c_uint32),
+        ("kconfig", ctypes.c_char_p),
+        ("btf_custom_path", ctypes.c_char_p),
+    ]
+
+
 def open_only(lib: ctypes.CDLL, path: str) -> None:
     """Open and close one object; RuntimeError when libbpf refuses."""
     obj = lib.bpf_object__open_file(path.encode(), None)
@@ -31,9 +45,15 @@ def open_only(lib: ctypes.CDLL, path: str) -> None:
     lib.bpf_object__close(obj)
 
 
-def open_and_load(lib: ctypes.CDLL, path: str) -> None:
-    """Open, load and close one object; RuntimeError when libbpf refuses."""
-    obj = lib.bpf_object__open_file(path.encode(), None)
+def open_and_load(lib: ctypes.CDLL, path: str, *, btf: str | None = None) -> None:
+    """Open, load and close one object, relocated for the kernel or for the BTF file; RuntimeError when refused."""
+    options = _OpenOptions(sz=ctypes.sizeof(_OpenOptions), btf_custom_path=btf.encode() if btf else None)
+    obj = lib.bpf_object__open_file(path.encode(), ctypes.byref(options))
     if not obj or lib.bpf_object__load(obj):
         raise RuntimeError(f"libbpf refuses {path}: errno {ctypes.get_errno()}")
     lib.bpf_object__close(obj)
+
+
+def parse_btf(lib: ctypes.CDLL, path: str) -> None:
+    """Parse and free a BTF file."""
+    lib.btf__free(lib.btf__parse(path.encode(), None))

@@ -8,15 +8,21 @@ import time
 from collections.abc import Callable, Sequence
 
 
+def cpu(act: Callable[[], object]) -> float:
+    """Return the CPU milliseconds of one call."""
+    start = time.process_time()
+    act()
+    return (time.process_time() - start) * 1000
+
+
 def in_process(ours: Callable[[], object], theirs: Callable[[], object], *, rounds: int) -> tuple[float, float]:
     """Return the median CPU milliseconds of each side, called by turns after one warm-up of both."""
     times: tuple[list[float], list[float]] = ([], [])
     for number in range(rounds + 1):
         for side, act in enumerate((ours, theirs)):
-            start = time.process_time()
-            act()
+            milliseconds = cpu(act)
             if number:
-                times[side].append((time.process_time() - start) * 1000)
+                times[side].append(milliseconds)
     return statistics.median(times[0]), statistics.median(times[1])
 
 
