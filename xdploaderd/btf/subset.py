@@ -72,7 +72,7 @@ def _renumbered(btf_type: BtfType, new_ids: Mapping[int, int]) -> BtfType:
             renumbered = tuple((name, new_ids.get(type_id, 0)) for name, type_id in params)
             return replace(btf_type, return_type_id=new_ids.get(result, 0), params=renumbered)
         case Datasec(vars=variables):
-            return replace(btf_type, vars=tuple(replace(v, type_id=new_ids.get(v.type_id, 0)) for v in variables))
+            return replace(btf_type, vars=tuple(v._replace(type_id=new_ids.get(v.type_id, 0)) for v in variables))
         case Ref(type_id=type_id) | Func(type_id=type_id) | Var(type_id=type_id) | DeclTag(type_id=type_id):
             return replace(btf_type, type_id=new_ids.get(type_id, 0))
         case _:

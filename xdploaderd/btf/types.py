@@ -166,8 +166,7 @@ class Var:
     kind: BtfKind = BtfKind.VAR
 
 
-@dataclass(frozen=True, slots=True)
-class SecVar:
+class SecVar(NamedTuple):
     """struct btf_var_secinfo; offset and size in bytes."""
 
     type_id: int

@@ -114,7 +114,7 @@ def _rewrite_kconfig(types: BtfEdit, datasec: Datasec, externs: Mapping[str, Ext
         if not isinstance(variable, Var):
             raise BtfError(f"DATASEC '{KCONFIG_MAP}' holds type [{row.type_id}], want variables")
         types[row.type_id] = replace(variable, linkage=int(Linkage.GLOBAL))
-        rows.append(replace(row, offset=extern.offset))
+        rows.append(row._replace(offset=extern.offset))
     ends = [externs[types[row.type_id].name].offset + externs[types[row.type_id].name].size for row in rows]
     return _in_order(replace(datasec, size=max(ends, default=0), vars=tuple(rows)))
 

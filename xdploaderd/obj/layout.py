@@ -47,7 +47,7 @@ def complete_datasec(btf: Btf, datasec: Datasec, layout: DatasecLayout) -> Datas
     if not datasec.size:
         names = (btf.name_of(entry.type_id) for entry in entries)
         entries = tuple(
-            replace(entry, offset=layout.offsets.get(name, entry.offset))
+            entry._replace(offset=layout.offsets.get(name, entry.offset))
             for name, entry in zip(names, datasec.vars, strict=True)
         )
     ordered = tuple(sorted(entries, key=lambda entry: entry.offset))
