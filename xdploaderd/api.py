@@ -8,6 +8,7 @@ from xdploaderd.btf.codec import Btf
 from xdploaderd.errors import CoreRelocationError, LoaderError, ObjectError, RelocationError
 from xdploaderd.kernel.known import target_from_file
 from xdploaderd.obj.core_record import CoreDifference, core_differences, core_log
+from xdploaderd.obj.metadata import CoreObject, read_core_object
 from xdploaderd.obj.minimize import minimize
 from xdploaderd.obj.open import open_object
 from xdploaderd.obj.prepare import prepare
@@ -21,6 +22,7 @@ __all__ = [
     "CoreDecision",
     "CoreDifference",
     "CoreFailure",
+    "CoreObject",
     "CoreRelocationError",
     "LoaderError",
     "MapSpec",
@@ -38,6 +40,7 @@ __all__ = [
     "minimize",
     "open_object",
     "prepare",
+    "read_core_object",
     "select_programs",
     "target_from_file",
 ]

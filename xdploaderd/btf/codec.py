@@ -48,8 +48,8 @@ _VOID = Void()
 class Btf:
     """One BTF blob, or a split one on top of its base; ids and string offsets of a split blob continue its base's.
 
-    Types are decoded when asked for. With `trusted` (the running kernel's own BTF) the blob is indexed at first use
-    and references are checked where they are followed; otherwise all is checked by parse.
+    Types are decoded when asked for. With `trusted` (BTF of a kernel, of which little is used) the blob is indexed at
+    first use and references are checked where they are followed; otherwise all is checked by parse.
     """
 
     __slots__ = (

@@ -13,11 +13,10 @@ from xdploaderd.btf.codec import Btf
 from xdploaderd.cli.output import EXIT_DEGRADED, print_error, print_json, print_line, print_note
 from xdploaderd.daemon.object_file import read_object
 from xdploaderd.errors import FileError, LoaderError, UsageError, error_context
-from xdploaderd.kernel.btf_file import read_btf_file
+from xdploaderd.kernel.btf_file import kernel_types, read_btf_file
 from xdploaderd.kernel.btf_search import btf_files
+from xdploaderd.obj.metadata import CoreObject, read_core_object
 from xdploaderd.obj.minimize import minimize
-from xdploaderd.obj.open import open_object
-from xdploaderd.obj.spec import ObjectSpec
 from xdploaderd.printable import quoted
 
 _SUFFIX = ".btf"
@@ -51,13 +50,13 @@ def btfgen(args: argparse.Namespace) -> int:
     return EXIT_DEGRADED if failed else 0
 
 
-def _open(name: str) -> ObjectSpec:
+def _open(name: str) -> CoreObject:
     path = PurePosixPath(name)
-    return open_object(read_object(path), name=path.name)
+    return read_core_object(read_object(path), name=path.name)
 
 
 def _minimise_directory(
-    source: Path, output: Path, objects: Sequence[ObjectSpec], args: argparse.Namespace
+    source: Path, output: Path, objects: Sequence[CoreObject], args: argparse.Namespace
 ) -> tuple[list[Minimised], int]:
     files = btf_files(source)
     if output.exists() and not output.is_dir():
@@ -80,10 +79,10 @@ def _output_name(file: Path) -> Path:
     return file.with_name(name if name.endswith(_SUFFIX) else name + _SUFFIX)
 
 
-def _minimise_file(source: Path, output: Path, objects: Sequence[ObjectSpec]) -> Minimised:
+def _minimise_file(source: Path, output: Path, objects: Sequence[CoreObject]) -> Minimised:
     raw = read_btf_file(source)
     with error_context(quoted(str(source))):
-        left = minimize(Btf.parse(raw, name=source.name), objects)
+        left = minimize(kernel_types(raw, name=source.name), objects)
     _write(output, left)
     types = len(Btf.parse(left, name=output.name)) - 1
     return Minimised(str(source), str(output), len(raw), len(left), types)

@@ -9,6 +9,7 @@ import tarfile
 from pathlib import Path
 from typing import BinaryIO
 
+from xdploaderd.btf.codec import Btf
 from xdploaderd.errors import FileError, NoBtfError, ObjectError
 from xdploaderd.kernel.elf_btf import BTF_MAX, ELF_MAGIC, read_btf_section, read_range
 from xdploaderd.kernel.unpack import compression_of, payload_range, unpacked
@@ -31,6 +32,17 @@ def read_btf_file(path: Path) -> bytes:
             return _btf_of(file, str(path), _DEPTH_MAX)
     except OSError as error:
         raise FileError(f"cannot read '{path}': {os.strerror(error.errno or 0).lower()}") from None
+
+
+def kernel_types(raw: bytes, *, name: str) -> Btf:
+    """Return a kernel's types; BtfError where the records do not fill their section.
+
+    A kernel has 130,000 types, of which objects use some dozen: where these refer to is checked when they are looked
+    at, which spares nine tenths of the time.
+    """
+    btf = Btf.parse(raw, name=name, trusted=True)
+    len(btf)  # indexes the records
+    return btf
 
 
 def _btf_of(file: BinaryIO, name: str, depth: int) -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from xdploaderd.btf.codec import Btf
 from xdploaderd.errors import FileError, LoaderError, ObjectError
-from xdploaderd.kernel.btf_file import read_btf_file
+from xdploaderd.kernel.btf_file import kernel_types, read_btf_file
 from xdploaderd.kernel.btf_search import SYSFS, find_btf, kernel_name
 from xdploaderd.kernel.facts import (
     possible_cpus,
@@ -43,7 +43,7 @@ def kernel_of_file(path: Path, given: GivenFacts, *, name: str = "") -> KernelUn
     Raises FileError, ObjectError, BtfError, FeatureMissingError.
     """
     name = name or kernel_name(path)
-    btf = Btf.parse(read_btf_file(path), name=name)
+    btf = kernel_types(read_btf_file(path), name=name)
     target = TargetKernel(
         release=given.release or name,
         version_code=version_code(given.release, "", "") if given.release else 0,
@@ -74,7 +74,7 @@ def installed_kernel(given: GivenFacts) -> KernelUnderTest:
     running = os.uname().release
     release = given.release or running
     here = release == running
-    btf = vmlinux_btf() if here else Btf.parse(find_btf(release).raw, name="vmlinux")
+    btf = vmlinux_btf() if here else kernel_types(find_btf(release).raw, name="vmlinux")
     own_modules = _own_modules(btf) if here and not given.modules else ()
     own_kconfig = read_kconfig(release) if here else read_boot_kconfig(release)
     target = TargetKernel(

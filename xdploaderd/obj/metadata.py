@@ -9,7 +9,9 @@ from xdploaderd.errors import LimitError, ObjectError, error_context
 from xdploaderd.obj.btf_maps import MAPS_SECTION
 from xdploaderd.obj.elf import ElfImage, Section, SectionType
 from xdploaderd.obj.layout import DescribedSection, describe_sections
+from xdploaderd.obj.limits import DEFAULT_LIMITS, Limits
 from xdploaderd.obj.spec import DatasecLayout
+from xdploaderd.printable import quoted
 
 _LICENSE_MAX = 63  # bytes libbpf keeps
 _LEGACY_LICENSE_MAX = 128  # bytes iproute2 takes, with the final NUL
@@ -77,13 +79,37 @@ def read_types(image: ElfImage, name: str, *, optional: bool) -> ObjectTypes:
         return ObjectTypes(warnings=(f"BTF is not used: {error}",))
 
 
-def _read_btf(image: ElfImage, name: str) -> Btf | None:
+@dataclass(frozen=True, slots=True)
+class CoreObject:
+    """Of an object, what its CO-RE records need: all that minimize() looks at."""
+
+    name: str
+    btf: Btf
+    btf_ext: BtfExt
+
+
+def read_core_object(raw: bytes, *, name: str, limits: Limits = DEFAULT_LIMITS) -> CoreObject:
+    """Return BTF and .BTF.ext of an object file, which need not be whole otherwise, such as one still to be linked.
+
+    Raises ObjectError, BtfError, LimitError; references between types are checked where they are followed.
+    """
+    image = ElfImage.parse(raw, name=name, limits=limits)
+    with error_context(f"object {quoted(name)}"):
+        btf = _read_btf(image, name, trusted=True)
+        btf_ext = _read_btf_ext(image, btf) if btf else None
+        if btf is None or btf_ext is None:
+            raise ObjectError("it has no section '.BTF' with '.BTF.ext': build it with -g and do not strip it")
+        len(btf)  # indexes the records, so that malformed ones are told here
+    return CoreObject(name, btf, btf_ext)
+
+
+def _read_btf(image: ElfImage, name: str, *, trusted: bool = False) -> Btf | None:
     section = _section(image, ".BTF")
     if section is None:
         return None
     if section.size > image.limits.btf_size:
         raise LimitError(f"BTF of {section.size} bytes, at most {image.limits.btf_size} are loaded")
-    return Btf.parse(bytes(section.data()), name=name)
+    return Btf.parse(bytes(section.data()), name=name, trusted=trusted)
 
 
 def _read_btf_ext(image: ElfImage, btf: Btf) -> BtfExt | None:

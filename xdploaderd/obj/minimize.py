@@ -1,19 +1,36 @@
 """BTFGen: of a kernel's BTF, what the CO-RE records of some objects need (bpftool gen.c, minimize_btf)."""
 
 from collections.abc import Iterable
+from typing import Protocol
 
 from xdploaderd.btf.codec import Btf
+from xdploaderd.btf.ext import BtfExt
 from xdploaderd.btf.subset import subset
 from xdploaderd.errors import LimitError, ObjectError, error_context
 from xdploaderd.insn import INSN_SIZE
 from xdploaderd.obj.limits import DEFAULT_LIMITS
-from xdploaderd.obj.spec import ObjectSpec
 from xdploaderd.printable import quoted
 from xdploaderd.relo_core.resolve import CorePlace, CoreResolver
 from xdploaderd.relo_core.used_types import UsedTypes
 
 
-def minimize(target: Btf, objects: Iterable[ObjectSpec]) -> bytes:
+class WithRecords(Protocol):
+    """An object with CO-RE records: an ObjectSpec, or the CoreObject of a file that need not be whole otherwise."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+
+    @property
+    def btf(self) -> Btf | None:
+        """Its types."""
+
+    @property
+    def btf_ext(self) -> BtfExt | None:
+        """Its records."""
+
+
+def minimize(target: Btf, objects: Iterable[WithRecords]) -> bytes:
     """Return the part of `target` with which every CO-RE record of `objects` comes to what it comes to with the whole.
 
     target_type_id alone gives another number: that of the type in the result, which is a blob of its own. Records of
@@ -28,7 +45,7 @@ def minimize(target: Btf, objects: Iterable[ObjectSpec]) -> bytes:
     return subset(target, used.marks)
 
 
-def _add_object(used: UsedTypes, target: Btf, obj: ObjectSpec) -> None:
+def _add_object(used: UsedTypes, target: Btf, obj: WithRecords) -> None:
     if obj.btf is None or obj.btf_ext is None:
         raise ObjectError("it has no section '.BTF' with '.BTF.ext': build it with -g and do not strip it")
     count = sum(map(len, obj.btf_ext.core_relos.values()))

@@ -62,7 +62,7 @@ def test_record_that_cannot_be_decided_leaves_the_old_file(tmp_path: Path, capsy
     assert main(argv) == 65
     err = capsys.readouterr().err
     assert "refused.target.o" in err
-    assert "object 'refused'" in err
+    assert "object 'refused.local.o'" in err
     assert out.read_text() == "old"
     assert list(tmp_path.iterdir()) == [out]
 
