@@ -28,6 +28,8 @@ def read_data_maps(
             f"global data of {total} bytes ('{largest.name}' has {largest.size}),"
             f" at most {image.limits.data_bytes} are loaded"
         )
+    if sum(len(section.view) for section in sections) > len(image.raw):
+        raise LimitError("data sections overlap: together they are longer than the file")
     return tuple(
         PlacedMap(_data_map(section, object_name, btf, described.get(section.name)), section.index, None)
         for section in sections

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
-from xdploaderd.errors import ObjectError
+from xdploaderd.errors import LimitError, ObjectError
 from xdploaderd.obj.elf import ElfImage
 from xdploaderd.obj.functions import Function, split_text
 from xdploaderd.obj.places import MapPlaces
@@ -26,8 +26,12 @@ def read_functions(
         functions = split_text(functions, {ref.callee for refs in found for ref in refs if isinstance(ref, _CALLS)})
     starts = frozenset(function.start for function in functions if function.is_subprogram())
     referents = Referents(places, externs, starts)
+    room = image.limits.relocations
     for function in functions:
         relocs = collect_relocs(image, function, by_section[function.section.index], referents)
+        room -= len(relocs)
+        if room < 0:
+            raise LimitError(f"functions have more than {image.limits.relocations} calls and references together")
         symbol = function.symbol
         static = function.is_subprogram() and symbol is not None and (symbol.is_local() or symbol.is_hidden())
         yield (

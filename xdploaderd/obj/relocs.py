@@ -9,14 +9,16 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from itertools import islice
 
-from xdploaderd.errors import RelocationError, error_context
+from xdploaderd.errors import LimitError, RelocationError, error_context
 from xdploaderd.insn import CALL, INSN_SIZE, LD_IMM64, Insn, decode_insn, to_s32
 from xdploaderd.obj.elf import SHN_LORESERVE, ElfImage, Section, SymBind, Symbol, SymType
 from xdploaderd.obj.externs import is_extern
 from xdploaderd.obj.functions import TEXT_SECTION, Function, callee_key
 from xdploaderd.obj.places import MapPlaces
 from xdploaderd.obj.spec import CallRef, DataRef, ExternRef, ExternSpec, FuncRef, MapRef, Reloc
+from xdploaderd.printable import quoted
 from xdploaderd.uapi.bpf import PSEUDO_CALL, PseudoSrc
 
 
@@ -80,7 +82,10 @@ def collect_relocs(
     insns, maps = function.insns, referents.maps
     count = len(insns) // INSN_SIZE
     named = in_section.between(function.insn_off, function.insn_off + count)
-    slots = sorted((*named, *_pseudo_refs(function, named.keys())))
+    most = image.limits.relocations
+    slots = sorted((*named, *islice(_pseudo_refs(function, named.keys()), most + 1)))
+    if len(slots) > most:
+        raise LimitError(f"function {quoted(function.name)} has more than {most} calls and references")
     slots = [slot for slot in slots if slot in named or not _stays_inside(function, slot)]
     found: list[Reloc] = []
     with error_context(lambda: _place(image, function, slots[len(found)], named)):

@@ -2,7 +2,7 @@
 
 from xdploaderd.errors import CoreRelocationError
 
-MAX_UNITS = 2_000_000  # of about a microsecond; real objects take some tens of thousands
+MAX_UNITS = 500_000  # of about a microsecond; real objects take some tens of thousands
 COMPARISON = 1
 CANDIDATE = 16  # each is kept in the decision's record
 MEMBERS_A_UNIT = 8

@@ -3,9 +3,10 @@
 import pytest
 
 from tests.builders.elf import RETURN_0, Rel, Sec, Sym, object_of, program
-from xdploaderd.errors import RelocationError
+from xdploaderd.errors import LimitError, RelocationError
 from xdploaderd.insn import CALL, LD_IMM64, Insn, encode_insns
 from xdploaderd.obj.elf import SHF_EXECINSTR, SectionType, SymBind, SymType, SymVisibility
+from xdploaderd.obj.limits import Limits
 from xdploaderd.obj.open import open_object
 from xdploaderd.obj.spec import CallRef, DataRef, FuncRef, ObjectSpec
 
@@ -140,3 +141,21 @@ def test_relocations_with_addends_are_not_looked_at() -> None:
 def test_two_text_sections_are_refused() -> None:
     with pytest.raises(Exception, match=r"two sections are named '\.text'"):
         opened(b"", *text(RETURN_0), Sec(".text", RETURN_0, flags=SHF_EXECINSTR))
+
+
+def test_more_calls_than_are_settled_are_refused() -> None:
+    calls = [call(-slot - 1) for slot in range(2, 6)]  # of f0
+    for functions, reason in (
+        ((b"".join(calls),), "function 'f1' has more than 3 calls and references"),
+        (calls, "functions have more than 3 calls and references together"),
+    ):
+        raw = object_of(program("main"), *text(RETURN_0, *functions)).build()
+        assert open_object(raw, name="t.o", limits=Limits(relocations=4)).subprograms
+        with pytest.raises(LimitError, match=reason):
+            open_object(raw, name="t.o", limits=Limits(relocations=3))
+
+
+def test_data_sections_that_overlap_are_refused() -> None:
+    sections = [Sec(f".data.{number}", offset=64, size=400) for number in range(8)]
+    with pytest.raises(LimitError, match="data sections overlap: together they are longer than the file"):
+        opened(b"", *sections)
