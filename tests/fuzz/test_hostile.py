@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
-from tests.fuzz import hostile_text
+from tests.fuzz import hostile_elf, hostile_text
 from tests.fuzz.control_peer import talk_to_server
 from tests.fuzz.judge import judge
 from tests.fuzz.targets import TARGETS
 
 TABLES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
+    "elf": {**hostile_elf.HEADERS, **hostile_elf.TABLES, **hostile_elf.TYPES},
     "pinning": hostile_text.PINNING,
     "attachments": hostile_text.ATTACHMENTS,
     "varlink": hostile_text.VARLINK,
@@ -21,6 +22,13 @@ INPUTS = [(target, name) for target, table in TABLES.items() for name in table]
 def test_hostile_input_is_taken_or_refused_by_a_typed_error(target: str, name: str) -> None:
     verdict = judge(TARGETS[target].run, TABLES[target][name]())
     assert verdict, f"{verdict.problem} at {verdict.place}"
+
+
+def test_field_of_any_section_header_may_be_near_the_end_of_its_range() -> None:
+    for name, build in hostile_elf.FIELDS.items():
+        verdict = judge(TARGETS["elf"].run, build())
+        assert verdict, f"{name}: {verdict.problem} at {verdict.place}"
+        assert verdict.seconds < 0.1, name
 
 
 @pytest.mark.parametrize("block", [b"x" * (1 << 20), b"\0" * (1 << 20)], ids=["no NUL", "NULs"])
