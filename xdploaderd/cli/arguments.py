@@ -274,6 +274,13 @@ def _add_object_verbs(verbs: _Verbs) -> None:
         "--program", action="append", default=[], metavar="NAME", help="load only this program; may be given again"
     )
     _add_value_options(load)
+    load.add_argument(
+        "--attach-target",
+        action="append",
+        default=[],
+        metavar="[PROG=]PIN[:FUNC]",
+        help="the pinned program, and its function, that freplace programs (or PROG) are for; may be given again",
+    )
     load.add_argument("--partial", action="store_true", help="load what can be loaded and list the rest; exit 3 then")
     _add_pinning_option(load)
     _add_prepare(verbs)

@@ -2,11 +2,12 @@
 
 import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
 from pathlib import PurePosixPath
 
 from xdploaderd.cli.interrupts import held_signals
-from xdploaderd.cli.objects import apply_overrides, open_selected, pinning_of
+from xdploaderd.cli.objects import apply_overrides, open_selected, pinning_of, with_attach_targets
 from xdploaderd.cli.output import EXIT_DEGRADED, print_json, print_line, print_table, print_warnings
 from xdploaderd.config.pinning import PinningConf
 from xdploaderd.errors import LoaderError
@@ -14,6 +15,7 @@ from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.syscall import checked_before
 from xdploaderd.kernel.target import running_kernel
 from xdploaderd.load import object as load_object
+from xdploaderd.load.attach_targets import open_attach_targets
 from xdploaderd.load.object import LoadedObject
 from xdploaderd.load.tree import TreePins, load_tree, tree_paths, unload_tree
 from xdploaderd.obj.prepare import prepare, target_needs
@@ -81,8 +83,12 @@ def _load(args: argparse.Namespace, obj: ObjectSpec, pins: PinningConf, check: C
         wanted = [program for program in obj.programs.values() if program.autoload]
         tree_paths(wanted, [name for name, spec in obj.maps.items() if spec.autocreate], directory)
     bpf = Bpf(checked_before(check))
-    prepared = prepare(obj, running_kernel(bpf, target_needs(obj)), partial=args.partial)
-    with load_object.load(prepared, bpf, pins, partial=args.partial) as loaded:
+    obj, target_pins = with_attach_targets(obj, args.attach_target)
+    with ExitStack() as stack:
+        targets, btfs = open_attach_targets(bpf, target_pins, stack)
+        kernel = replace(running_kernel(bpf, target_needs(obj)), program_btfs=btfs)
+        prepared = prepare(obj, kernel, partial=args.partial)
+        loaded = stack.enter_context(load_object.load(prepared, bpf, pins, partial=args.partial, targets=targets))
         report = _report(obj, loaded, load_tree(loaded, bpf, directory))
         check()
         print_warnings((*pins.warnings, *obj.warnings, *_guessed_types(obj), *loaded.warnings), as_json=args.json)

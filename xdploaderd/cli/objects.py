@@ -3,6 +3,7 @@
 import argparse
 import difflib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from xdploaderd.config.pinning import PinningConf
@@ -11,7 +12,7 @@ from xdploaderd.errors import UsageError
 from xdploaderd.load.pinning_files import PINNING_CONF, read_pinning
 from xdploaderd.obj.open import open_object
 from xdploaderd.obj.overrides import leave_out_maps, set_globals, set_max_entries, share_maps
-from xdploaderd.obj.select import select_programs
+from xdploaderd.obj.select import find_program, select_programs
 from xdploaderd.obj.spec import ObjectSpec
 from xdploaderd.printable import quoted
 from xdploaderd.uapi.bpf import ProgType
@@ -38,6 +39,28 @@ def apply_overrides(obj: ObjectSpec, args: argparse.Namespace) -> ObjectSpec:
     obj = set_globals(obj, _pairs("--global", "NAME=VALUE", args.globals))
     obj = share_maps(set_max_entries(obj, sizes), _pairs("--share", "MAP=PIN", args.share))
     return leave_out_maps(obj, args.no_map)
+
+
+def with_attach_targets(obj: ObjectSpec, words: Sequence[str]) -> tuple[ObjectSpec, Mapping[str, PurePosixPath]]:
+    """Return the object with the functions that `--attach-target [PROG=]PIN[:FUNC]` names, and the pins by program.
+
+    Without PROG it is for every freplace program. UsageError for no path, NoSuchProgramError for no program.
+    """
+    programs, pins = dict(obj.programs), dict[str, PurePosixPath]()
+    for word in words:
+        name, _, target = word.rpartition("=")
+        pin, colon, function = target.rpartition(":") if ":" in target.rpartition("/")[2] else (target, "", "")
+        if not pin.startswith("/") or (colon and not function):
+            raise UsageError(f"--attach-target {quoted(word)} is not of the form [PROG=]PIN[:FUNC], PIN a path")
+        extensions = [p.name for p in programs.values() if p.type is ProgType.EXT]
+        for chosen in [find_program(obj, name).name] if name else extensions:
+            if chosen in pins:
+                raise UsageError(f"--attach-target is given twice for program {quoted(chosen)}")
+            pins[chosen] = PurePosixPath(pin)
+            programs[chosen] = replace(programs[chosen], attach_target=function or programs[chosen].attach_target)
+        if not name and not extensions:
+            raise UsageError("--attach-target: the object has no freplace program, want PROG=PIN")
+    return (replace(obj, programs=programs) if pins else obj), pins
 
 
 def _pairs(option: str, form: str, words: Sequence[str]) -> Mapping[str, str]:

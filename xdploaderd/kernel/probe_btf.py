@@ -51,6 +51,13 @@ def probe_blob(feature: Feature) -> bytes:
     return _encode((_INT, *_TYPES[feature]))
 
 
+def arg_ctx_blob() -> bytes:
+    """Return functions 4 and 6: `int a(void *a)`, and `int b(void *b)` with its parameter tagged as the context."""
+    proto, tag = FuncProto(1, (("a", 2),)), DeclTag("arg:ctx", 6, 0)
+    functions = (proto, Func("a", 3, Linkage.GLOBAL), proto, Func("b", 5, Linkage.GLOBAL))
+    return _encode((_INT, Ref(BtfKind.PTR, "", 0), *functions, tag))
+
+
 def blob_of_all() -> bytes:
     """Return one blob with every feature, so that a recent kernel is asked once instead of nine times."""
     return _encode(

@@ -8,18 +8,21 @@ import errno
 import logging
 import os
 import resource
+import sys
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from dataclasses import replace
 
 from xdploaderd.errors import KernelError
 from xdploaderd.insn import BPF_ALU64, CALL, EXIT, LD_IMM64, Insn, encode_insns
 from xdploaderd.kernel.bpf import Answer, Bpf
 from xdploaderd.kernel.infos import read_named_btf_info
-from xdploaderd.kernel.probe_btf import BTF_FEATURES, blob_of_all, probe_blob
+from xdploaderd.kernel.probe_btf import BTF_FEATURES, arg_ctx_blob, blob_of_all, probe_blob
 from xdploaderd.kernel.prog_load import ProgLoad
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.obj.spec import MapSpec
 from xdploaderd.uapi.bpf import (
+    PSEUDO_CALL,
     AttachType,
     Feature,
     FeatureSet,
@@ -38,6 +41,9 @@ _PROBE_READ_KERNEL = 113
 _KTIME_GET_COARSE_NS = 160  # 5.11, which also moved BPF memory to memory cgroups
 _GET_ATTACH_COOKIE = 174
 _MOV_IMM = BPF_ALU64 | 0xB0
+_LDX_W = 0x61
+_INGRESS_IFINDEX = 12  # offset in struct xdp_md
+_EXIT = Insn(EXIT, 0, 0, 0, 0)
 _RETURN_0 = (Insn(_MOV_IMM, 0, 0, 0, 0), Insn(EXIT, 0, 0, 0, 0))
 _NOT_TOLD = (errno.EPERM, errno.EACCES, errno.ENOMEM, errno.EAGAIN)  # these say nothing of the feature
 _LOOPBACK = Ifindex(1)  # in every network namespace
@@ -211,6 +217,19 @@ def _probe_syscall_wrapper(_bpf: Bpf) -> Answer:
     return Answer.YES if found else Answer.NO
 
 
+def _probe_arg_ctx_tag(bpf: Bpf) -> Answer:
+    """Load a function that reads its parameter as the context, which only the tag says it is."""
+    code = (Insn(CALL, 0, PSEUDO_CALL, 0, 1), _EXIT, Insn(_LDX_W, 0, 1, _INGRESS_IFINDEX, 0), _EXIT)
+    functions = b"".join(number.to_bytes(4, sys.byteorder) for number in (0, 4, 2, 6))  # (instruction, type) twice
+    try:
+        btf = bpf.btf_load(arg_ctx_blob())
+    except KernelError:
+        return Answer.NO
+    with btf:
+        request = replace(_request(ProgType.XDP, code), btf=btf, func_info=functions)
+        return _tried(lambda: bpf.prog_load(request))
+
+
 def _btf_probe(feature: Feature) -> Callable[[Bpf], Answer]:
     return lambda bpf: _tried(lambda: bpf.btf_load(probe_blob(feature)))
 
@@ -226,6 +245,7 @@ _PROBES: dict[Feature, Callable[[Bpf], Answer]] = {
     Feature.PROBE_READ_KERN: lambda bpf: _try_load(bpf, ProgType.TRACEPOINT, _reading_code()),
     Feature.PROG_BIND_MAP: _probe_bind_map,
     Feature.MODULE_BTF: _probe_module_btf,
+    Feature.ARG_CTX_TAG: _probe_arg_ctx_tag,
     Feature.BPF_COOKIE: lambda bpf: _try_load(bpf, ProgType.TRACEPOINT, (_call(_GET_ATTACH_COOKIE), *_RETURN_0)),
     Feature.SYSCALL_WRAPPER: _probe_syscall_wrapper,
     Feature.MEMCG_ACCOUNT: lambda bpf: _try_load(

@@ -23,6 +23,7 @@ _NAME = re.compile(r"[A-Za-z0-9_.]*", re.ASCII)
 class ProgLoad:
     """What PROG_LOAD takes. Descriptors are borrowed: the caller keeps them open during the call.
 
+    `attach_to` is the program or the module's BTF that `attach_btf_id` is of, None for vmlinux.
     `fd_array` are the descriptors that calls of module functions index; its slot 0 stands for vmlinux.
     """
 
@@ -37,7 +38,7 @@ class ProgLoad:
     func_info: bytes = b""
     line_info: bytes = b""
     attach_btf_id: int = 0
-    attach_btf: Fd | None = None
+    attach_to: Fd | None = None
     fd_array: tuple[int, ...] = ()
 
 
@@ -63,7 +64,7 @@ def load_program(call: BpfSyscall, request: ProgLoad, told: Callable[[Sequence[s
         prog_name=kernel_name(request.name),
         expected_attach_type=request.expected_attach_type,
         attach_btf_id=request.attach_btf_id,
-        attach_btf_obj_fd=request.attach_btf.fileno() if request.attach_btf else 0,
+        attach_btf_obj_fd=request.attach_to.fileno() if request.attach_to else 0,
         fd_array=pointer_of(fd_array) if request.fd_array else 0,
     )
     if request.btf is not None:

@@ -61,7 +61,9 @@ def _vmlinux_bytes() -> bytes | memoryview:
 
 
 def _features(needs: frozenset[Need]) -> tuple[Feature, ...]:
-    return (*PREPARE_FEATURES, *TRACING_FEATURES) if Need.TRACING_FEATURES in needs else PREPARE_FEATURES
+    tracing = TRACING_FEATURES if Need.TRACING_FEATURES in needs else ()
+    tags = (Feature.ARG_CTX_TAG,) if Need.ARG_CTX_TAG in needs else ()
+    return (*PREPARE_FEATURES, *tracing, *tags)
 
 
 def _btfs(bpf: Bpf, needs: frozenset[Need]) -> tuple[Btf, ...]:

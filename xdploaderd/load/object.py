@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 from xdploaderd.errors import KernelError, LoaderError, ObjectError, error_context
@@ -24,6 +24,8 @@ from xdploaderd.load.programs import ProgramLoader
 from xdploaderd.load.slots import fill_map_of_maps, fill_program_arrays
 from xdploaderd.obj.spec import PreparedObject
 from xdploaderd.uapi.bpf import MapType
+
+NO_TARGETS: Mapping[str, Fd] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,23 +69,39 @@ class LoadedObject:
         self.close()
 
 
-def load(prepared: PreparedObject, bpf: Bpf, pins: PinPaths, *, partial: bool = False) -> LoadedObject:
+def load(
+    prepared: PreparedObject,
+    bpf: Bpf,
+    pins: PinPaths,
+    *,
+    partial: bool = False,
+    targets: Mapping[str, Fd] = NO_TARGETS,
+) -> LoadedObject:
     """Create the maps and load the programs of a prepared object.
 
     With `partial`, programs and maps that fail are listed in `failed` beside those that preparation gave up, and the
-    rest is loaded. Raises LoaderError; then nothing is left.
+    rest is loaded. `targets` are the loaded programs that programs of the object attach to, by the name of the latter,
+    borrowed. Raises LoaderError; then nothing is left.
     """
     with error_context(f"object '{prepared.spec.name}'"), ExitStack() as stack:
         if prepared.spec.byteorder != sys.byteorder:
             raise ObjectError(f"the object is {prepared.spec.byteorder}-endian, wanted {sys.byteorder}-endian")
         check_pins(pins, prepared)
         own = Ownership(fds=stack.enter_context(ExitStack()), undo=stack.enter_context(ExitStack()))
-        loaded = _load(prepared, bpf, pins, own, partial=partial)
+        loaded = _load(prepared, bpf, pins, own, targets, partial=partial)
         stack.pop_all()
         return loaded
 
 
-def _load(prepared: PreparedObject, bpf: Bpf, pins: PinPaths, own: Ownership, *, partial: bool) -> LoadedObject:
+def _load(
+    prepared: PreparedObject,
+    bpf: Bpf,
+    pins: PinPaths,
+    own: Ownership,
+    targets: Mapping[str, Fd],
+    *,
+    partial: bool,
+) -> LoadedObject:
     warnings = [*prepared.warnings, *_unusable_names(prepared)]
     failed = dict(prepared.failed)
     ensure_memlock(bpf)
@@ -104,6 +122,7 @@ def _load(prepared: PreparedObject, bpf: Bpf, pins: PinPaths, own: Ownership, *,
             failed_maps=failed_maps,
             btf=btf,
             modules=modules,
+            targets=targets,
         )
         programs = _load_programs(loader, prepared, own, failed, partial=partial)
     fill_program_arrays(bpf, maps, programs, prepared.spec.dialect, own)

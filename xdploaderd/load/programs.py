@@ -33,6 +33,7 @@ class ProgramLoader:
     failed_maps: Mapping[str, LoaderError]
     btf: Fd | None
     modules: ModuleBtfs
+    targets: Mapping[str, Fd]
 
     def load(self, prog: PreparedProgram) -> Fd:
         """Load one program; the caller owns the descriptor.
@@ -54,7 +55,7 @@ class ProgramLoader:
             func_info=prog.func_info,
             line_info=prog.line_info,
             attach_btf_id=prog.attach_btf_id,
-            attach_btf=self.modules.open(prog.attach_module) if prog.attach_module else None,
+            attach_to=self._attach_to(prog),
             fd_array=patched.fd_array,
         )
         try:
@@ -70,6 +71,12 @@ class ProgramLoader:
             self.maps[ref.map_name] for ref in prog.fd_refs if isinstance(ref, MapRef) and ref.map_name in self.maps
         )
         return foreign_array(used, require_type(prog.spec))
+
+    def _attach_to(self, prog: PreparedProgram) -> Fd | None:
+        """Return the other program, or the module's BTF, that has what the program attaches to; None: vmlinux."""
+        if prog.spec.name in self.targets:
+            return self.targets[prog.spec.name]
+        return self.modules.open(prog.attach_module) if prog.attach_module else None
 
     def _bind_constants(self, prog: Fd) -> None:
         """Let the program hold all its object's constants, mentioned or not: tools look for metadata in them."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from xdploaderd.btf.ext import BtfExt, CoreReloKind
 from xdploaderd.errors import LimitError, LoaderError, ObjectError, error_context
 from xdploaderd.insn import INSN_SIZE
+from xdploaderd.obj.arg_ctx import has_ctx_tags, with_contexts
 from xdploaderd.obj.attach_target import WITH_TARGET, find_attach_target
 from xdploaderd.obj.callbacks import exception_callbacks
 from xdploaderd.obj.extern_values import ExternValues, resolve_externs
@@ -64,6 +65,8 @@ def target_needs(obj: ObjectSpec) -> frozenset[Need]:
             needs.add(Need.KCONFIG)
         if extern.kind is ExternKind.KCONFIG and extern.name.startswith(FEATURE_PREFIX):
             needs.add(Need.TRACING_FEATURES)
+    if has_ctx_tags(obj.btf):
+        needs.add(Need.ARG_CTX_TAG)
     relos = obj.btf_ext.core_relos.values() if obj.btf_ext else ()
     if any(relo.kind != CoreReloKind.TYPE_ID_LOCAL for section in relos for relo in section):
         needs |= KERNEL_TYPE_NEEDS
@@ -88,6 +91,9 @@ def prepare(obj: ObjectSpec, target: TargetKernel, *, partial: bool = False, len
         btf = kernel_btf(obj, target.features)
         maps, failed_maps = _prepare_maps(context, with_btf=btf is not None, partial=partial)
         programs, failed = _prepare_programs(context, partial=partial)
+        if btf is not None and obj.btf is not None and _lacks_ctx_tags(obj, target):
+            tags = Feature.BTF_DECL_TAG in target.features
+            btf, programs = with_contexts(obj.btf, programs, btf, tags=tags)
     kconfig_warnings = context.externs.kconfig.warnings if context.externs.kconfig else ()
     return PreparedObject(
         spec=obj,
@@ -118,6 +124,10 @@ class _Context:
 
     def describe(self, function: FunctionSpec, insn_idx: int) -> str:
         return describe_insn(self.obj.btf, self.records, function, insn_idx)
+
+
+def _lacks_ctx_tags(obj: ObjectSpec, target: TargetKernel) -> bool:
+    return has_ctx_tags(obj.btf) and Feature.ARG_CTX_TAG not in target.features
 
 
 def _make_context(obj: ObjectSpec, target: TargetKernel, *, lenient: bool) -> _Context:

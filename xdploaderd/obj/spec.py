@@ -233,12 +233,15 @@ class Need(StrEnum):
     MODULE_BTF = "module BTF"
     KCONFIG = "kconfig"
     KALLSYMS = "kallsyms"
+    ARG_CTX_TAG = "arg:ctx tags"  # whether the verifier knows them
     TRACING_FEATURES = "tracing features"  # of LINUX_HAS_* externs; finding out reads all of kallsyms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetKernel:
     """Facts of the kernel an object is prepared for; None means not known (or not needed).
+
+    `program_btfs` are those of loaded programs that programs of the object attach to, by the name of the latter.
 
     `btfs` is vmlinux first, then modules (split BTF), in the order candidates are searched. `kconfig` is the text of
     the kernel's configuration, `kallsyms` that of /proc/kallsyms, `version_code` is KERNEL_VERSION(a, b, c), 0 when not
@@ -254,6 +257,7 @@ class TargetKernel:
     kallsyms: str | None = None
     nr_cpus: int = 1
     page_size: int = 4096
+    program_btfs: Mapping[str, Btf] = field(default_factory=dict)
     doubtful: FeatureSet = frozenset()
 
 

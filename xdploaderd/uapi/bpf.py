@@ -105,6 +105,7 @@ class Feature(StrEnum):
     PROBE_READ_KERN = "probe_read_kern"
     PROG_BIND_MAP = "prog_bind_map"
     MODULE_BTF = "module_btf"
+    ARG_CTX_TAG = "arg_ctx_tag"
     BPF_COOKIE = "bpf_cookie"
     SYSCALL_WRAPPER = "syscall_wrapper"
     MEMCG_ACCOUNT = "memcg_account"
