@@ -30,10 +30,15 @@ FILES: Mapping[str, str] = {  # where each file goes, below the root; its source
     "etc/libbpf/pinning.conf.example": "etc/libbpf/pinning.conf.example",
     "usr/local/share/man/man8/xdploaderd.8": "docs/xdploaderd.8.md",
     "usr/local/share/man/man1/xdploaderctl.1": "docs/xdploaderctl.1.md",
+    "usr/local/share/man/man8/xdploaderctl-ip.8": "docs/xdploaderctl-ip.8.md",
     "usr/local/share/man/man5/pinning.conf.5": "docs/pinning.conf.5.md",
     "usr/local/share/man/man5/xdploaderd.yaml.5": "docs/xdploaderd.yaml.5.md",
 }
 LINKS = {"usr/local/sbin/xdploaderd": "xdploaderd", "usr/local/bin/xdploaderctl": "xdploaderctl"}
+TOOL_LINKS = {
+    "usr/local/sbin/ip": "xdploaderctl",
+    "usr/local/sbin/tc": "xdploaderctl",
+}  # if asked for: before /usr/sbin
 BINDIR = "@BINDIR@"  # in a unit: the folder of the installed commands
 
 
@@ -59,18 +64,22 @@ def data_folder() -> Path:
     return package / "data" if (package / "data").is_dir() else package.parent
 
 
-def install_system(root: Path, *, bindir: Path, say: Callable[[str], None]) -> None:
-    """Write every file below `root`; units start the commands in `bindir`. FileError when one cannot be written."""
+def install_system(root: Path, *, bindir: Path, say: Callable[[str], None], iproute2: bool = False) -> None:
+    """Write every file below `root`; units start the commands in `bindir`. FileError when one cannot be written.
+
+    With `iproute2` the names `ip` and `tc` are links to us, until uninstall_system.
+    """
     record = _read_record(root)
     contents = {target: _content(target, source, bindir) for target, source in FILES.items()}
-    links = {target: os.fsencode(bindir / name) for target, name in LINKS.items()}
+    names = {**LINKS, **(TOOL_LINKS if iproute2 else {})}
+    links = {target: os.fsencode(bindir / name) for target, name in names.items()}
     try:
         for target, content in {**contents, **links}.items():
             path = root / target
             with _file_errors(path):
                 if _may_write(path, content, record.files.get(target)):
                     record.folders += _make_folders(path.parent, root)
-                    _write_link(path, content) if target in LINKS else _write_file(path, content)
+                    _write_link(path, content) if target in links else _write_file(path, content)
                     record.files[target] = _digest(content)
                     say(f"wrote {path}")
                 else:
@@ -102,9 +111,16 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--root", type=Path, default=Path("/"), help="the system's files lie below this folder (default: /)"
     )
-    root: Path = parser.parse_args(argv[1:]).root
     if argv[0] == COMMANDS[0]:
-        install_system(root, bindir=Path(sys.argv[0]).resolve().parent, say=_say)
+        parser.add_argument(
+            "--iproute2",
+            action="store_true",
+            help="link ip and tc in /usr/local/sbin to xdploaderctl, see xdploaderctl-ip(8)",
+        )
+    args = parser.parse_args(argv[1:])
+    root: Path = args.root
+    if argv[0] == COMMANDS[0]:
+        install_system(root, bindir=Path(sys.argv[0]).resolve().parent, say=_say, iproute2=args.iproute2)
     else:
         uninstall_system(root, say=_say)
     return 0

@@ -14,6 +14,11 @@ import pytest
 from tests.support import sandbox
 from tests.support.netns import Veth, ip, veth_pair
 from xdploaderd.cli.main import main
+from xdploaderd.front.bpfspec import BpfSpec, parse_bpf_spec
+from xdploaderd.front.load import load_for_hook
+from xdploaderd.front.words import Words
+from xdploaderd.kernel.bpf import Bpf
+from xdploaderd.uapi.bpf import ProgType
 
 pytestmark = pytest.mark.kernel
 Capture = pytest.CaptureFixture[str]
@@ -149,5 +154,37 @@ def test_named_namespace_is_entered_and_pins_stay_outside(veth: Veth) -> None:
         assert (done.returncode, done.stderr) == (0, b"")
         assert '"mode":2' in ip("-n", "blue", "-j", "link", "show", "veth0")
         assert (BPFFS / "tc/globals/cnt").exists()
+    finally:
+        ip("netns", "del", "blue")
+
+
+def test_refused_program_leaves_the_old_one_and_no_pin(veth: Veth) -> None:
+    assert set_words("veth0", "xdp", "obj", LEGACY) is None
+    before, pins = shown()["xdp"]["prog"]["id"], sandbox.pin_tree()
+    assert set_words("veth0", "xdp", "obj", str(OBJECTS / "reject.bpf.o"), "program", "bad", force=True) == 255
+    assert (shown()["xdp"]["prog"]["id"], sandbox.pin_tree()) == (before, pins)
+
+
+def test_xdp_and_tc_share_a_map(veth: Veth) -> None:
+    assert set_words("veth0", "xdp", "obj", LEGACY) is None
+    before = shown()["xdp"]["prog"]["id"]
+    with load_for_hook(classifier(LEGACY), Bpf(), say=print, environ={}) as program:
+        theirs = program.info.map_ids
+    out = subprocess.run(["bpftool", "-j", "prog", "show", "id", str(before)], check=True, capture_output=True).stdout
+    assert json.loads(out)["map_ids"] == list(theirs)
+
+
+def classifier(path: str) -> BpfSpec:
+    return parse_bpf_spec(Words(["obj", path]), ProgType.SCHED_CLS, environ={})
+
+
+def test_pins_go_with_a_command_in_ip_netns_exec(veth: Veth) -> None:
+    ip("netns", "add", "blue")
+    try:
+        ip("link", "set", "veth0", "netns", "blue")
+        before = sandbox.pin_tree()
+        command = [sys.executable, "-m", "xdploaderd.cli.main", "ip", "--direct", "link", "set", "veth0", "xdp", "obj"]
+        subprocess.run(["ip", "netns", "exec", "blue", *command, LEGACY], check=True)
+        assert sandbox.pin_tree() == before
     finally:
         ip("netns", "del", "blue")

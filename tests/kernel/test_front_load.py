@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from tests.support import sandbox
-from xdploaderd.errors import KernelError, LoaderError, NoSuchProgramError, UsageError
+from xdploaderd.errors import KernelError, LoaderError, NoSuchProgramError, PinError, UsageError
 from xdploaderd.front.bpfspec import BpfSpec, parse_bpf_spec
 from xdploaderd.front.kept_arrays import drop_arrays
 from xdploaderd.front.load import load_for_hook
@@ -144,4 +144,27 @@ def test_root_of_the_environment_is_made_and_mounted(tmp_path: Path) -> None:
     finally:
         for _ in range(2):  # the BPF file system, and the directory bound onto itself
             subprocess.run(["umount", str(root)], check=True)
+    assert not names()
+
+
+def test_directory_inside_a_bpf_file_system_is_a_root(tmp_path: Path) -> None:
+    (BPFFS / "mine").mkdir(mode=0o700)
+    environ = {"TC_BPF_MNT": str(BPFFS / "mine")}
+    with load_for_hook(spec_of("legacy_pin2"), Bpf(), say=print, environ=environ):
+        assert (BPFFS / "mine/tc/globals/cnt").exists()
+        assert os.readlink(BPFFS / "mine/xdp") == "/sys/fs/bpf/mine/tc/"
+
+
+def test_only_an_object_that_wants_pins_needs_a_bpf_file_system(tmp_path: Path) -> None:
+    environ = {"TC_BPF_MNT": str(tmp_path / "no" / "such")}
+    said: list[str] = []
+    with load_for_hook(spec_of("legacy_pin0"), Bpf(), say=said.append, environ=environ):
+        assert "no map asks to be pinned" in said[0]
+    with pytest.raises(PinError, match="none can be mounted"):
+        load_for_hook(spec_of("legacy_pin2"), Bpf(), say=said.append, environ=environ)
+
+
+def test_section_without_code_is_no_program() -> None:
+    with pytest.raises(NoSuchProgramError, match="section 'license'"):
+        loaded_name("legacy_pin2", "sec", "license")
     assert not names()

@@ -48,6 +48,26 @@ def test_commands_are_linked_into_the_path(root: Path) -> None:
     assert (root / "usr/local/bin/xdploaderctl").readlink() == BINDIR / "xdploaderctl"
 
 
+def test_links_for_ip_and_tc_are_made_when_asked_for_and_go_again(tmp_path: Path) -> None:
+    install_system(tmp_path, bindir=BINDIR, say=_ignore)
+    assert not (tmp_path / "usr/local/sbin/ip").is_symlink()
+    install_system(tmp_path, bindir=BINDIR, say=_ignore, iproute2=True)
+    assert (tmp_path / "usr/local/sbin/ip").readlink() == BINDIR / "xdploaderctl"
+    assert (tmp_path / "usr/local/sbin/tc").readlink() == BINDIR / "xdploaderctl"
+    install_system(tmp_path, bindir=BINDIR, say=_ignore)
+    assert (tmp_path / "usr/local/sbin/ip").is_symlink()
+    uninstall_system(tmp_path, say=_ignore)
+    assert _tree(tmp_path) == set()
+
+
+def test_a_file_in_the_place_of_a_link_is_kept(tmp_path: Path) -> None:
+    mine = tmp_path / "usr/local/sbin/ip"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    install_system(tmp_path, bindir=BINDIR, say=_ignore, iproute2=True)
+    assert mine.read_text() == "mine"
+
+
 def test_uninstall_leaves_nothing(root: Path) -> None:
     uninstall_system(root, say=_ignore)
     assert _tree(root) == set()

@@ -25,6 +25,9 @@ exit status:
 
 An error is one line on standard error that begins with its code, such as HookBusy; with --json it is one JSON object.
 
+iproute2's command lines: `xdploaderctl ip ...` and `xdploaderctl tc ...` take the words of ip(8) and tc(8), see
+xdploaderctl-ip(8); what is not about BPF is done by the real tools.
+
 examples:
   xdploaderctl status
   xdploaderctl explain-pin filter.o

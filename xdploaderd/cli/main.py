@@ -11,14 +11,15 @@ from xdploaderd.front import dispatch
 def main(argv: "list[str] | None" = None) -> int:
     """Run the command line and return its exit status."""
     words = sys.argv[1:] if argv is None else list(argv)
-    tool = dispatch.tool_of(sys.argv[0]) if argv is None else ""
+    tool = linked = dispatch.tool_of(sys.argv[0]) if argv is None else ""
     if not tool and words and words[0] in dispatch.TOOLS:
         tool, words = words[0], words[1:]
     if not tool:
         from xdploaderd.cli.verbs import run_verb
 
         return run_verb(words)
-    if dispatch.is_real_tools(tool, words) and (path := dispatch.real_tool(tool)):
+    asks_us = not linked and words == ["--help"]
+    if not asks_us and dispatch.is_real_tools(tool, words) and (path := dispatch.real_tool(tool)):
         dispatch.become(path, tool, words)
     if tool == "tc":
         from xdploaderd.front import tc

@@ -10,6 +10,7 @@ from xdploaderd.front import dispatch
 from xdploaderd.front.batch import STANDARD_INPUT, BatchLine, Runners, read_batch, run_batch
 from xdploaderd.front.daemon import carry_out, find_daemon, takes
 from xdploaderd.front.ip_options import IpCommand, parse_options
+from xdploaderd.front.ip_show import show
 from xdploaderd.front.ip_words import LinkSet, parse_link_set
 from xdploaderd.front.ip_xdp import link_set
 from xdploaderd.front.links import find_interface
@@ -18,13 +19,29 @@ from xdploaderd.front.outcome import run_tool, say
 from xdploaderd.front.words import EXIT_WORDS, matches, refused
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.printable import quoted
+from xdploaderd.terminal import write_out
 
 _TOOL = "ip"
 _MOVING = frozenset({"name", "netns", "index"})  # settings after which the interface is another one to the daemon
 
 
+USAGE = """\
+usage: xdploaderctl ip [--direct] [--socket PATH] [-force] [-netns NAME]
+                    link set [dev] DEV XDP { off | object FILE [section S] [program P] [verbose] | pinned PATH }
+       xdploaderctl ip [--direct] [-details] [-json] [-pretty] link show [[dev] DEV] [up]
+       xdploaderctl ip [-force] -batch FILE
+XDP := { xdp | xdpgeneric | xdpdrv | xdpoffload }
+
+Words, abbreviations and exit statuses are those of ip(8). With a running daemon the attachment is the daemon's, unless
+--direct is given. What is not about XDP is done by the real ip. See xdploaderctl-ip(8).
+"""
+
+
 def run(argv: Sequence[str]) -> int:
     """Run one command line of `ip` (without its name) and return the exit status."""
+    if list(argv) == ["--help"]:
+        write_out(USAGE.rstrip())
+        return 0
     return run_tool(_TOOL, lambda: _run(parse_options(argv)), failed=EXIT_WORDS)
 
 
@@ -41,12 +58,22 @@ def _run_words(command: IpCommand) -> int:
         wanted = parse_link_set(command.words[2:])
         if wanted.clauses:
             return _link_set(command, wanted)
+    if is_link_show(command.words) and (command.direct or not dispatch.real_tool(_TOOL)):
+        show(command, command.words[2:], Bpf())
+        return 0
     return pass_on(command)
 
 
 def is_link_set(words: Sequence[str]) -> bool:
     """Tell whether words are `link set` in any length; `a` and `d` are add and delete."""
     return len(words) > 1 and matches(words[0], "link") and (matches(words[1], "set") or matches(words[1], "change"))
+
+
+def is_link_show(words: Sequence[str]) -> bool:
+    """Tell whether words are `link`, alone or with `show` or `list` in any length."""
+    if not words or not matches(words[0], "link"):
+        return False
+    return len(words) == 1 or any(matches(words[1], word) for word in ("show", "lst", "list"))
 
 
 def _link_set(command: IpCommand, wanted: LinkSet) -> int:

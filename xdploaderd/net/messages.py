@@ -5,7 +5,9 @@ time of a decoder that builds every attribute, because only what Interface holds
 """
 
 import struct
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from xdploaderd.hooks import Hook, XdpMode
@@ -133,6 +135,31 @@ def parse_link(payload: memoryview) -> Interface:
         kind=string_of(dict(attrs_of(attrs.get(_IFLA_LINKINFO, nothing))).get(_IFLA_INFO_KIND, nothing)),
         xdp=_parse_xdp(attrs[_IFLA_XDP]) if _IFLA_XDP in attrs else (),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class LinkMessage:
+    """RTM_NEWLINK with all its attributes, for what Interface does not hold; `type` is the ARPHRD_ number."""
+
+    index: int
+    type: int
+    flags: int
+    attrs: Mapping[int, memoryview]
+    payload: memoryview
+
+    def number(self, kind: int) -> int:
+        """Return an attribute of one or four bytes; 0 where there is none."""
+        return int.from_bytes(self.attrs.get(kind, b"")[:4], sys.byteorder)
+
+    def text(self, kind: int) -> str:
+        """Return an attribute that is text; empty where there is none."""
+        return _string(self.attrs.get(kind, memoryview(b"")))
+
+
+def parse_link_message(payload: memoryview) -> LinkMessage:
+    """Take RTM_NEWLINK apart."""
+    _family, kind, index, flags, _change = _IFINFOMSG.unpack_from(payload)
+    return LinkMessage(index, kind, flags, dict(_attrs(payload, _IFINFOMSG.size)), payload)
 
 
 def _parse_xdp(nest: memoryview) -> tuple[tuple[XdpMode, ProgId], ...]:
