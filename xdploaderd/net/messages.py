@@ -153,13 +153,13 @@ class LinkMessage:
 
     def text(self, kind: int) -> str:
         """Return an attribute that is text; empty where there is none."""
-        return _string(self.attrs.get(kind, memoryview(b"")))
+        return string_of(self.attrs.get(kind, memoryview(b"")))
 
 
 def parse_link_message(payload: memoryview) -> LinkMessage:
     """Take RTM_NEWLINK apart."""
     _family, kind, index, flags, _change = _IFINFOMSG.unpack_from(payload)
-    return LinkMessage(index, kind, flags, dict(_attrs(payload, _IFINFOMSG.size)), payload)
+    return LinkMessage(index, kind, flags, dict(attrs_of(payload, _IFINFOMSG.size)), payload)
 
 
 def _parse_xdp(nest: memoryview) -> tuple[tuple[XdpMode, ProgId], ...]:
