@@ -15,6 +15,7 @@ from xdploaderd import install
 from xdploaderd.control.dbus import DbusServer
 from xdploaderd.control.listener import listening
 from xdploaderd.control.server import ControlServer
+from xdploaderd.daemon.adopting import Adopter
 from xdploaderd.daemon.drop_ins import DropIns
 from xdploaderd.daemon.executor import Executor
 from xdploaderd.daemon.kept_objects import KeptObjects
@@ -130,8 +131,9 @@ def _assemble(options: Options, rtnl: Rtnl, worker: ThreadPoolExecutor) -> tuple
     pins.claim()
     programs = OwnPrograms(bpf, pins, records, lambda: wishes.settings.pinning)
     observer = Observer(rtnl, programs, worker)
-    reconciler = Reconciler(wishes, observer, Executor(Placer(rtnl, bpf), programs, worker))
-    requests = Requests(reconciler, wishes, _stores(options))
+    executor = Executor(Placer(rtnl, bpf), programs, worker)
+    reconciler = Reconciler(wishes, observer, executor)
+    requests = Requests(reconciler, wishes, _stores(options), Adopter(observer, executor))
     requests.sweep()
     service = Service(reconciler, observer, wishes, requests, source)
     return reconciler, service

@@ -11,6 +11,7 @@ import pytest
 
 from tests.daemon.fake_world import FakeWorld, entry
 from xdploaderd.config.pinning import PinningConf
+from xdploaderd.daemon.adopting import Adopter
 from xdploaderd.daemon.drop_ins import DropIns
 from xdploaderd.daemon.kept_objects import KeptObjects
 from xdploaderd.daemon.reconcile import Reconciler
@@ -43,9 +44,11 @@ class Daemon:
         self.conf_d = tmp_path / "conf.d"
         self.kept = tmp_path / "objects"
         objects = KeptObjects(self.kept, durable=False), KeptObjects(tmp_path / "for-good", durable=True)
-        requests = Requests(self.reconciler, self.wishes, Stores(*objects, DropIns(self.conf_d)))
+        stores = Stores(*objects, DropIns(self.conf_d))
+        adopter = Adopter(world, world)  # type: ignore[arg-type]  # tests that adopt have another
+        self.requests = Requests(self.reconciler, self.wishes, stores, adopter)
         source = ConfigSource(read=self.read, config=Path("/etc/x.yaml"), pinning=Path("/etc/pinning.conf"))
-        self.service = Service(self.reconciler, world, self.wishes, requests, source)
+        self.service = Service(self.reconciler, world, self.wishes, self.requests, source)
 
     def make_settings(self, *names: str) -> Settings:
         """Return settings with one XDP entry for each name, on the interface eth0, eth1, ..."""

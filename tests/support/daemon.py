@@ -204,9 +204,17 @@ def tc_ids(interface: str = "veth0", direction: str = "ingress") -> list[int]:
 
 def counters(pin: str) -> list[int]:
     """Return the values of a pinned array of u64, as bpftool(8) reads them; those of CPUs are added up."""
-    command = ["bpftool", "-j", "map", "dump", "pinned", str(BPFFS / pin)]
-    entries = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    return [sum(_number(value) for value in _values(entry)) for entry in entries]
+    return _counters("pinned", str(BPFFS / pin))
+
+
+def counters_of(prog_id: int) -> list[int]:
+    """Return the values of the only map of a program, as `counters` does."""
+    (map_id,) = _bpftool("prog", "show", "id", str(prog_id))["map_ids"]
+    return _counters("id", str(map_id))
+
+
+def _counters(*words: str) -> list[int]:
+    return [sum(_number(value) for value in _values(entry)) for entry in _bpftool("map", "dump", *words)]
 
 
 def data_of(prog_id: int) -> Mapping[str, Any]:

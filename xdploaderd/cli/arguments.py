@@ -63,6 +63,19 @@ examples:
   xdploaderctl attach --object filter.o --interface eth0 --hook xdp --mode native --permanent --force edge
 """
 
+_ADOPT = """\
+Let the daemon keep what ip, tc or xdp-loader attached. The running program stays as it is, with its maps and their
+contents; it becomes an entry that is written to conf.d/50-NAME.yaml. That needs the object file it came from: the one
+named, or one of the usual directories; whether it is the same program is told by a test load. Exit 3 when something
+could not be taken over.
+"""
+
+_ADOPT_EPILOG = """\
+examples:
+  xdploaderctl adopt --all --dry-run
+  xdploaderctl adopt --interface eth0 --hook xdp --object filter.o --name edge
+"""
+
 _DETACH = """\
 Detach NAME. An entry of the configuration stays off until it is attached again, or until the next boot; one that
 `attach --object` made is forgotten.
@@ -226,9 +239,28 @@ def _add_online_verbs(verbs: _Verbs) -> None:
     ):
         verbs.add(verb, _online(function), text, online=True)
     _add_attach(verbs.add("attach", _online("attach"), _ATTACH, epilog=_ATTACH_EPILOG, online=True))
+    _add_adopt(verbs.add("adopt", _adopt, _ADOPT, epilog=_ADOPT_EPILOG, online=True))
     detach = verbs.add("detach", _online("detach"), _DETACH, online=True)
     detach.add_argument("name", metavar="NAME")
     detach.add_argument("--permanent", action="store_true", help="remove the entry of `attach --permanent` for good")
+
+
+def _add_adopt(parser: _Parser) -> None:
+    parser.set_defaults(check=lambda args: _check_adopt(parser, args))
+    parser.add_argument("--object", metavar="FILE", default="", help="the object file that the program came from")
+    parser.add_argument("--interface", metavar="DEV", default="", help="what is attached to this interface")
+    parser.add_argument("--hook", choices=("xdp", "tc-ingress", "tc-egress"), default="", help="and to this hook of it")
+    parser.add_argument("--all", action="store_true", help="what is attached to any interface")
+    parser.add_argument("--name", metavar="N", default="", help="name of the entry, by default INTERFACE-HOOK")
+    parser.add_argument("--runtime", action="store_true", help="until the next boot, instead of writing the entry")
+    parser.add_argument("--dry-run", action="store_true", help="tell what would be done, and do nothing")
+
+
+def _check_adopt(parser: _Parser, args: argparse.Namespace) -> None:
+    if bool(args.interface) == args.all:
+        parser.error("adopt what? want either --interface or --all")
+    if args.all and (args.hook or args.name):
+        parser.error("--hook and --name mean one interface, not --all")
 
 
 def _add_attach(parser: _Parser) -> None:
@@ -383,6 +415,12 @@ def _online(verb: str) -> Run:
         return function(args)
 
     return run
+
+
+def _adopt(args: argparse.Namespace) -> int:
+    from xdploaderd.cli.adopt import adopt
+
+    return adopt(args)
 
 
 def _load(args: argparse.Namespace) -> int:

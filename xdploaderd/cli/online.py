@@ -21,7 +21,7 @@ _PLAN_HEADER = ("ACTION", "NAME", "INTERFACE", "HOOK", "REASON")
 
 def status(args: argparse.Namespace) -> int:
     """Show the daemon and its attachments; exit 3 when something is not as wanted."""
-    reply = _call(args, "Status")["status"]
+    reply = call(args, "Status")["status"]
     if args.json:
         print_json(reply)
     else:
@@ -31,7 +31,7 @@ def status(args: argparse.Namespace) -> int:
 
 def list_attachments(args: argparse.Namespace) -> int:
     """Show every configured attachment with its program."""
-    attachments = _call(args, "List")["attachments"]
+    attachments = call(args, "List")["attachments"]
     if args.json:
         print_json(attachments)
         return 0
@@ -44,7 +44,7 @@ def attach(args: argparse.Namespace) -> int:
     """Attach what is configured under a name, after `detach` or a failure; or a program of an object file."""
     if args.object:
         return _print_attachment(args, attach_object(args)["attachment"])
-    return _print_attachment(args, _call(args, "Attach", {"name": args.name})["attachment"])
+    return _print_attachment(args, call(args, "Attach", {"name": args.name})["attachment"])
 
 
 def attach_object(args: argparse.Namespace) -> Mapping[str, Any]:
@@ -52,14 +52,14 @@ def attach_object(args: argparse.Namespace) -> Mapping[str, Any]:
     entry = entry_of(args)
     parameters = {"entry": entry, "permanent": args.permanent, "force": args.force}
     if args.by_path:
-        return _call(args, "AttachObject", parameters)
+        return call(args, "AttachObject", parameters)
     try:
         fd = os.open(args.object, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise FileError(f"object '{args.object}' cannot be read: {reason}", fields={"path": args.object}) from error
     try:
-        return _call(args, "AttachObject", {**parameters, "descriptor": 0}, descriptors=(fd,))
+        return call(args, "AttachObject", {**parameters, "descriptor": 0}, descriptors=(fd,))
     finally:
         os.close(fd)
 
@@ -98,12 +98,12 @@ def _pairs(option: str, words: Sequence[str]) -> dict[str, str]:
 def detach(args: argparse.Namespace) -> int:
     """Detach an attachment until `attach` or the next boot; forget a runtime entry."""
     parameters = {"name": args.name, **({"permanent": True} if args.permanent else {})}
-    return _print_attachment(args, _call(args, "Detach", parameters)["attachment"])
+    return _print_attachment(args, call(args, "Detach", parameters)["attachment"])
 
 
 def reload(args: argparse.Namespace) -> int:
     """Let the daemon read its configuration again; exit 3 when something is not as wanted afterwards."""
-    reply = _call(args, "Reload")["status"]
+    reply = call(args, "Reload")["status"]
     if args.json:
         print_json(reply)
     else:
@@ -113,7 +113,7 @@ def reload(args: argparse.Namespace) -> int:
 
 def plan(args: argparse.Namespace) -> int:
     """Show what a reload would do."""
-    actions = _call(args, "Plan")["actions"]
+    actions = call(args, "Plan")["actions"]
     if args.json:
         print_json(actions)
     elif actions:
@@ -124,13 +124,14 @@ def plan(args: argparse.Namespace) -> int:
     return 0
 
 
-def _call(
+def call(
     args: argparse.Namespace,
     method: str,
     parameters: Mapping[str, Any] | None = None,
     *,
     descriptors: Sequence[int] = (),
 ) -> Mapping[str, Any]:
+    """Call the daemon that the command line names; see ControlClient.call."""
     path = args.socket or os.environ.get(SOCKET_VARIABLE) or DEFAULT_SOCKET
     return ControlClient(Path(path)).call(method, parameters or {}, descriptors=descriptors)
 

@@ -34,7 +34,8 @@ RETRY_SECONDS: Final = 10.0
 _BUS_ERRORS = (OSError, EOFError, AuthError, DBusError, InvalidAddressError)
 _sender: contextvars.ContextVar[str] = contextvars.ContextVar("sender")
 _TAKES_DESCRIPTORS = (OBJECT_PATH, INTERFACE, "AttachObject", "a{sv}a{sv}")
-_OPTIONS: Mapping[str, type] = {"permanent": bool, "force": bool, "object": int}
+_FD_OPTIONS = ("object", "program")
+_OPTIONS: Mapping[str, type] = {"permanent": bool, "force": bool, "object": int, "program": int}
 
 Properties = dict[str, Variant]
 PropertiesType = Annotated[Properties, DBusSignature("a{sv}")]
@@ -82,14 +83,13 @@ class _Manager(ServiceInterface):
 
     @dbus_method()
     async def AttachObject(self, entry: PropertiesType, options: PropertiesType) -> PropertiesType:
-        """Options: permanent b, force b, object h (an open file, instead of a path in the entry)."""
+        """Options: permanent b, force b, object h (an open file, for a path in the entry), program h (to take over)."""
         given = _plain(options)
-        descriptor = given.get("object")
         try:
             status = await self._guarded(lambda: self._service.attach_object(_request(_plain(entry), given)))
         finally:
-            if isinstance(descriptor, int):
-                os.close(descriptor)
+            for fd in {value.value for key, value in options.items() if key in _FD_OPTIONS and value.signature == "h"}:
+                os.close(fd)
         return to_properties(status.to_json())
 
     @dbus_method()
@@ -170,13 +170,14 @@ def _request(entry: Mapping[str, Any], options: Mapping[str, Any]) -> AttachRequ
     for name, value in options.items():
         if type(value) is not _OPTIONS.get(name):
             raise UsageError(
-                f"option {quoted(name)} is unknown or of another type, want permanent b, force b, object h"
+                f"option {quoted(name)} is unknown or of another type, want permanent b, force b, object h, program h"
             )
     return AttachRequest(
         entry=entry,
         permanent=options.get("permanent", False),
         force=options.get("force", False),
         descriptor=options.get("object"),
+        program=options.get("program"),
     )
 
 
@@ -197,8 +198,8 @@ def _taken_descriptors(message: Message) -> frozenset[int]:
     call = (message.path, message.interface, message.member, message.signature)
     if message.message_type is not MessageType.METHOD_CALL or call != _TAKES_DESCRIPTORS:
         return frozenset()
-    given = message.body[1].get("object")
-    return frozenset({given.value}) if given is not None and given.signature == "h" else frozenset()
+    given = (message.body[1].get(key) for key in _FD_OPTIONS)
+    return frozenset(value.value for value in given if value is not None and value.signature == "h")
 
 
 class DbusServer:

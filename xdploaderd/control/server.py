@@ -99,12 +99,14 @@ class LoaderInterface(VarlinkInterface, name=INTERFACE):
         permanent: bool | None = None,
         force: bool | None = None,
         descriptor: FileDescriptor | None = None,
+        program: FileDescriptor | None = None,
     ) -> Any:
         """Attach a program that no file configures: entry has the keys of one attachment of xdploaderd.yaml(5).
         Name and program may be left out: INTERFACE-HOOK, and the only program for the hook. The object is read at the
         path `object`, or from the open file whose index among the descriptors sent is `descriptor`; its bytes are kept
         then, and `object` only names them. The attachment lasts until Detach or reboot, and with permanent for good.
-        With force a program of somebody else is replaced.
+        With force a program of somebody else is replaced. With `program`, the index of an open BPF program, the program
+        that runs there already is taken over as it is, if it is the object's.
         """
         if not isinstance(entry, dict):
             raise UsageError("entry is no object, wanted the keys of an attachment")
@@ -113,6 +115,7 @@ class LoaderInterface(VarlinkInterface, name=INTERFACE):
             permanent=bool(permanent),
             force=bool(force),
             descriptor=None if descriptor is None else descriptor.fileno(),
+            program=None if program is None else program.fileno(),
         )
         return await _answer(self._service.attach_object(request))
 
@@ -254,7 +257,7 @@ def _error_reply(error: LoaderError) -> GenericVarlinkErrorReply:
 
 
 class _Transport(VarlinkTransport):
-    MAX_RECV_FDS = 1  # more than a call takes: the kernel drops the rest
+    MAX_RECV_FDS = 2  # more than a call takes: the kernel drops the rest
     RECV_BUFFER_SIZE = MAX_CALL_BYTES  # a call in one piece: descriptors come with the first
 
 

@@ -11,6 +11,7 @@ from concurrent.futures import Executor as Pool
 from contextlib import AbstractContextManager
 from typing import TypeVar, TypeVarTuple, assert_never
 
+from xdploaderd.config.attachments import AttachmentConfig
 from xdploaderd.daemon.actions import Attach, Change, Detach, Repair, Replace
 from xdploaderd.daemon.placing import Placer
 from xdploaderd.daemon.programs import OwnPrograms
@@ -20,6 +21,7 @@ from xdploaderd.errors import LoaderError, error_context
 from xdploaderd.info import ProgInfo
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.printable import quoted
+from xdploaderd.uapi.bpf import ProgId
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
@@ -44,6 +46,18 @@ class Executor:
                 return await self._repair(action)
             case _:
                 assert_never(action)
+
+    def prog_id(self, prog: Fd) -> ProgId:
+        """Return the id of a program."""
+        return self._programs.info(prog).id
+
+    async def adopt(self, config: AttachmentConfig, place: Place, prog: Fd) -> None:
+        """Pin a program that runs at `place` as that of the entry, if it is that of its object; see OwnPrograms."""
+        await self._in_worker(self._programs.adopt, config, place, prog)
+
+    async def disown(self, name: str) -> None:
+        """Remove the pins of the entry and leave its program attached."""
+        await self._in_worker(self._programs.forget, name)
 
     async def _change(self, action: Attach | Replace) -> Outcome:
         if action.from_pin:

@@ -15,14 +15,16 @@ from xdploaderd.daemon.pins import OwnPins
 from xdploaderd.daemon.prepared_cache import PreparedCache
 from xdploaderd.daemon.records import Records
 from xdploaderd.daemon.world import Owned, Place, Record, overrides_of
-from xdploaderd.errors import KernelError
+from xdploaderd.errors import KernelError, ObjectError
 from xdploaderd.info import ProgInfo
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.kernel.target import running_kernel
 from xdploaderd.load.object import LoadedObject, load
+from xdploaderd.load.same import test_load
 from xdploaderd.obj.select import find_program
-from xdploaderd.obj.spec import Need, TargetKernel
+from xdploaderd.obj.spec import Need, ObjectSpec, TargetKernel
+from xdploaderd.printable import quoted
 from xdploaderd.uapi.bpf import Ifindex, ProgId
 
 
@@ -63,6 +65,20 @@ class OwnPrograms:
             staged = self._stage_loaded(config, place, loaded)
             stack.pop_all()
             return staged
+
+    def adopt(self, config: AttachmentConfig, place: Place, prog: Fd) -> None:
+        """Pin and remember a program that already runs at `place`; raise ObjectError unless it is the entry's."""
+        prepared = self._objects.prepare(config, read_object(config.object))
+        function = find_program(prepared.spec, config.program).name
+        expected, found = test_load(prepared, self._bpf, function), self._bpf.prog_info(prog)
+        if (expected.type, expected.tag) != (found.type, found.tag):
+            raise ObjectError(
+                f"program {found.id} has tag {found.tag}, and {quoted(config.program)} of {quoted(str(config.object))}"
+                f" has {expected.tag}: it is not the same program"
+            )
+        self._pins.stage(config.name, prog, {})
+        self._records.put(found.id, _record(config, place, prepared.spec))
+        self._pins.promote(config.name)
 
     def open(self, name: str) -> Fd:
         """Return a descriptor of the program in force; the caller closes it."""
@@ -138,18 +154,7 @@ class OwnPrograms:
         spec = loaded.prepared.spec
         function = find_program(spec, config.program).name
         prog, info = loaded.programs[function], loaded.infos[function]
-        record = Record(
-            attachment=config.name,
-            object=str(config.object),
-            sha1=spec.sha1,
-            program=config.program,
-            hook=config.hook,
-            dialect=spec.dialect.value,
-            why=spec.why,
-            interface=place.ifname,
-            ifindex=place.ifindex,
-            overrides=overrides_of(config),
-        )
+        record = _record(config, place, spec)
         arrays = {name: found.fd for name, found in loaded.unpinned_program_arrays().items()}
         self._pins.stage(config.name, prog, arrays)
         self._records.put(info.id, record)
@@ -159,3 +164,18 @@ class OwnPrograms:
         if needs not in self._targets:
             self._targets[needs] = running_kernel(self._bpf, needs)
         return self._targets[needs]
+
+
+def _record(config: AttachmentConfig, place: Place, spec: ObjectSpec) -> Record:
+    return Record(
+        attachment=config.name,
+        object=str(config.object),
+        sha1=spec.sha1,
+        program=config.program,
+        hook=config.hook,
+        dialect=spec.dialect.value,
+        why=spec.why,
+        interface=place.ifname,
+        ifindex=place.ifindex,
+        overrides=overrides_of(config),
+    )

@@ -16,6 +16,7 @@ from typing import Any
 
 from xdploaderd.config.attachments import AttachmentConfig
 from xdploaderd.config.entry import default_name, parse_entry
+from xdploaderd.daemon.adopting import Adopter
 from xdploaderd.daemon.caller import audit
 from xdploaderd.daemon.drop_ins import DropIns
 from xdploaderd.daemon.kept_objects import KeptObjects, file_name
@@ -26,6 +27,7 @@ from xdploaderd.daemon.status import AttachmentStatus, Origin, State
 from xdploaderd.daemon.wishes import Checkpoint, Wishes
 from xdploaderd.errors import LoaderError, UsageError
 from xdploaderd.hooks import Hook
+from xdploaderd.kernel.syscall import Fd
 from xdploaderd.obj.open import open_object
 from xdploaderd.obj.select import program_for
 from xdploaderd.printable import quoted
@@ -38,12 +40,17 @@ BAD_STATES = (State.FAILED, State.FOREIGN)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttachRequest:
-    """The keys of one attachment, and its object: at the key `object`, or behind `descriptor`, which is borrowed."""
+    """The keys of one attachment, and its object: at the key `object`, or behind `descriptor`.
+
+    `program`: the descriptor of a program that runs there already, and is to be taken over as it is. Both descriptors
+    are borrowed.
+    """
 
     entry: Mapping[str, Any]
     permanent: bool = False
     force: bool = False
     descriptor: int | None = None
+    program: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +78,9 @@ class Stores:
 class Requests:
     """Makes and forgets entries; the caller lets only one call, or reload, be under way at a time."""
 
-    def __init__(self, reconciler: Reconciler, wishes: Wishes, stores: Stores) -> None:
+    def __init__(self, reconciler: Reconciler, wishes: Wishes, stores: Stores, adopter: Adopter) -> None:
         self._reconciler = reconciler
+        self.adopter = adopter
         self._wishes = wishes
         self._stores = stores
 
@@ -84,16 +92,19 @@ class Requests:
         """
         before = self._wishes.checkpoint()
         made: _Made | None = None
+        program = None if request.program is None else Fd(os.dup(request.program))
         try:
             made = await self._make(request)
-            status = await self._attach(made, before, permanent=request.permanent)
+            status = await self._attach(made, before, program, permanent=request.permanent)
         except LoaderError as error:
             name = made.config.name if made else str(request.entry.get("name", ""))
             audit("attach-object", name, digest=made.sha256 if made else "", result=str(error))
             raise
         finally:
+            if program is not None:
+                program.close()
             await asyncio.to_thread(self.sweep)
-        audit("attach-object", status.name, digest=made.sha256)
+        audit("attach-object" if program is None else "adopt", status.name, digest=made.sha256)
         return status
 
     async def forget(self, status: AttachmentStatus) -> AttachmentStatus:
@@ -130,6 +141,8 @@ class Requests:
             if descriptor is not None:
                 os.close(descriptor)
         self._check(config, permanent=request.permanent)
+        if request.program is not None and self._wishes.origin_of(config.name) is not None:
+            raise UsageError(f"there is an attachment {quoted(config.name)}: give another name")
         if descriptor is not None:
             kept = self._stores.permanent if request.permanent else self._stores.runtime
             path = await asyncio.to_thread(kept.keep, raw, config.object.name)
@@ -173,7 +186,9 @@ class Requests:
             where = "XDP" if config.hook is Hook.XDP else f"{config.hook} with that priority and handle"
             raise UsageError(f"{where} of {quoted(config.interface)} is that of attachment {quoted(rival.name)}")
 
-    async def _attach(self, made: _Made, before: Checkpoint, *, permanent: bool) -> AttachmentStatus:
+    async def _attach(
+        self, made: _Made, before: Checkpoint, program: Fd | None, *, permanent: bool
+    ) -> AttachmentStatus:
         name, drop_ins = made.config.name, self._stores.drop_ins
         file_before = drop_ins.read(name)
         if permanent:
@@ -181,8 +196,12 @@ class Requests:
         try:
             self._wishes.put(made.config, made.sha1, permanent=permanent)
             self._wishes.release(name)
+            if program is not None:  # wanted first: what is pinned and not wanted would be detached
+                await self.adopter.adopt(made.config, program)
             return await settle(self._reconciler, name, failed=BAD_STATES)
         except LoaderError:
+            if program is not None:  # first, for the same reason
+                await self.adopter.disown(name)
             self._wishes.restore(before)
             if permanent:
                 with suppress(LoaderError):  # the first error is the one to tell
