@@ -102,6 +102,17 @@ no privilege is needed and nothing is loaded.
 """
 
 _CONVERT = """\
+Print the definitions in C that replace an object's legacy maps. Behind them stands, as a comment, what else must change
+in its source: sections, pins, tail calls, inner maps. The file is only read: no privilege is needed.
+"""
+
+_CONVERT_EPILOG = """\
+examples:
+  xdploaderctl convert old_filter.o --type tc
+  xdploaderctl convert old_filter.o --json
+"""
+
+_CONVERT_PINNING = """\
 Print iproute2's bpf_pinning as a strict pinning.conf of the same meaning. Lines that iproute2 ignores, and names that
 no BPF file system takes, become comments.
 """
@@ -325,8 +336,12 @@ def _add_object_verbs(verbs: _Verbs) -> None:
     explain.add_argument("object", metavar="OBJ", help="the BPF object file")
     _add_type_option(explain)
     _add_pinning_option(explain)
-    convert = verbs.add("convert-pinning", _convert_pinning, _CONVERT)
-    convert.add_argument("file", metavar="FILE", nargs="?", default="/etc/iproute2/bpf_pinning", help="%(default)s")
+    convert = verbs.add("convert", _convert, _CONVERT, epilog=_CONVERT_EPILOG)
+    convert.add_argument("object", metavar="OBJ", help="the BPF object file")
+    _add_type_option(convert)
+    _add_pinning_option(convert)
+    pinning = verbs.add("convert-pinning", _convert_pinning, _CONVERT_PINNING)
+    pinning.add_argument("file", metavar="FILE", nargs="?", default="/etc/iproute2/bpf_pinning", help="%(default)s")
     btfgen = verbs.add("btfgen", _btfgen, _BTFGEN, epilog=_BTFGEN_EPILOG)
     btfgen.add_argument("objects", metavar="OBJ", nargs="+", help="a BPF object file")
     btfgen.add_argument("--btf", required=True, metavar="FILE", help="BTF of a kernel, or a directory of such files")
@@ -445,6 +460,12 @@ def _explain_pin(args: argparse.Namespace) -> int:
     from xdploaderd.cli.pins import explain_pin
 
     return explain_pin(args)
+
+
+def _convert(args: argparse.Namespace) -> int:
+    from xdploaderd.cli.convert import convert
+
+    return convert(args)
 
 
 def _convert_pinning(args: argparse.Namespace) -> int:
