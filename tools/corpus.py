@@ -8,7 +8,7 @@ load). EXPECTED.tsv has the columns object, hook and expected; without it what l
 section says no type take it from the hook or their name: xdp or tc.
 
 Needs root; works in namespaces of its own, and counts the kernel's BPF objects before and after. Exit status 1 when an
-outcome is worse than expected or something is left.
+outcome is worse than expected or something is left. Objects that both load whole are compared by what they load.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from tests.support import libbpf, sandbox
+from tools.differences import differences
 from xdploaderd.errors import LoaderError
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.target import running_kernel
@@ -76,6 +77,7 @@ class Row:
     theirs: Outcome
     bpftool: int
     legacy: bool
+    differences: tuple[str, ...] | None = None  # None: not compared, since one of the two does not load it whole
 
 
 def typed(obj: ObjectSpec, hook: str) -> ObjectSpec:
@@ -143,7 +145,20 @@ def compare(path: Path, hook: str, expected: str, bpf: Bpf) -> Row:
     ours = outcome(path, hook, bpf)
     theirs = libbpf_outcome(path, types)
     status = bpftool_status(path, hook, untyped=untyped)
-    return Row(path, expected or (ours.kind if legacy else theirs.kind), ours, theirs, status, legacy)
+    whole = ours.kind == theirs.kind == "full" and not legacy
+    found = tuple(loaded_differences(path, hook, bpf)) if whole else None
+    return Row(path, expected or (ours.kind if legacy else theirs.kind), ours, theirs, status, legacy, found)
+
+
+def loaded_differences(path: Path, hook: str, bpf: Bpf) -> Iterator[str]:
+    """Yield what differs between the object as we and as libbpf load it whole."""
+    obj = typed(open_object(path.read_bytes(), name=path.name), hook)
+    prepared = prepare(obj, running_kernel(bpf, target_needs(obj)))
+    try:
+        with load(prepared, bpf, NoPins(PurePosixPath("/"))) as loaded:
+            yield from differences(path, loaded, libbpf.load(path, types=types_of(obj)))
+    finally:
+        sandbox.clear_pins()
 
 
 def read_folder(directory: Path, table: Path | None, only: Sequence[str]) -> Iterator[tuple[Path, str, str]]:
@@ -181,6 +196,16 @@ def difference_lines(rows: Sequence[Row]) -> Iterator[str]:
                 yield f"{row.path.name}: {len(names)} programs loaded by {loader} alone: {', '.join(shown)}"
 
 
+def same_lines(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield how many objects and programs were compared bit by bit with libbpf's, and each difference."""
+    compared = [row for row in rows if row.differences is not None]
+    found = [line for row in compared for line in row.differences or ()]
+    programs = sum(len(row.ours.loaded) for row in compared)
+    what = "instructions, tags, maps, contents and BTF"
+    yield f"{len(compared)} objects with {programs} programs compared by {what} with libbpf: {len(found)} differences"
+    yield from (f"differs: {line}" for line in found)
+
+
 def reason_lines(rows: Sequence[Row]) -> Iterator[str]:
     """Yield why what is not loaded is not."""
     for row in rows:
@@ -212,7 +237,7 @@ def main() -> int:
         left = sandbox.wait_until_freed(before)
     bad = list(surprises(rows))
     reasons = reason_lines(rows) if args.reasons else ()
-    for line in (*table_lines(rows), *difference_lines(rows), *reasons, *bad):
+    for line in (*table_lines(rows), *same_lines(rows), *difference_lines(rows), *reasons, *bad):
         print(line)
     counts = ", ".join(f"{len(ids)} {kind}" for kind, ids in before.items())
     gone = ", ".join(f"{len(ids)} {kind}" for kind, ids in left.items() if ids) or "nothing"

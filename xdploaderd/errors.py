@@ -36,6 +36,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import ClassVar
 
+_OBJECT = "object "  # how places begin that name an object file
 JsonField = str | int | bool | None | list[str]
 
 
@@ -283,4 +284,7 @@ class error_context:
     ) -> None:
         if isinstance(error, LoaderError):
             place = self._place if isinstance(self._place, str) else self._place()
-            error.place = (place, *error.place)
+            inner = error.place
+            if place.startswith(_OBJECT) and inner and inner[0].startswith(_OBJECT):
+                inner = inner[1:]  # an object is named once, by whoever knows most of where it is
+            error.place = (place, *inner)
