@@ -121,6 +121,7 @@ def test_renamed_interface_has_the_program(veth: Veth) -> None:
         (("veth0", "xdp", "pinned", "/sys/fs/bpf/nosuch"), 255),
         (("xdp", "obj", PASS), 255),
         (("nosuch0", "xdp", "obj", LEGACY), 1),
+        (("\udcff", "xdp", "obj", PASS), 1),
         (("veth0", "mtu", "17", "xdpgeneric", "obj", LEGACY), 2),
     ],
     ids=lambda value: "_".join(Path(word).name for word in value) if isinstance(value, tuple) else str(value),

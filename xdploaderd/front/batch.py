@@ -46,7 +46,7 @@ def read_batch(name: str) -> Iterator[BatchLine]:
 def _commands(lines: Iterable[str]) -> Iterator[BatchLine]:
     text = ""
     for number, line in enumerate(lines, 1):
-        text += line.rstrip("\n").partition("#")[0]
+        text += line.rstrip("\n").partition("\0")[0].partition("#")[0]  # a NUL ends a line of C
         if text.endswith("\\"):
             text = text[:-1]
             continue

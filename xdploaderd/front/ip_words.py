@@ -4,6 +4,7 @@ Mirrors main of iproute2 ip/ip.c, iplink_parse of ip/iplink.c and xdp_parse of i
 comparisons, since it decides what an abbreviation means.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -156,7 +157,7 @@ def _parse_device(word: str, words: Words, reading: _Reading) -> tuple[str, ...]
     dev = words.take() if word == "dev" else word
     if reading.dev:
         raise duplicate("dev", dev)
-    if not 0 < len(dev.encode()) <= _IFNAME_MAX or any(c == "/" or c.isspace() for c in dev):
+    if not 0 < len(os.fsencode(dev)) <= _IFNAME_MAX or any(c == "/" or c.isspace() for c in dev):
         raise invalid(dev, "the name of an interface")
     reading.dev = dev
     return ("dev", dev)

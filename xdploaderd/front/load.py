@@ -18,7 +18,7 @@ from xdploaderd.daemon.object_file import read_object
 from xdploaderd.errors import PinError
 from xdploaderd.front.bpf_root import GLOBALS, find_root, make_hierarchy, work_dir_of
 from xdploaderd.front.bpfspec import BpfMode, BpfSpec, default_section, object_path
-from xdploaderd.front.kept_arrays import keep_arrays
+from xdploaderd.front.kept_arrays import drop_arrays, keep_arrays
 from xdploaderd.front.verbose import report
 from xdploaderd.front.words import EXIT_KERNEL, refused
 from xdploaderd.hooks import Hook
@@ -85,6 +85,7 @@ def load_for_hook(
     _warn(say, (*conf.warnings, *obj.warnings))
     with ExitStack() as stack:
         pins = _pins_for(prepared, conf, environ, say, _undone_on_error(stack))
+        drop_arrays(bpf, pins.root)
         loaded = stack.enter_context(load(prepared, _door(bpf, ifindex, say if spec.verbose else None), pins))
         _warn(say, loaded.warnings)
         name = chosen_program(obj, spec)

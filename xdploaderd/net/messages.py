@@ -83,7 +83,7 @@ def pack_link_get(*, index: int = 0, name: str = "") -> bytes:
     """RTM_GETLINK for one interface, by index or by name; an alternative name may be longer than IFNAMSIZ."""
     payload = _IFINFOMSG.pack(0, 0, index, 0, 0) + pack_attr(_IFLA_EXT_MASK, _U32.pack(_RTEXT_FILTER_SKIP_STATS))
     if name:
-        raw = name.encode() + b"\0"
+        raw = name.encode(errors="surrogateescape") + b"\0"
         payload += pack_attr(_IFLA_IFNAME if len(raw) <= _IFNAMSIZ else _IFLA_ALT_IFNAME, raw)
     return payload
 

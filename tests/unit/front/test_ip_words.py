@@ -11,6 +11,7 @@ from xdploaderd.front.batch import BatchLine, Runners, read_batch, run_batch, sp
 from xdploaderd.front.ip_options import parse_options
 from xdploaderd.front.ip_words import XdpClause, parse_link_set
 from xdploaderd.hooks import XdpMode
+from xdploaderd.net import messages
 
 
 def test_options_are_taken_off_and_kept_for_the_real_tool() -> None:
@@ -57,6 +58,11 @@ def test_everything_keeps_its_place() -> None:
     assert wanted.clauses[-1].spec is None
 
 
+def test_name_that_is_no_utf8_is_a_name() -> None:
+    assert parse_link_set(["dev", "\udcff", "xdp", "off"]).dev == "\udcff"
+    assert b"\xff\0" in messages.pack_link_get(name="\udcff")
+
+
 def test_device_may_be_given_by_its_new_name() -> None:
     assert parse_link_set(["name", "eth0", "xdp", "off"]).dev == "eth0"
 
@@ -96,6 +102,8 @@ def test_batch_has_comments_blank_and_continued_lines(tmp_path: Path) -> None:
         (3, ("link", "show")),
         (5, ("link", "set")),
     ]
+    file.write_text("link set\0 dev eth0\n")
+    assert [line.words for line in read_batch(str(file))] == [("link", "set")]
     file.write_text("link \\\n")
     with pytest.raises(UsageError, match="ends with a backslash"):
         list(read_batch(str(file)))
