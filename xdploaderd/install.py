@@ -31,6 +31,7 @@ FILES: Mapping[str, str] = {  # where each file goes, below the root; its source
     "usr/local/share/man/man8/xdploaderd.8": "docs/xdploaderd.8.md",
     "usr/local/share/man/man1/xdploaderctl.1": "docs/xdploaderctl.1.md",
     "usr/local/share/man/man8/xdploaderctl-ip.8": "docs/xdploaderctl-ip.8.md",
+    "usr/local/share/man/man8/xdploaderctl-tc.8": "docs/xdploaderctl-tc.8.md",
     "usr/local/share/man/man5/pinning.conf.5": "docs/pinning.conf.5.md",
     "usr/local/share/man/man5/xdploaderd.yaml.5": "docs/xdploaderd.yaml.5.md",
 }

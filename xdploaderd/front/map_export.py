@@ -16,7 +16,6 @@ from pathlib import Path
 from xdploaderd.errors import FileError, LimitError, ObjectError
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.load.maps import LoadedMap
-from xdploaderd.load.object import LoadedObject
 from xdploaderd.obj.spec import MapSpec
 from xdploaderd.printable import quoted
 
@@ -38,21 +37,21 @@ class ReceivedMap:
     fd: Fd
 
 
-def send_maps(path: str, loaded: LoadedObject, object_name: str) -> None:
+def send_maps(path: str, maps: Mapping[str, LoadedMap], object_name: str) -> None:
     """Send the maps of an object, in its order, to whoever listens at `path`.
 
     Maps of `.maps` have no id: they get their position. Nothing is sent when there are no maps. Raises FileError when
     nobody takes them, LimitError for more than 64.
     """
-    if len(loaded.maps) > MAX_MAPS:
-        raise LimitError(f"the object has {len(loaded.maps)} maps, at most {MAX_MAPS} can be exported")
-    if not loaded.maps:
+    if len(maps) > MAX_MAPS:
+        raise LimitError(f"the object has {len(maps)} maps, at most {MAX_MAPS} can be exported")
+    if not maps:
         return
-    fds = array.array("i", (found.fd.fileno() for found in loaded.maps.values()))
+    fds = array.array("i", (found.fd.fileno() for found in maps.values()))
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
             channel.connect(path)
-            message = _pack(loaded.maps, object_name)
+            message = _pack(maps, object_name)
             channel.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds.tobytes())])
     except OSError as error:
         raise FileError(f"cannot export the maps to {quoted(path)}: {_reason(error)}") from None

@@ -56,7 +56,7 @@ def change_filter(command: FilterCommand, place: FilterPlace, bpf: Bpf, *, say: 
         _refuse_lost_egress(place)
         with load_for_hook(spec, bpf, say=say) as program:
             if spec.export and spec.mode is BpfMode.OBJECT and program.loaded:
-                send_maps(spec.export, program.loaded, spec.operand)
+                send_maps(spec.export, program.loaded.maps, spec.operand)
             _send(command, place, replace(wanted, fd=program.fd.fileno(), name=annotation(spec)))
 
 
