@@ -18,7 +18,7 @@ from xdploaderd.info import Interface
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.net import messages
 from xdploaderd.net.request import request
-from xdploaderd.net.tc_messages import TC_H_MIN_EGRESS, BpfFilter, FilterPlace, pack_bpf, pack_place
+from xdploaderd.net.tc_messages import SKIP_SW, TC_H_MIN_EGRESS, BpfFilter, FilterPlace, pack_bpf, pack_place
 from xdploaderd.uapi.bpf import Ifindex
 
 _REQUESTS = {
@@ -54,7 +54,8 @@ def change_filter(command: FilterCommand, place: FilterPlace, bpf: Bpf, *, say: 
         _send(command, place, replace(wanted, ops=_classic(spec)))
     else:
         _refuse_lost_egress(place)
-        with load_for_hook(spec, bpf, say=say) as program:
+        device = place.ifindex if options.flags_gen & SKIP_SW else 0  # whose hardware is to run the program
+        with load_for_hook(spec, bpf, say=say, ifindex=device) as program:
             if spec.export and spec.mode is BpfMode.OBJECT and program.loaded:
                 send_maps(spec.export, program.loaded.maps, spec.operand)
             _send(command, place, replace(wanted, fd=program.fd.fileno(), name=annotation(spec)))
