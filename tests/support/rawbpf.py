@@ -16,9 +16,14 @@ ATTACH_XDP = 37
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _bpf(command: BpfCmd, attr: bytes) -> int:
+def bpf_result(command: BpfCmd, attr: bytes) -> int:
+    """Call bpf(2); return its result, -1 where it is refused."""
     buffer = ctypes.create_string_buffer(attr.ljust(144, b"\0"), 144)
-    result = int(_libc.syscall(BPF_NR, int(command), buffer, 144))
+    return int(_libc.syscall(BPF_NR, int(command), buffer, 144))
+
+
+def _bpf(command: BpfCmd, attr: bytes) -> int:
+    result = bpf_result(command, attr)
     if result < 0:
         raise KernelError("refused", operation=command.name, errno=ctypes.get_errno())
     return result

@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 ROW = re.compile(r"^\| (\d+) \| ([^|]+) \| ([^|]+) \| (yes|ours|part) \|$", re.MULTILINE)
-ITEMS = {*range(1, 60), *range(85, 89)}
+ITEMS = {*range(1, 79), *range(85, 89)}
 IPROUTE2_ROW = re.compile(r"^\| (I\d+) \| ([^|]+) \| ([^|]+) \| (yes|ours|part|open) \|$", re.MULTILINE)
 IPROUTE2_ITEMS = {f"I{number}" for number in range(1, 71)}
 NO_TEST = "-"
