@@ -16,6 +16,7 @@ from xdploaderd.obj.struct_ops import check_program_types, is_struct_ops, member
 from xdploaderd.printable import quoted
 
 _WRAPPER = "bpf_struct_ops_"
+_MAX_SIZE = 1 << 16  # bytes of a wrapper; the largest known has 2 KiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +59,12 @@ def settle_struct_ops(obj: ObjectSpec, target: TargetKernel) -> StructOps:
     operations: dict[str, Operation] = {}
     errors: dict[str, LoaderError] = {}
     for name, spec in obj.maps.items():
-        if not (is_struct_ops(spec) and spec.autocreate and obj.btf is not None):
+        if not (is_struct_ops(spec) and spec.autocreate):
             continue
         try:
             with error_context(f"map {quoted(name)}"):
+                if obj.btf is None:
+                    raise RelocationError("is a struct_ops map, but the object has no BTF that tells its structure")
                 kernel = _find(essential_name(obj.btf.name_of(spec.value_type_id)), target)
                 maps[name], found = _settle(spec, obj.btf, kernel)
                 _add(operations, found)
@@ -88,6 +91,10 @@ def _find(name: str, target: TargetKernel) -> _KernelStruct:
         held = next((member for member in wrapper.members if member.type_id == types[0]), None)
         if held is None:
             raise RelocationError(f"kernel's struct '{_WRAPPER}{name}' holds no struct {quoted(name)}")
+        if wrapper.size > _MAX_SIZE:
+            raise RelocationError(
+                f"kernel's struct '{_WRAPPER}{name}' has {wrapper.size} bytes, want at most {_MAX_SIZE}"
+            )
         module = btf.name if number else ""
         return _KernelStruct(btf, module, types[0], wrappers[0], wrapper.size, held.bit_offset // 8)
     raise RelocationError(f"kernel has no struct {quoted(name)} in its BTF, which the map implements")
@@ -108,6 +115,8 @@ def _settle(spec: MapSpec, local: Btf, kernel: _KernelStruct) -> tuple[MapSpec, 
                 continue
             pointer = _check_alike(local, member, kernel.btf, other)
             at = kernel.offset + other.bit_offset // 8
+            if at + kernel.btf.size_of(other.type_id) > kernel.wrapper_size:
+                raise RelocationError(f"lies behind the {kernel.wrapper_size} bytes of the kernel's struct")
             if not pointer:
                 value[at : at + len(content)] = _checked_size(content, kernel.btf, other)
             elif program is not None:

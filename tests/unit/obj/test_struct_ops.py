@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.builders.spec import btf_of, target_kernel
+from tests.builders.spec import btf_of, data_map, object_spec, target_kernel
 from tests.support.loading import OBJECTS
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.types import Array, BtfKind, Composite, Func, FuncProto, Int, Linkage, Member, Ref
@@ -28,7 +28,9 @@ def opened() -> ObjectSpec:
     return open_object(path.read_bytes(), name=path.name)
 
 
-def kernel(*members: Member, wrapper: str = "bpf_struct_ops_tcp_congestion_ops", flags: Int = U32) -> Btf:
+def kernel(
+    *members: Member, wrapper: str = "bpf_struct_ops_tcp_congestion_ops", flags: Int = U32, size: int = 192
+) -> Btf:
     """Return a kernel's BTF whose tcp_congestion_ops (type 7) has these members; its wrapper is type 8."""
     return btf_of(
         flags,
@@ -38,7 +40,7 @@ def kernel(*members: Member, wrapper: str = "bpf_struct_ops_tcp_congestion_ops",
         Func("f", 3, Linkage.GLOBAL),
         Array(2, 1, 16),
         Composite(BtfKind.STRUCT, "tcp_congestion_ops", 96, members),
-        Composite(BtfKind.STRUCT, wrapper, 192, (Member("common", 1, 0, 0), Member("data", 7, 512, 0))),
+        Composite(BtfKind.STRUCT, wrapper, size, (Member("common", 1, 0, 0), Member("data", 7, 512, 0))),
         name="vmlinux",
     )
 
@@ -90,6 +92,8 @@ def test_programs_are_loaded_exactly_for_maps_that_are_created() -> None:
         (kernel(Member("flags", 4, 64, 0), NAME, *FUNCTIONS), "member 'flags': is a int, the kernel's is a ptr"),
         (kernel(Member("flags", 1, 64, 7), NAME, *FUNCTIONS), "member 'flags': is a bit field"),
         (kernel(FLAGS, NAME, *FUNCTIONS, wrapper="other"), "cannot be implemented by programs"),
+        (kernel(FLAGS, NAME, *FUNCTIONS, size=65_537), "has 65537 bytes, want at most 65536"),
+        (kernel(Member("flags", 1, 1 << 20, 0), NAME, *FUNCTIONS), "member 'flags': lies behind the 192 bytes"),
         (btf_of(U32, name="vmlinux"), "kernel has no struct 'tcp_congestion_ops'"),
     ],
 )
@@ -118,3 +122,10 @@ def test_struct_of_a_module_is_named_with_the_map_and_its_programs() -> None:
     assert found.maps["plain_cc"].value_module == other.name
     assert found.programs["half"].attach_module == other.name
     assert KernelType(found.programs["half"].attach_btf_id) == KernelType(7)
+
+
+def test_struct_ops_map_of_an_object_without_types_is_refused() -> None:
+    obj = object_spec(maps=[data_map("ops", "", 8, type=MapType.STRUCT_OPS)])
+    with pytest.raises(RelocationError, match="map 'ops': is a struct_ops map, but the object has no BTF"):
+        prepare(obj, target_kernel())
+    assert prepare(obj, target_kernel(), partial=True).failed.keys() == {"ops"}
