@@ -4,7 +4,6 @@ import itertools
 import sys
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator
 
 from xdploaderd.btf.names import essential_name
 from xdploaderd.btf.search import Searchable
@@ -12,6 +11,8 @@ from xdploaderd.btf.strings import BtfStrings
 from xdploaderd.errors import BtfError
 
 MAX_SEARCHES = 256  # of some 3 ms in a kernel's blob; a table of all names takes less than the next so many
+MAX_HITS = 65_536  # of one name; a table is then as quick
+MAX_SAME_RECORDS = 16_384  # types of one name and its flavors; in a kernel some hundred
 MAX_SAME_STRINGS = 1024  # compilers store a string once, and flavors of a name are few
 WORD = 4
 
@@ -31,28 +32,38 @@ class NameLookup:
 
     def records(self, name: str, offsets: "array[int]") -> tuple[int, ...]:
         """Return the numbers, ascending, of the records at `offsets` whose name without flavor is `name`."""
-        if name in self._found or self._table_made:
-            return self._found.get(name, ())
-        if len(self._found) == MAX_SEARCHES:
-            self._found, self._table_made = self._table(offsets), True
-            return self._found.get(name, ())
-        found = self._found[name] = tuple(sorted(self._search(name, offsets)))
+        if name not in self._found and not self._table_made:
+            searched = self._search(name, offsets) if len(self._found) < MAX_SEARCHES else None
+            if searched is None:
+                self._found, self._table_made = self._table(offsets), True
+            else:
+                self._found[name] = searched
+        found = self._found.get(name, ())
+        if len(found) > MAX_SAME_RECORDS:
+            raise BtfError(f"over {MAX_SAME_RECORDS} types have one name")
         return found
 
-    def _search(self, name: str, offsets: "array[int]") -> Iterator[int]:
+    def _search(self, name: str, offsets: "array[int]") -> tuple[int, ...] | None:
+        """Return the numbers of the records of that name; None when its bytes are everywhere: make a table."""
         end = self._start + self._words.nbytes
         same = tuple(itertools.islice(self._strings.offsets_of_essential(name), MAX_SAME_STRINGS + 1))
         if len(same) > MAX_SAME_STRINGS:
             raise BtfError(f"string at offset {same[0]} is stored over {MAX_SAME_STRINGS} times")
+        numbers: list[int] = []
+        hits = 0
         for string_offset in same:
             needle = string_offset.to_bytes(WORD, sys.byteorder)
             at = self._start - 1
             while (at := self._hay.find(needle, at + 1, end)) >= 0:
+                hits += 1
+                if hits > MAX_HITS:
+                    return None
                 place, rest = divmod(at - self._start, WORD)
                 number = bisect_left(offsets, place)
                 # The same four bytes may be another field of a record.
                 if not rest and number < len(offsets) and offsets[number] == place:
-                    yield number
+                    numbers.append(number)
+        return tuple(sorted(numbers))
 
     def _table(self, offsets: "array[int]") -> dict[str, tuple[int, ...]]:
         by_offset: dict[int, list[int]] = {}

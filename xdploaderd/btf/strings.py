@@ -8,6 +8,7 @@ from xdploaderd.btf.search import Searchable
 from xdploaderd.errors import BtfError
 
 MAX_STRING = 65_536  # bytes; the longest are lines of source text
+MAX_FLAVORS = 65_536  # a kernel has some hundred names with `___`
 
 
 class BtfStrings:
@@ -68,10 +69,15 @@ class BtfStrings:
 
     def _find_flavors(self) -> dict[str, list[int]]:
         flavors: dict[str, list[int]] = {}
-        at = self._start
+        at, found = self._start, 0
         while (at := self._hay.find(b"___", at, self._end)) >= 0:
             begin = self._hay.rfind(b"\0", self._start, at) + 1 or self._start
             at = self._hay.find(b"\0", at, self._end)
+            if at - begin > MAX_STRING:
+                continue
+            found += 1
+            if found > MAX_FLAVORS:
+                raise BtfError(f"over {MAX_FLAVORS} strings have a flavor")
             text = self._hay[begin:at].decode(errors="replace")
             if (essential := essential_name(text)) != text:
                 flavors.setdefault(essential, []).append(begin - self._start + self.first)

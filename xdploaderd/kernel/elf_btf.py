@@ -13,7 +13,7 @@ _EHDR_MAX = 64
 _SHF_COMPRESSED = 0x800
 _SHT_NOBITS = 8
 _NAMES_MAX = 1 << 20  # bytes of section names; a vmlinux has 2 KB
-BTF_MAX = 256 << 20  # bytes; the BTF of a distribution's kernel has 5 to 10 MB
+BTF_MAX = 32 << 20  # bytes; the BTF of a distribution's kernel has 5 to 10 MB
 
 
 class _Layout(NamedTuple):

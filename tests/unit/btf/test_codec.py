@@ -1,10 +1,12 @@
 """Btf: lookups, sizes and the refusal of malformed blobs."""
 
 import struct as packing
+from unittest import mock
 
 import pytest
 
 from tests.builders.btf import S32, U32, U64, blob_of, btf_of, member, ptr, split_btf, struct, typedef
+from xdploaderd.btf import lookup, strings
 from xdploaderd.btf.build import BtfBuilder, encode_types
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.types import (
@@ -286,3 +288,21 @@ def test_string_stored_without_end_is_refused_soon() -> None:
     btf = Btf.parse(bytes(raw[:40]) + strings, name="twice")
     with pytest.raises(BtfError, match="stored over 1024 times"):
         btf.ids_by_name("a", {BtfKind.INT})
+
+
+def test_name_whose_bytes_are_everywhere_is_found_by_a_table() -> None:
+    everywhere = [ptr(1)] * 30_000  # the offset of the first string is 1, as is the type they point to
+    with mock.patch.object(lookup, "MAX_HITS", 100):
+        btf = btf_of(struct("s", 4), *everywhere, struct("t", 4), struct("s", 8))
+        assert btf.ids_by_name("s", {BtfKind.STRUCT}) == (1, 30_003)
+        assert btf.ids_by_name("t", {BtfKind.STRUCT}) == (30_002,)
+
+
+def test_very_many_types_or_flavors_of_one_name_are_refused() -> None:
+    btf = btf_of(*(struct("s", 4) for _ in range(lookup.MAX_SAME_RECORDS + 1)))
+    with pytest.raises(BtfError, match="over 16384 types have one name"):
+        btf.ids_by_name("s", {BtfKind.STRUCT})
+    with mock.patch.object(strings, "MAX_FLAVORS", 3):
+        flavors = btf_of(*(struct(f"s___{number}", 4) for number in range(4)))
+        with pytest.raises(BtfError, match="over 3 strings have a flavor"):
+            flavors.ids_by_essential_name("s", {BtfKind.STRUCT})
