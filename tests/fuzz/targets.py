@@ -22,8 +22,10 @@ from xdploaderd.config.bpf_pinning import to_pinning_conf
 from xdploaderd.config.pinning import parse_pinning_conf
 from xdploaderd.config.pinning_text import parse_statements
 from xdploaderd.control.varlink import parse_reply
-from xdploaderd.errors import LoaderError
+from xdploaderd.errors import LimitError, LoaderError
+from xdploaderd.kernel.elf_btf import BTF_MAX
 from xdploaderd.obj.elf import ElfImage
+from xdploaderd.obj.limits import DEFAULT_LIMITS
 from xdploaderd.obj.open import open_object
 from xdploaderd.obj.prepare import prepare
 from xdploaderd.obj.select import select_programs
@@ -85,9 +87,14 @@ def _without_features(target: TargetKernel) -> TargetKernel:
 def run_btf(raw: bytes) -> None:
     """Ask a blob everything, as a kernel's own that is checked only where used, or as a module's; then check it."""
     base = kernel().btfs[0] if zlib.crc32(raw) & 1 else None
+    if len(raw) > BTF_MAX:
+        raise LimitError("no file of this size is read")
+    trusted = Btf.parse(raw, name="fuzz", base=base, trusted=True)
     with contextlib.suppress(LoaderError):
-        ask(Btf.parse(raw, name="fuzz", base=base, trusted=True))
-    Btf.parse(raw, name="fuzz", base=base)
+        len(trusted)  # indexes the records: one that is not complete has no answers
+        ask(trusted)
+    if len(raw) <= DEFAULT_LIMITS.btf_size:
+        _rewrite(Btf.parse(raw, name="fuzz", base=base))
 
 
 def ask(btf: Btf) -> None:
@@ -102,11 +109,18 @@ def ask(btf: Btf) -> None:
         for question in questions:
             with contextlib.suppress(LoaderError):
                 question(type_id)
-    with contextlib.suppress(LoaderError):
+    _relocate_types(btf)
+
+
+def _rewrite(btf: Btf) -> None:
+    """Read every type, and make the blob one for the oldest kernel, as is done with an object's."""
+    for _ in btf.types():
+        pass
+    if btf.base is None:
         edit = BtfEdit(btf)
         sanitize_types(edit, frozenset())
-        Btf.parse(edit.encode(), name="sanitized")
-    _relocate_types(btf)
+        with contextlib.suppress(LoaderError):
+            Btf.parse(edit.encode(), name="sanitized")
 
 
 def _relocate_types(btf: Btf) -> None:
@@ -227,5 +241,5 @@ TARGETS: Mapping[str, Target] = {
 
 def seeds_of(name: str) -> Mapping[str, bytes]:
     """Return the seeds of a target by name: the committed files, and what tests/bpf gives."""
-    files = {path.name: path.read_bytes() for path in sorted((SEEDS / name).iterdir()) if path.is_file()}
+    files = {path.name: path.read_bytes() for path in sorted((SEEDS / name).glob("*")) if path.is_file()}
     return {**TARGETS[name].objects(), **files}

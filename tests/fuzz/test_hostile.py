@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
-from tests.fuzz import hostile_elf, hostile_text
+from tests.fuzz import hostile_btf, hostile_elf, hostile_text
 from tests.fuzz.control_peer import talk_to_server
 from tests.fuzz.judge import judge
 from tests.fuzz.targets import TARGETS
 
 TABLES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
+    "btf": hostile_btf.BLOBS,
     "elf": {**hostile_elf.HEADERS, **hostile_elf.TABLES, **hostile_elf.TYPES},
     "pinning": hostile_text.PINNING,
     "attachments": hostile_text.ATTACHMENTS,
