@@ -301,3 +301,24 @@ def test_refused_adoption_leaves_the_program_on_its_hook(tmp_path: Path) -> None
         assert list(daemon.conf_d.iterdir()) == []
 
     run(main())
+
+
+def test_permanent_object_goes_with_its_entry_and_not_with_a_file_that_is_missing(tmp_path: Path) -> None:
+    async def main() -> None:
+        daemon = Daemon(tmp_path, FakeWorld("eth0"))
+        kept = tmp_path / "for-good"
+        async with running(daemon) as service:
+            with opened(tmp_path / "x", b"one") as fd:
+                request = AttachRequest(entry={**ENTRY, "object": "fw.o"}, descriptor=fd, permanent=True)
+                await service.attach_object(request)
+            other = kept / ("0" * 64) / "other.o"
+            other.parent.mkdir()
+            other.write_bytes(b"of an entry that is switched off")
+            await service.reload()  # the files of this test's configuration do not have the entry
+            assert len(list(kept.glob("*/*"))) == 2
+            with opened(tmp_path / "y", b"two") as fd:
+                await service.attach_object(replace(request, descriptor=fd))
+            await service.detach("eth0-xdp", permanent=True)
+            assert sorted(path.name for path in kept.glob("*/*")) == ["fw.o", "other.o"]
+
+    run(main())

@@ -61,6 +61,18 @@ class KeptObjects:
         except OSError as error:
             log.warning("unused objects below '%s' cannot be removed: %s", self._directory, error.strerror)
 
+    def drop(self, paths: Iterable[PurePosixPath]) -> None:
+        """Remove these objects, where they are kept here; what cannot be removed is logged and stays."""
+        for path in paths:
+            if Path(path).parent.parent != self._directory:
+                continue
+            try:
+                Path(path).unlink(missing_ok=True)
+                with suppress(OSError):  # the same bytes are kept under another name as well
+                    Path(path).parent.rmdir()
+            except OSError as error:
+                log.warning("unused object '%s' cannot be removed: %s", path, error.strerror)
+
     def _check_room(self, more: int) -> None:
         used = sum(file.stat().st_size for file in self._directory.glob("*/*"))
         if used + more > MAX_BYTES:

@@ -21,7 +21,7 @@ from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.kernel.target import running_kernel
 from xdploaderd.load.object import LoadedObject, load
-from xdploaderd.load.same import test_load
+from xdploaderd.load.same import trial_load
 from xdploaderd.obj.select import find_program
 from xdploaderd.obj.spec import Need, ObjectSpec, TargetKernel
 from xdploaderd.printable import quoted
@@ -70,7 +70,7 @@ class OwnPrograms:
         """Pin and remember a program that already runs at `place`; raise ObjectError unless it is the entry's."""
         prepared = self._objects.prepare(config, read_object(config.object))
         function = find_program(prepared.spec, config.program).name
-        expected, found = test_load(prepared, self._bpf, function), self._bpf.prog_info(prog)
+        expected, found = trial_load(prepared, self._bpf, function), self._bpf.prog_info(prog)
         if (expected.type, expected.tag) != (found.type, found.tag):
             raise ObjectError(
                 f"program {found.id} has tag {found.tag}, and {quoted(config.program)} of {quoted(str(config.object))}"

@@ -9,9 +9,10 @@ import asyncio
 import hashlib
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from xdploaderd.config.attachments import AttachmentConfig
@@ -68,11 +69,14 @@ class Stores:
         self.permanent = permanent
         self.drop_ins = drop_ins
 
-    def sweep(self, used: tuple[AttachmentConfig, ...]) -> None:
-        """Remove objects that no entry names."""
-        paths = [config.object for config in used]
+    def clean(self, used: Iterable[AttachmentConfig], dropped: Iterable[PurePosixPath] = ()) -> None:
+        """Remove the objects of runtime entries that no entry names, and of `dropped` those that none names any more.
+
+        Other permanent objects stay: an entry that is missing now may only be switched off, or another daemon's.
+        """
+        paths = {config.object for config in used}
         self.runtime.sweep(paths)
-        self.permanent.sweep(paths)
+        self.permanent.drop(path for path in dropped if path not in paths)
 
 
 class Requests:
@@ -103,7 +107,8 @@ class Requests:
         finally:
             if program is not None:
                 program.close()
-            await asyncio.to_thread(self.sweep)
+            objects = [entry.object for entry in (*before.entries, *([made.config] if made is not None else []))]
+            await asyncio.to_thread(self._stores.clean, self._wishes.entries, objects)
         audit("attach-object" if program is None else "adopt", status.name, digest=made.sha256)
         return status
 
@@ -111,10 +116,11 @@ class Requests:
         """Detach what attach_object() made, and keep nothing of it."""
         if status.origin is Origin.PERMANENT:
             await asyncio.to_thread(self._stores.drop_ins.restore, status.name, None)
+        objects = [entry.object for entry in self._wishes.entries]
         self._wishes.drop(status.name)
         self._reconciler.forgive(status.name)
         picture = await self._reconciler.settled()
-        await asyncio.to_thread(self.sweep)
+        await asyncio.to_thread(self._stores.clean, self._wishes.entries, objects)
         if failure := picture.failures.get(status.name):
             raise failure.error
         return AttachmentStatus(
@@ -130,8 +136,8 @@ class Requests:
         )
 
     def sweep(self) -> None:
-        """Remove kept objects that no entry names; blocks."""
-        self._stores.sweep(self._wishes.entries)
+        """Remove objects of runtime entries that no entry names; blocks."""
+        self._stores.clean(self._wishes.entries)
 
     async def _make(self, request: AttachRequest) -> _Made:
         descriptor = None if request.descriptor is None else os.dup(request.descriptor)  # the caller may go away

@@ -36,6 +36,11 @@ class Checkpoint:
     runtime: tuple[AttachmentConfig, ...]
     digests: Mapping[str, str | LoaderError]
 
+    @property
+    def entries(self) -> tuple[AttachmentConfig, ...]:
+        """Return every entry there was."""
+        return (*self.settings.attachments, *self.runtime)
+
 
 class Wishes:
     """The one place where the wanted state changes. The caller pokes the reconciler after that."""

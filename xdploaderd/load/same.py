@@ -32,7 +32,7 @@ class _Unpinned:
         return None
 
 
-def test_load(prepared: PreparedObject, bpf: Bpf, program: str) -> ProgInfo:
+def trial_load(prepared: PreparedObject, bpf: Bpf, program: str) -> ProgInfo:
     """Load a prepared object and let it go; return what the kernel told of one program. Raises as load() does."""
     with load(prepared, bpf, _Unpinned()) as loaded:
         return loaded.infos[program]
@@ -50,7 +50,7 @@ def find_same(
     for name in (*named, *others)[:MOST_LOADS]:
         try:
             chosen = select_programs(obj, hook=hook, names=(name,))
-            found = test_load(prepare(chosen, target(target_needs(chosen))), bpf, name)
+            found = trial_load(prepare(chosen, target(target_needs(chosen))), bpf, name)
         except LoaderError:
             continue  # what does not load here is not what runs here
         if (found.tag, found.type) == (running.tag, running.type):
