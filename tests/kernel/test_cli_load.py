@@ -254,6 +254,7 @@ def test_legacy_object_is_pinned_as_iproute2_pins_it(capsys: Capture, conf: str)
     status, report, _ = _load(capsys, conf, "legacy_pin2.bpf.o", "--type", "tc")
     assert (status, report["dialect"]) == (0, "legacy")
     assert report["maps"][0]["pins"] == [f"{BPFFS}/tc/globals/cnt", f"{DIR}/maps/cnt"]
+    assert report["maps"][0]["rule"] == "bpf_elf_map"
 
 
 def test_pinning_value_that_is_not_configured_is_a_warning(capsys: Capture, conf: str) -> None:

@@ -48,6 +48,7 @@ def test_programs_of_both_dialects_are_attached_and_count(veth: Veth, daemon: Da
     assert (edge["state"], edge["dialect"], edge["prog_id"]) == ("attached", "standard", xdp_id())
     assert (tail["state"], tail["dialect"], tail["prog_id"]) == ("attached", "legacy", tc_ids()[0])
     assert str(OWN_PINS / "edge/prog") in edge["pins"]
+    assert tail["why"] == "section 'maps' holds map definitions; read as struct bpf_elf_map (iproute2)"
     assert len(tail["pins"]) == 2
     assert OWN_PINS.stat().st_mode & 0o777 == 0o700
 

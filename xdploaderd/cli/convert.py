@@ -2,11 +2,14 @@
 
 import argparse
 from dataclasses import asdict
+from pathlib import PurePosixPath
 
 from xdploaderd.cli.objects import open_selected, pinning_of
 from xdploaderd.cli.output import print_json, print_line, print_warnings
+from xdploaderd.config.pinning import PinningConf
 from xdploaderd.load.pins import pin_path
 from xdploaderd.obj.convert import convert_object
+from xdploaderd.obj.spec import MapSpec, ObjectSpec
 from xdploaderd.printable import printable
 from xdploaderd.terminal import write_out
 
@@ -15,7 +18,7 @@ def convert(args: argparse.Namespace) -> int:
     """Print the C text and the changes; nothing is loaded."""
     obj = open_selected(args)
     pins = pinning_of(args)
-    conversion = convert_object(obj, {name: pin_path(pins, obj, spec) for name, spec in obj.maps.items()})
+    conversion = convert_object(obj, {name: _pin_now(pins, obj, spec) for name, spec in obj.maps.items()})
     print_warnings((*pins.warnings, *obj.warnings), as_json=args.json)
     if args.json:
         described = {"object": obj.name, "dialect": obj.dialect, "why": obj.why}
@@ -29,6 +32,11 @@ def convert(args: argparse.Namespace) -> int:
     write_out(f"\n{conversion.text}\n\n/*\n * What else changes:")
     write_out("\n".join((*(f" * - {printable(_commented(change))}" for change in conversion.changes), " */")))
     return 0
+
+
+def _pin_now(pins: PinningConf, obj: ObjectSpec, spec: MapSpec) -> PurePosixPath | None:
+    """Return where the map is pinned now; a path that the object names counts, whether it may be used here or not."""
+    return PurePosixPath(spec.pin_path) if spec.pin_path else pin_path(pins, obj, spec)
 
 
 def _commented(text: str) -> str:
