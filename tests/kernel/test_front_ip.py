@@ -2,11 +2,13 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import ExitStack
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -14,6 +16,8 @@ import pytest
 from tests.support import sandbox
 from tests.support.netns import Veth, ip, veth_pair
 from xdploaderd.cli.main import main
+from xdploaderd.front import bpf_root
+from xdploaderd.front import load as front_load
 from xdploaderd.front.bpfspec import BpfSpec, parse_bpf_spec
 from xdploaderd.front.load import load_for_hook
 from xdploaderd.front.words import Words
@@ -189,3 +193,16 @@ def test_pins_go_with_a_command_in_ip_netns_exec(veth: Veth) -> None:
         assert sandbox.pin_tree() == before
     finally:
         ip("netns", "del", "blue")
+
+
+def test_signal_in_the_middle_leaves_nothing(veth: Veth, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = sandbox.pin_tree()
+
+    def interrupted(root: PurePosixPath, undo: ExitStack) -> None:
+        bpf_root.make_hierarchy(root, undo)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(front_load, "make_hierarchy", interrupted)
+    assert set_words("veth0", "xdp", "obj", LEGACY) == 130
+    assert sandbox.pin_tree() == before
+    assert "xdp" not in shown()

@@ -11,7 +11,7 @@ import xdploaderd
 ROOT = Path(xdploaderd.__file__).parent
 LAYERS = [
     {"errors", "printable", "uapi", "hooks"},
-    {"log", "manpage", "notify", "terminal"},
+    {"interrupts", "log", "manpage", "notify", "terminal"},
     {"insn", "config", "btf"},
     {"relo_core", "info"},
     {"obj"},

@@ -6,11 +6,11 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import PurePosixPath
 
-from xdploaderd.cli.interrupts import held_signals
 from xdploaderd.cli.objects import apply_overrides, open_selected, pinning_of, with_attach_targets
 from xdploaderd.cli.output import EXIT_DEGRADED, print_json, print_line, print_table, print_warnings
 from xdploaderd.config.pinning import PinningConf
 from xdploaderd.errors import LoaderError
+from xdploaderd.interrupts import held_signals
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.syscall import checked_before
 from xdploaderd.kernel.target import running_kernel

@@ -17,7 +17,9 @@ from xdploaderd.front.links import find_interface
 from xdploaderd.front.namespace import enter_namespace
 from xdploaderd.front.outcome import run_tool, say
 from xdploaderd.front.words import EXIT_WORDS, matches, refused
+from xdploaderd.interrupts import held_signals
 from xdploaderd.kernel.bpf import Bpf
+from xdploaderd.kernel.syscall import checked_before
 from xdploaderd.printable import quoted
 from xdploaderd.terminal import write_out
 
@@ -81,7 +83,8 @@ def _link_set(command: IpCommand, wanted: LinkSet) -> int:
         raise refused("no interface is named, want dev DEV")
     client = None if command.direct or command.netns or not _is_for_daemon(wanted) else find_daemon(command.socket)
     if client is None:
-        link_set(command, wanted, Bpf(), partial(say, _TOOL))
+        with held_signals() as check:  # one that ends us undoes what is half done
+            link_set(command, wanted, Bpf(checked_before(check)), partial(say, _TOOL))
         return 0
     others = [part for part in wanted.parts if isinstance(part, str)]
     if not wanted.alone and (status := _call_real(command, ("link", "set", *others))):
