@@ -79,6 +79,15 @@ def test_what_the_daemon_has_not_is_made_directly(veth: Veth, daemon: Daemon) ->
     assert tc_ids() == []
 
 
+def test_deletion_that_the_kernel_refuses_leaves_the_daemons_filter(veth: Veth, daemon: Daemon) -> None:
+    daemon.ctl("tc", *ADD, "pref", "7", "protocol", "ip", "bpf", "da", "obj", LEGACY)
+    for place in (("pref", "7", "protocol", "arp"), ("protocol", "ip"), ("pref", "8"), ("handle", "1", "bpf")):
+        daemon.ctl("tc", "filter", "del", *ON_V0, *place, status=2)
+    assert [daemon.attachment("veth0-tc-ingress-7-1")["prog_id"]] == tc_ids()
+    daemon.ctl("tc", "filter", "del", *ON_V0, "pref", "7", "protocol", "ip")
+    assert (tc_ids(), daemon.names()) == ([], [])
+
+
 def test_clsact_goes_with_the_daemons_filters(veth: Veth, daemon: Daemon) -> None:
     daemon.ctl("tc", *ADD, "bpf", "da", "obj", LEGACY)
     daemon.ctl("tc", "filter", "add", "dev", "veth0", "egress", "bpf", "da", "obj", LEGACY)

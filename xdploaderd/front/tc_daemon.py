@@ -28,7 +28,8 @@ def takes(command: FilterCommand, place: FilterPlace) -> bool:
     """Tell whether the daemon can do what a command asks, the interface having clsact."""
     options = command.options
     if command.verb is FilterVerb.DELETE:
-        return place.parent in _HOOKS and place.ifindex > 0
+        limited = bool(place.protocol or place.handle or command.kind)  # with one of these the kernel wants a priority
+        return place.parent in _HOOKS and place.ifindex > 0 and (place.priority > 0 or not limited)
     if options is None or options.spec is None or options.spec.mode is not BpfMode.OBJECT or options.spec.export:
         return False
     placed = place.parent in _HOOKS and place.ifindex > 0 and not place.chain
@@ -65,7 +66,12 @@ def set_filter(client: ControlClient, command: FilterCommand, place: FilterPlace
 
 
 def forget_filters(client: ControlClient, place: FilterPlace, device: Interface) -> bool:
-    """Let the daemon detach what it holds of the place; tell whether that was all there is of it."""
+    """Let the daemon detach what it holds of the place; tell whether that was all there is of it.
+
+    Filters of another protocol than the one named are left: the kernel refuses that.
+    """
+    if place.protocol and any(f.place.protocol != place.protocol for f in _filters(place)):
+        return False
     hook = _HOOKS[place.parent]
     held = [
         attachment for attachment in _held(client, device) if attachment["hook"] == hook and _is_of(attachment, place)
