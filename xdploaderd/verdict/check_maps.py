@@ -35,6 +35,7 @@ _HASHES = frozenset(
 )
 _WITHOUT_KEY = frozenset({MapType.QUEUE, MapType.STACK, MapType.RINGBUF, MapType.USER_RINGBUF, MapType.BLOOM_FILTER})
 _RINGS = frozenset({MapType.RINGBUF, MapType.USER_RINGBUF})
+_OF_MAPS = frozenset({MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS})
 _INDEX_SIZE = 4
 _CREATE_FLAGS = ~int(MapFlags.INNER_MAP)
 
@@ -98,5 +99,7 @@ def _faults(spec: MapSpec, page_size: int) -> Iterator[str]:
             yield f"its value has {spec.value_size} bytes, a ring buffer has none"
     elif spec.type in _ARRAYS | _HASHES and not spec.max_entries:
         yield "it has no entries (max_entries is 0)"
+    if spec.type in _OF_MAPS and spec.inner is None:
+        yield "it holds maps, and the object does not say of which kind"
     if spec.type in _ARRAYS | _HASHES and not spec.value_size:
         yield "its value has no size"
