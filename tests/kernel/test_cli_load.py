@@ -106,6 +106,7 @@ def test_load_tells_exactly_what_it_made(capsys: Capture, conf: str) -> None:
                 "name": "xdp_frames",
                 "id": known_map["id"],
                 "type": "array",
+                "rule": "btf",
                 "pins": [f"{BPFFS}/xdp_frames", f"{DIR}/maps/xdp_frames"],
                 "reused": False,
             }

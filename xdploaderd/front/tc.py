@@ -36,8 +36,26 @@ _OBJECTS = (_QDISC, "class", _FILTER, "chain", "actions", "monitor", _EXEC, "hel
 _REAL_OPTIONS = ("-Version", "-help", "-graph")
 
 
+USAGE = """\
+usage: xdploaderctl tc [--direct] [--socket PATH] [-netns NAME]
+                    filter { add | replace | change | del } dev DEV { ingress | egress | parent P } [pref N]
+                           [handle H] [protocol P] bpf [direct-action] PROG [verbose] [classid C] [export SOCKET]
+       xdploaderctl tc qdisc { add | replace | del } dev DEV { clsact | ingress }
+       xdploaderctl tc [-details] [-json] [-pretty] [-statistics] { filter | qdisc } show dev DEV ...
+       xdploaderctl tc exec bpf { graft MAP [key N] PROG | import SOCKET [run CMD ...] | debug }
+       xdploaderctl tc [-force] -batch FILE
+PROG := { object FILE [section S] [program P] | pinned PATH | bytecode B | bytecode-file FILE }
+
+Words, abbreviations and exit statuses are those of tc(8). With a running daemon a filter of an object file is the
+daemon's, unless --direct is given. What is not about BPF is done by the real tc. See xdploaderctl-tc(8).
+"""
+
+
 def run(argv: Sequence[str]) -> int:
     """Run one command line of `tc` (without its name) and return the exit status."""
+    if list(argv) == ["--help"]:
+        write_out(USAGE.rstrip())
+        return 0
     return outcome.run_tool(_TOOL, lambda: _run(parse_options(argv)), failed=_FAILED)
 
 
