@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from xdploaderd.insn import BPF_ALU64, EXIT, LD_IMM64, Insn, encode_insns
+from xdploaderd.obj.file_digest import FileDigest
 from xdploaderd.obj.spec import (
     Dialect,
     FdRef,
@@ -75,7 +76,7 @@ def prepared(
     map_specs = {spec.name: spec for spec in maps}
     spec = ObjectSpec(
         name="hand_made",
-        sha1="0" * 40,
+        digest=FileDigest(b""),
         dialect=dialect,
         why="made by hand",
         byteorder=byteorder,

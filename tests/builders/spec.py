@@ -7,6 +7,7 @@ from xdploaderd.btf.build import encode_types
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.types import BtfType
 from xdploaderd.insn import CALL, EXIT, LD_IMM64, Insn, encode_insns
+from xdploaderd.obj.file_digest import FileDigest
 from xdploaderd.obj.spec import Dialect, FunctionSpec, MapSpec, ObjectSpec, ProgramSpec, Reloc, TargetKernel
 from xdploaderd.uapi.bpf import PSEUDO_CALL, Feature, MapType, ProgType
 
@@ -78,7 +79,7 @@ def object_spec(
     """Return an object; replace() adds what a test needs besides."""
     return ObjectSpec(
         name="fw",
-        sha1="0" * 40,
+        digest=FileDigest(b""),
         dialect=Dialect.STANDARD,
         why="test",
         byteorder=sys.byteorder,

@@ -12,6 +12,10 @@ from xdploaderd.btf.records import (
     KIND_MASK,
     KIND_SHIFT,
     KINDS,
+    SIZED_KINDS,
+    VLEN_MASK,
+    columns,
+    decode_member,
     decode_record,
     index_records,
     names_and_references,
@@ -22,12 +26,8 @@ from xdploaderd.btf.types import (
     Array,
     BtfKind,
     BtfType,
-    Composite,
-    Datasec,
     DeclTag,
-    Enum,
-    Float,
-    Int,
+    Member,
     Ref,
     Var,
     Void,
@@ -166,6 +166,18 @@ class Btf:
             return self._base.name_of(type_id)
         return self._name_at(self._words[self._place_of(type_id)])
 
+    def member_count(self, type_id: int) -> int:
+        """Return how many members a struct or union has, without decoding it."""
+        if type_id < self._first and self._base:
+            return self._base.member_count(type_id)
+        return self._words[self._place_of(type_id) + 1] & VLEN_MASK
+
+    def member_at(self, type_id: int, index: int) -> Member:
+        """Return one member of a struct or union, without decoding the others; `index` is below its member_count."""
+        if type_id < self._first and self._base:
+            return self._base.member_at(type_id, index)
+        return decode_member(self._words, self._place_of(type_id), index, self._name_at)
+
     def string(self, offset: int) -> str:
         """Return the string at `offset`; BtfError when it is outside the strings or not UTF-8."""
         return self._strings[offset]
@@ -199,11 +211,14 @@ class Btf:
     def skip_mods_and_typedefs(self, type_id: int) -> int:
         """Return the id of the type behind const, volatile, restrict, type tags and typedefs."""
         for _ in range(MAX_CHAIN):
-            match self.type_by_id(type_id):
-                case Ref(kind=kind, type_id=next_id) if kind in MODS_AND_TYPEDEFS:
-                    type_id = next_id
-                case _:
-                    return type_id
+            if not type_id:
+                return 0
+            if type_id < self._first and self._base:
+                return self._base.skip_mods_and_typedefs(type_id)
+            place = self._place_of(type_id)
+            if self._words[place + 1] >> KIND_SHIFT & KIND_MASK not in MODS_AND_TYPEDEFS:
+                return type_id
+            type_id = self._words[place + 2]
         raise self._error(f"type [{type_id}] is in a chain of over {MAX_CHAIN} typedefs and modifiers")
 
     def size_of(self, type_id: int) -> int:
@@ -211,9 +226,9 @@ class Btf:
         elements = 1
         at = type_id
         for _ in range(MAX_RESOLVE_STEPS):
+            if (size := self._own_size(at)) is not None:
+                return self._checked_size(type_id, elements * size)
             match self.type_by_id(at):
-                case Int(size=size) | Float(size=size) | Composite(size=size) | Enum(size=size) | Datasec(size=size):
-                    return self._checked_size(type_id, elements * size)
                 case Ref(kind=BtfKind.PTR):
                     return self._checked_size(type_id, elements * self.pointer_size)
                 case Array(elem_type_id=at, nelems=nelems):
@@ -224,6 +239,15 @@ class Btf:
                     kind = other.kind.name.lower()
                     raise self._error(f"type [{type_id}] has no size: it leads to a {kind}")
         raise self._error(f"size of type [{type_id}] is over {MAX_RESOLVE_STEPS} steps away")
+
+    def _own_size(self, type_id: int) -> int | None:
+        """Return the size that the record itself tells, None for the kinds that have none there."""
+        if not type_id:
+            return None
+        if type_id < self._first and self._base:
+            return self._base._own_size(type_id)
+        place = self._place_of(type_id)
+        return self._words[place + 2] if self._words[place + 1] >> KIND_SHIFT & KIND_MASK in SIZED_KINDS else None
 
     def _error(self, message: str) -> BtfError:
         error = BtfError(message)
@@ -248,10 +272,13 @@ class Btf:
         return words
 
     def _place_of(self, type_id: int) -> int:
-        offsets = self._index()
-        if not self._first <= type_id < self._first + len(offsets):
-            raise self._error(f"no type id {type_id}, want below {self._first + len(offsets)}")
-        return offsets[type_id - self._first]
+        offsets = self._offsets
+        if offsets is None:
+            offsets = self._index()
+        number = type_id - self._first
+        if 0 <= number < len(offsets):
+            return offsets[number]
+        raise self._error(f"no type id {type_id}, want below {self._first + len(offsets)}")
 
     def _name_at(self, offset: int) -> str:
         if not offset:
@@ -273,6 +300,16 @@ class Btf:
 
     def _check_all(self) -> None:
         words, end_of_ids, end_of_strings = self._word_array(), len(self), self._strings.end
+        names, ids, protos = columns(words, self._index())
+        if max(names, default=0) >= end_of_strings or max(ids, default=0) >= end_of_ids:
+            self._refuse_first(words)
+        for number in sorted(set(protos)):
+            if self.kind_of(number) is not BtfKind.FUNC_PROTO:
+                self._refuse_first(words)
+
+    def _refuse_first(self, words: "array[int]") -> None:
+        """Raise what is wrong with the first record that refers to what is not there."""
+        end_of_ids, end_of_strings = len(self), self._strings.end
         for type_id, place in enumerate(self._index(), self._first):
             names, ids = names_and_references(words, place)
             if max(names) >= end_of_strings:

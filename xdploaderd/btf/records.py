@@ -44,8 +44,20 @@ ELEMENT_WORDS = {
 REF_KINDS = frozenset(
     {BtfKind.PTR, BtfKind.TYPEDEF, BtfKind.VOLATILE, BtfKind.CONST, BtfKind.RESTRICT, BtfKind.TYPE_TAG}
 )
+SIZED_KINDS = frozenset(
+    {
+        BtfKind.INT,
+        BtfKind.FLOAT,
+        BtfKind.STRUCT,
+        BtfKind.UNION,
+        BtfKind.ENUM,
+        BtfKind.ENUM64,
+        BtfKind.DATASEC,
+    }
+)
 _HEAD_REFERS = REF_KINDS | {BtfKind.FUNC, BtfKind.FUNC_PROTO, BtfKind.VAR, BtfKind.DECL_TAG}
 _NAME_COLUMN = frozenset({BtfKind.STRUCT, BtfKind.UNION, BtfKind.ENUM, BtfKind.FUNC_PROTO, BtfKind.ENUM64})
+_MORE_REFERS = frozenset({BtfKind.ARRAY, *ELEMENT_WORDS})
 _TYPE_COLUMN = {BtfKind.STRUCT: 1, BtfKind.UNION: 1, BtfKind.FUNC_PROTO: 1, BtfKind.DATASEC: 0}
 
 
@@ -80,6 +92,31 @@ def index_records(words: "array[int]", first_id: int) -> "array[int]":
     if at != end:
         raise BtfError(f"type [{first_id + len(offsets) - 1}] does not end inside the type section")
     return offsets
+
+
+def columns(words: "array[int]", offsets: "array[int]") -> tuple["array[int]", "array[int]", list[int]]:
+    """Return all string offsets, all type ids, and those of them that functions have as their prototypes.
+
+    The same as names_and_references of every record, in a tenth of the steps of the interpreter.
+    """
+    infos = [words[at + 1] for at in offsets]
+    kinds = bytes([info >> KIND_SHIFT & KIND_MASK for info in infos])
+    names = array("I", [words[at] for at in offsets])
+    ids = array("I", [words[at + 2] for at, kind in zip(offsets, kinds, strict=True) if kind in _HEAD_REFERS])
+    protos = [words[at + 2] for at, kind in zip(offsets, kinds, strict=True) if kind == BtfKind.FUNC]
+    for at, kind, info in zip(offsets, kinds, infos, strict=True):
+        if kind not in _MORE_REFERS:
+            continue
+        if kind == BtfKind.ARRAY:
+            ids += words[at + 3 : at + 5]
+        elif vlen := info & VLEN_MASK:
+            first, width = at + HEAD_WORDS, ELEMENT_WORDS[KINDS[kind]]
+            end = first + vlen * width
+            if kind in _NAME_COLUMN:
+                names += words[first:end:width]
+            if kind in _TYPE_COLUMN:
+                ids += words[first + _TYPE_COLUMN[KINDS[kind]] : end : width]
+    return names, ids, protos
 
 
 def names_and_references(words: "array[int]", at: int) -> tuple[list[int], list[int]]:
@@ -143,6 +180,14 @@ def _decode_plain(kind: BtfKind, name: str, third: int, rest: Sequence[int], *, 
             return DeclTag(name, third, _signed(rest[0], 32), kflag)
         case _:
             raise AssertionError(kind)
+
+
+def decode_member(words: memoryview, at: int, index: int, name_at: Callable[[int], str]) -> Member:
+    """Return one member of the struct or union whose record starts at word `at`; it has more than `index`."""
+    name, type_id, offset = words[at + HEAD_WORDS + 3 * index : at + HEAD_WORDS + 3 * index + 3]
+    if words[at + 1] & KFLAG:
+        return Member(name_at(name), type_id, offset & 0xFFFFFF, offset >> 24)
+    return Member(name_at(name), type_id, offset, 0)
 
 
 def _members(rest: Sequence[int], name_at: Callable[[int], str], *, kflag: bool) -> tuple[Member, ...]:

@@ -6,7 +6,9 @@ Only needed facts are read: vmlinux BTF takes 5 MB, kallsyms 10.
 import functools
 import logging
 import os
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from typing import overload
 
 from xdploaderd.btf.codec import Btf
 from xdploaderd.errors import FileError, KernelError
@@ -66,9 +68,43 @@ def _features(needs: frozenset[Need]) -> tuple[Feature, ...]:
     return (*PREPARE_FEATURES, *tracing, *tags)
 
 
-def _btfs(bpf: Bpf, needs: frozenset[Need]) -> tuple[Btf, ...]:
+class KernelBtfs(Sequence[Btf]):
+    """vmlinux, and the modules listed at the first look behind it: most objects find all they need in vmlinux."""
+
+    def __init__(self, vmlinux: Btf, modules: Callable[[], Sequence[Btf]]) -> None:
+        self._vmlinux = vmlinux
+        self._list_modules = modules
+
+    @functools.cached_property
+    def _all(self) -> Sequence[Btf]:
+        return (self._vmlinux, *self._list_modules())
+
+    def __len__(self) -> int:
+        """Return the number of all."""
+        return len(self._all)
+
+    def __bool__(self) -> bool:
+        """Tell that there is one, without listing the others."""
+        return True
+
+    @overload
+    def __getitem__(self, place: int) -> Btf: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Btf]: ...
+
+    def __getitem__(self, place: int | slice) -> Btf | Sequence[Btf]:
+        """Return one or some; the first alone is there from the start."""
+        if place == 0:
+            return self._vmlinux
+        if place == slice(1):
+            return (self._vmlinux,)
+        return self._all[place]
+
+
+def _btfs(bpf: Bpf, needs: frozenset[Need]) -> Sequence[Btf]:
     if Need.MODULE_BTF in needs:
-        return (vmlinux_btf(), *_modules(bpf, vmlinux_btf()))
+        return KernelBtfs(vmlinux_btf(), lambda: _modules(bpf, vmlinux_btf()))
     return (vmlinux_btf(),) if Need.VMLINUX_BTF in needs else ()
 
 

@@ -46,7 +46,7 @@ def pin_path(pins: PinPaths, obj: ObjectSpec, spec: MapSpec) -> PurePosixPath | 
         spec.name,
         spec.pinning,
         legacy=spec.is_legacy,
-        object_sha1=obj.sha1,
+        object_sha1=obj.sha1 if spec.is_legacy else "",
         work_dir=work_dir(pins.root, obj),
     )
 

@@ -4,7 +4,6 @@ The standard dialect comes first; an object whose form shows the legacy one is r
 a part in the choice.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from xdploaderd.obj.btf_maps import MAPS_SECTION, read_btf_maps
 from xdploaderd.obj.data_maps import kconfig_map, read_data_maps
 from xdploaderd.obj.elf import ElfImage
 from xdploaderd.obj.externs import read_externs
+from xdploaderd.obj.file_digest import FileDigest
 from xdploaderd.obj.functions import Function, find_functions, has_function_symbols, local_callees
 from xdploaderd.obj.legacy import has_legacy_maps, read_legacy_maps, reading_rules
 from xdploaderd.obj.limits import DEFAULT_LIMITS, Limits
@@ -102,7 +102,7 @@ def _read(image: ElfImage, base: str, dialect: Dialect, why: str) -> ObjectSpec:
     check_names(specs, [function.name for function in functions if function.symbol is not None])
     return ObjectSpec(
         name=name,
-        sha1=hashlib.sha1(image.raw, usedforsecurity=False).hexdigest(),
+        digest=FileDigest(image.raw),
         dialect=dialect,
         why="; ".join(filter(None, (why, reading_rules(specs)))),
         byteorder=image.byteorder,

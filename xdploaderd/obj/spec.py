@@ -5,7 +5,7 @@ which may be any BTF file; both are made without privilege and without a bpf(2) 
 struct bpf_object, bpf_map and bpf_program before load.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.ext import BtfExt
 from xdploaderd.errors import LoaderError
 from xdploaderd.insn import Insns
+from xdploaderd.obj.file_digest import FileDigest
 from xdploaderd.relo_core.decision import CoreDecision, CoreFailure
 from xdploaderd.uapi.bpf import AttachType, FeatureSet, ProgType
 
@@ -210,7 +211,7 @@ class ObjectSpec:
     """
 
     name: str
-    sha1: str
+    digest: FileDigest = field(compare=False)
     dialect: Dialect
     why: str
     byteorder: str
@@ -224,6 +225,11 @@ class ObjectSpec:
     btf_ext: BtfExt | None
     datasecs: Mapping[str, DatasecLayout] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+    @property
+    def sha1(self) -> str:
+        """The digest of the file."""
+        return self.digest.sha1
 
 
 class Need(StrEnum):
@@ -243,14 +249,15 @@ class TargetKernel:
 
     `program_btfs` are those of loaded programs that programs of the object attach to, by the name of the latter.
 
-    `btfs` is vmlinux first, then modules (split BTF), in the order candidates are searched. `kconfig` is the text of
+    `btfs` is vmlinux first, then modules (split BTF), in the order candidates are searched; those of the running
+    kernel's modules are listed when something vmlinux does not have is looked for. `kconfig` is the text of
     the kernel's configuration, `kallsyms` that of /proc/kallsyms, `version_code` is KERNEL_VERSION(a, b, c), 0 when not
     known. `doubtful` are those of `features` that nothing tells of: they are taken to be there.
     """
 
     release: str
     version_code: int
-    btfs: tuple[Btf, ...]
+    btfs: Sequence[Btf]
     features: FeatureSet
     custom_btf: bool = False
     kconfig: str | None = None

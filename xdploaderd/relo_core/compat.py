@@ -22,7 +22,7 @@ from xdploaderd.btf.types import (
 )
 from xdploaderd.errors import CoreRelocationError
 from xdploaderd.relo_core.budget import COMPARISON, Budget
-from xdploaderd.relo_core.spec import ENUM_KINDS
+from xdploaderd.relo_core.spec import COMPOSITE_KINDS, ENUM_KINDS
 
 MAX_LEVELS = 32
 MAX_STEPS = 32
@@ -50,11 +50,11 @@ def types_match(local: Btf, local_id: int, target: Btf, target_id: int, budget: 
 def fields_are_compatible(local: Btf, local_id: int, target: Btf, target_id: int) -> bool:
     """Tell whether a member of the one type may be read as a member of the other."""
     for _ in range(MAX_STEPS):
-        mine = local.type_by_id(local.skip_mods_and_typedefs(local_id))
-        other = target.type_by_id(target.skip_mods_and_typedefs(target_id))
+        local_id, target_id = local.skip_mods_and_typedefs(local_id), target.skip_mods_and_typedefs(target_id)
+        if local.kind_of(local_id) in COMPOSITE_KINDS:  # whose members need not be decoded for this
+            return target.kind_of(target_id) in COMPOSITE_KINDS
+        mine, other = local.type_by_id(local_id), target.type_by_id(target_id)
         match mine, other:
-            case Composite(), Composite():
-                return True
             case (Float(), Float()) | (Ref(), Ref()):  # only pointers are left of Ref
                 return True
             case Int(), Int():

@@ -1,6 +1,7 @@
 """The record of how one CO-RE relocation came about, and its text (libbpf's debug log, in our wording)."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from xdploaderd.btf.ext import CoreReloKind
 from xdploaderd.insn import BPF_ALU, BPF_ALU64, BPF_CLASS_MASK, LD_IMM64, decode_insn
@@ -8,40 +9,50 @@ from xdploaderd.relo_core.spec import CoreSpec, format_spec, format_type
 from xdploaderd.relo_core.values import CoreValue
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpecRecord:
-    """A spec as text and numbers: `text` is libbpf's notation, `type` as C has it, `btf` the name of the blob."""
+class SpecRecord(NamedTuple):
+    """A spec as text and numbers. Texts are made when asked for: most loads end without anybody reading them."""
 
-    btf: str
-    type_id: int
-    type: str
-    text: str
-    raw: tuple[int, ...]
-    bit_offset: int
+    spec: CoreSpec
 
-    @classmethod
-    def of(cls, spec: CoreSpec) -> "SpecRecord":
-        """Return the record of a spec; it holds no reference to the blob."""
-        return cls(
-            btf=spec.btf.name,
-            type_id=spec.root_type_id,
-            type=format_type(spec.btf, spec.root_type_id),
-            text=format_spec(spec),
-            raw=spec.raw,
-            bit_offset=spec.bit_offset,
-        )
+    @property
+    def btf(self) -> str:
+        """The name of the blob."""
+        return self.spec.btf.name
+
+    @property
+    def type_id(self) -> int:
+        """The id of the root type in the blob."""
+        return self.spec.root_type_id
+
+    @property
+    def type(self) -> str:
+        """The root type as C has it."""
+        return format_type(self.spec.btf, self.spec.root_type_id)
+
+    @property
+    def text(self) -> str:
+        """The spec in libbpf's notation."""
+        return format_spec(self.spec)
+
+    @property
+    def raw(self) -> tuple[int, ...]:
+        """Every index of the access."""
+        return self.spec.raw
+
+    @property
+    def bit_offset(self) -> int:
+        """Where the field lies in the root type."""
+        return self.spec.bit_offset
 
 
-@dataclass(frozen=True, slots=True)
-class CandidateRecord:
+class CandidateRecord(NamedTuple):
     """One candidate: how far it went, and why it does not match (empty: it does)."""
 
     spec: SpecRecord
     mismatch: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CoreDecision:
+class CoreDecision(NamedTuple):
     """One CO-RE record decided.
 
     `number` counts the records of `section`'s group, `insn_idx` is the instruction in `program` (a program or

@@ -1,7 +1,7 @@
 """Candidates of a local type in the targets, and a local access spec carried over to one (libbpf relo_core.c)."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.ext import CoreReloKind
@@ -18,20 +18,17 @@ from xdploaderd.relo_core.spec import (
     CoreAccessor,
     CoreSpec,
     SpecWalk,
-    composite_at,
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A target's type of the same kind and essential name as a local one."""
 
     btf: Btf
     type_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """What a candidate makes of a local spec: the target's spec when `mismatch` is empty, else how far it went."""
 
     spec: CoreSpec
@@ -133,12 +130,12 @@ class _FieldMatch:
         if not path:
             return f"it has no member '{accessor.name}'"
         holder_id, index = path[-1]
-        member = composite_at(self._local.btf, accessor.type_id).members[accessor.index]
-        other = composite_at(self._walk.btf, holder_id).members[index]
+        member = self._local.btf.member_at(accessor.type_id, accessor.index)
+        other = self._walk.btf.member_at(holder_id, index)
         if not fields_are_compatible(self._local.btf, member.type_id, self._walk.btf, other.type_id):
             return f"its member '{accessor.name}' is of another kind"
-        for type_id, step in path:
-            self._walk.step_into_member(composite_at(self._walk.btf, type_id), step)
+        for _, step in path:
+            self._walk.step_into_member(step)
         return ""
 
     def _find_member(self, type_id: int, name: str, depth: int = 0) -> list[tuple[int, int]]:

@@ -1,7 +1,5 @@
 """Write a CO-RE decision into its instruction, or poison it (libbpf relo_core.c, bpf_core_patch_insn)."""
 
-from dataclasses import replace
-
 from xdploaderd.errors import CoreRelocationError, error_context
 from xdploaderd.insn import (
     BPF_ALU,
@@ -51,7 +49,7 @@ def patch_insn(insns: bytearray, decision: CoreDecision) -> CoreDecision:
     for slot, insn in enumerate(new):
         put_insn(insns, index + slot, insn, byteorder)
     reason = decision.reason if decision.value.poison or not poison else _UNRESIZABLE
-    return replace(decision, before=before, after=bytes(insns[start:end]), poisoned=poison, reason=reason)
+    return decision._replace(before=before, after=bytes(insns[start:end]), poisoned=poison, reason=reason)
 
 
 def _slots(insns: bytearray, index: int, byteorder: str) -> list[Insn]:
@@ -74,7 +72,7 @@ def _is_memory_access(insn: Insn) -> bool:
 def _is_unresizable(insn: Insn, value: CoreValue) -> bool:
     if not _is_memory_access(insn) or value.may_resize:
         return False
-    _patched_access(insn, replace(value, new_size=value.original_size))  # what is wrong besides is an error
+    _patched_access(insn, value._replace(new_size=value.original_size))  # what is wrong besides is an error
     return True
 
 

@@ -70,7 +70,7 @@ class CoreResolver:
             local = parse_spec(self._local, relo)
             for candidate in self._candidates.get(relo.type_id, ()):
                 match = match_spec(local, candidate, self._budget)
-                candidates.append(CandidateRecord(SpecRecord.of(match.spec), match.mismatch))
+                candidates.append(CandidateRecord(SpecRecord(match.spec), match.mismatch))
         return CoreFailure(
             program=at.program,
             section=at.section,
@@ -78,7 +78,7 @@ class CoreResolver:
             insn_idx=at.insn_idx,
             kind=kind_label(relo.kind),
             error=error.message,
-            local=SpecRecord.of(local) if local else None,
+            local=SpecRecord(local) if local else None,
             candidates=tuple(candidates),
         )
 
@@ -104,17 +104,17 @@ class CoreResolver:
     def _settle(self, local: CoreSpec) -> _Settled:
         if local.kind is CoreReloKind.TYPE_ID_LOCAL:
             value = CoreValue(original=local.root_type_id, new=local.root_type_id, validate=False)
-            return _Settled(local.kind, SpecRecord.of(local), (), None, value, None)
+            return _Settled(local.kind, SpecRecord(local), (), None, value, None)
         tried = self._candidates_of(local.root_type_id)
         matches = [match_spec(local, candidate, self._budget) for candidate in tried]
-        records = tuple(CandidateRecord(SpecRecord.of(match.spec), match.mismatch) for match in matches)
+        records = tuple(CandidateRecord(SpecRecord(match.spec), match.mismatch) for match in matches)
         targets = [match.spec for match in matches if not match.mismatch]
         value = _agreed_value(local, targets, self._local.byteorder)
         if 0 < len(targets) < len(tried):
             pruned = (candidate for candidate, match in zip(tried, matches, strict=True) if not match.mismatch)
             self._candidates[local.root_type_id] = tuple(pruned)
         target = next((record.spec for record in records if not record.mismatch), None)
-        return _Settled(local.kind, SpecRecord.of(local), records, target, value, tried)
+        return _Settled(local.kind, SpecRecord(local), records, target, value, tried)
 
     def _candidates_of(self, type_id: int) -> tuple[Candidate, ...]:
         if type_id not in self._candidates:

@@ -2,10 +2,11 @@
 
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.ext import CoreRelo, CoreReloKind
-from xdploaderd.btf.types import Array, BtfKind, Composite, Enum
+from xdploaderd.btf.types import Array, BtfKind, Enum
 from xdploaderd.errors import CoreRelocationError
 
 MAX_SPEC_LEN = 64  # BPF_CORE_SPEC_MAX_LEN
@@ -43,8 +44,7 @@ class CoreAccessor:
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CoreSpec:
+class CoreSpec(NamedTuple):  # made for each record and each candidate, hence no dataclass
     """struct bpf_core_spec: a type of `btf` and the way to one of its fields or enumerators.
 
     `raw` holds every index, steps through anonymous members included; `accessors` only named members and array
@@ -73,7 +73,7 @@ def parse_spec(btf: Btf, relo: CoreRelo) -> CoreSpec:
     if kind in TYPE_KINDS:
         if relo.access_str != "0":
             raise CoreRelocationError(f"access string is '{relo.access_str}', want '0' for {label_of(kind)}")
-        btf.kind_of(relo.type_id)
+        btf.name_of(relo.type_id)  # where there is no such type, or none that can be told of, this says so
         return CoreSpec(btf=btf, root_type_id=relo.type_id, kind=kind)
     raw = _parse_access_string(relo.access_str)
     if kind in ENUM_VALUE_KINDS:
@@ -92,15 +92,6 @@ def _parse_access_string(text: str) -> tuple[int, ...]:
     if len(raw) > MAX_SPEC_LEN:
         raise CoreRelocationError(f"access string has {len(raw)} numbers, want at most {MAX_SPEC_LEN}")
     return raw
-
-
-def composite_at(btf: Btf, type_id: int) -> Composite:
-    """Return the struct or union; CoreRelocationError when the type is neither."""
-    match btf.type_by_id(type_id):
-        case Composite() as composite:
-            return composite
-        case other:
-            raise CoreRelocationError(f"type [{type_id}] is a {kind_word(other.kind)}, want a struct or union")
 
 
 def enum_at(btf: Btf, type_id: int) -> Enum:
@@ -144,9 +135,9 @@ class SpecWalk:
         self._step(index, index * self.btf.size_of(self.type_id) * 8)
         self.accessors.append(CoreAccessor(self.type_id, index))
 
-    def step_into_member(self, composite: Composite, index: int) -> None:
-        """Go on to a member; an anonymous one leaves no accessor."""
-        member = composite.members[index]
+    def step_into_member(self, index: int) -> None:
+        """Go on to a member of the struct or union this is at; an anonymous one leaves no accessor."""
+        member = self.btf.member_at(self.type_id, index)
         self._step(index, member.bit_offset)
         if member.name:
             self.accessors.append(CoreAccessor(self.type_id, index, member.name))
@@ -157,11 +148,7 @@ class SpecWalk:
         last = self.accessors[-1]
         if array.nelems or not last.name:
             return False
-        match self.btf.type_by_id(last.type_id):
-            case Composite(members=members):
-                return last.index == len(members) - 1
-            case _:
-                return False
+        return last.index == self.btf.member_count(last.type_id) - 1
 
     def _step(self, index: int, bits: int) -> None:
         if len(self.raw) == MAX_SPEC_LEN:
@@ -184,11 +171,13 @@ class SpecWalk:
 
 
 def _step_local(walk: SpecWalk, index: int) -> None:
+    if walk.btf.kind_of(walk.type_id) in COMPOSITE_KINDS:
+        count = walk.btf.member_count(walk.type_id)
+        if index >= count:
+            raise CoreRelocationError(f"no member {index}: type [{walk.type_id}] has {count}")
+        walk.step_into_member(index)
+        return
     match walk.btf.type_by_id(walk.type_id):
-        case Composite(members=members) as composite:
-            if index >= len(members):
-                raise CoreRelocationError(f"no member {index}: type [{walk.type_id}] has {len(members)}")
-            walk.step_into_member(composite, index)
         case Array(nelems=nelems) as array:
             if index >= nelems and not walk.is_flexible(array):
                 raise CoreRelocationError(f"no element {index}: type [{walk.type_id}] has {nelems}")

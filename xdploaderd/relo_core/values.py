@@ -1,15 +1,15 @@
 """The number a relocation writes, for the object's own types and for a target's (libbpf relo_core.c)."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from xdploaderd.btf.ext import CoreReloKind
 from xdploaderd.btf.types import Array, BtfType, Enum, Int, IntEncoding, Member, Ref
 from xdploaderd.errors import CoreRelocationError
 from xdploaderd.relo_core.spec import (
+    COMPOSITE_KINDS,
     ENUM_VALUE_KINDS,
     FIELD_KINDS,
     CoreSpec,
-    composite_at,
     enum_at,
     kind_word,
     label_of,
@@ -33,8 +33,7 @@ _ABSENT = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CoreValue:
+class CoreValue(NamedTuple):  # all of these are made for each record, hence no dataclasses
     """struct bpf_core_relo_res: what the instruction holds (`original`, checked if `validate`) and shall hold (`new`).
 
     Values are unsigned 64-bit numbers. Sizes, in bytes, are those of the accessed field where a load or store may have
@@ -50,8 +49,7 @@ class CoreValue:
     may_resize: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class _Value:
+class _Value(NamedTuple):
     value: int
     validate: bool = True
     size: int = 0
@@ -114,7 +112,7 @@ def _field_value(spec: CoreSpec, byteorder: str) -> _Value:
     last = spec.accessors[-1]
     if not last.name:
         return _element_value(spec, last.type_id)
-    member = composite_at(spec.btf, last.type_id).members[last.index]
+    member = spec.btf.member_at(last.type_id, last.index)
     if member.bitfield_size:
         return _Load.of_bitfield(spec, member).value(spec.kind, byteorder)
     return _Load.of_member(spec, member).value(spec.kind, byteorder)
@@ -136,6 +134,8 @@ def _innermost_element(spec: CoreSpec, type_id: int) -> int:
     spec.btf.size_of(type_id)
     while True:
         type_id = spec.btf.skip_mods_and_typedefs(type_id)
+        if spec.btf.kind_of(type_id) in COMPOSITE_KINDS:  # which would be decoded whole
+            return type_id
         match spec.btf.type_by_id(type_id):
             case Array(elem_type_id=elem):
                 type_id = elem
@@ -143,15 +143,14 @@ def _innermost_element(spec: CoreSpec, type_id: int) -> int:
                 return type_id
 
 
-@dataclass(frozen=True, slots=True)
-class _Load:
+class _Load(NamedTuple):
     """The aligned bytes a field is read from, and the bits of the field in them; offsets from the root's start."""
 
     byte_off: int
     byte_size: int
     bit_off: int
     bit_size: int
-    field: BtfType
+    field: BtfType | None  # None: a struct or union, of which nothing is asked but its size
     access_size: int  # of a load or store of the field; 0 for a bit field
     is_bitfield: bool
 
@@ -161,7 +160,7 @@ class _Load:
         type_id = spec.btf.skip_mods_and_typedefs(member.type_id)
         size = spec.btf.size_of(type_id)
         access = spec.btf.size_of(_innermost_element(spec, type_id)) if _is_offset(spec) else 0
-        field = spec.btf.type_by_id(type_id)
+        field = None if spec.btf.kind_of(type_id) in COMPOSITE_KINDS else spec.btf.type_by_id(type_id)
         return cls(spec.bit_offset // 8, size, spec.bit_offset, size * 8, field, access, is_bitfield=False)
 
     @classmethod
@@ -206,7 +205,7 @@ def _is_offset(spec: CoreSpec) -> bool:
     return spec.kind is CoreReloKind.FIELD_BYTE_OFFSET
 
 
-def _is_signed(field: BtfType) -> bool:
+def _is_signed(field: BtfType | None) -> bool:
     match field:
         case Int(encoding=encoding):
             return bool(encoding & IntEncoding.SIGNED)

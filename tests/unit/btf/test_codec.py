@@ -1,6 +1,7 @@
 """Btf: lookups, sizes and the refusal of malformed blobs."""
 
 import struct as packing
+from array import array
 from unittest import mock
 
 import pytest
@@ -9,10 +10,12 @@ from tests.builders.btf import S32, U32, U64, blob_of, btf_of, member, ptr, spli
 from xdploaderd.btf import lookup, strings
 from xdploaderd.btf.build import BtfBuilder, encode_types
 from xdploaderd.btf.codec import Btf
+from xdploaderd.btf.records import columns, index_records, names_and_references
 from xdploaderd.btf.types import (
     Array,
     BtfKind,
     BtfType,
+    Composite,
     Datasec,
     DeclTag,
     Enum,
@@ -306,3 +309,30 @@ def test_very_many_types_or_flavors_of_one_name_are_refused() -> None:
         flavors = btf_of(*(struct(f"s___{number}", 4) for number in range(4)))
         with pytest.raises(BtfError, match="over 3 strings have a flavor"):
             flavors.ids_by_essential_name("s", {BtfKind.STRUCT})
+
+
+@pytest.mark.parametrize("split", [False, True])
+@pytest.mark.parametrize("type_id", [4, 5])
+def test_a_member_alone_is_the_one_of_the_whole_type(type_id: int, split: bool) -> None:
+    whole = btf_of(*ONE_OF_EACH)
+    asked = split_btf(whole, U32) if split else whole
+    found = tuple(asked.member_at(type_id, index) for index in range(asked.member_count(type_id)))
+    composite = whole.type_by_id(type_id)
+    assert isinstance(composite, Composite)
+    assert found == composite.members
+
+
+def test_columns_of_a_blob_hold_what_its_records_hold() -> None:
+    words = array("I", bytes(btf_of(*ONE_OF_EACH).records))
+    offsets = index_records(words, 1)
+    names, ids, protos = columns(words, offsets)
+    one_by_one = [names_and_references(words, at) for at in offsets]
+    assert sorted(names) == sorted(name for found, _ in one_by_one for name in found)
+    assert sorted(ids) == sorted(type_id for _, found in one_by_one for type_id in found)
+    assert protos == [16]
+
+
+def test_typedefs_of_a_split_blob_lead_into_its_base() -> None:
+    split = split_btf(btf_of(S32, typedef("a", 1)), typedef("b", 2))
+    assert split.skip_mods_and_typedefs(3) == 1
+    assert split.size_of(3) == 4

@@ -1,5 +1,6 @@
 """What open_object reads from compiled objects of both dialects."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,9 @@ def test_big_endian_object_opens_with_instructions_in_native_order() -> None:
 def test_big_endian_object_is_refused_before_a_kernel_is_asked() -> None:
     with pytest.raises(ObjectError, match="object is big-endian, want little-endian"):
         target_needs(opened("big_endian.bpf.o"))
+
+
+def test_object_is_known_by_the_sha1_of_its_file() -> None:
+    raw = (BPF / "xdp_pass.bpf.o").read_bytes()
+    obj = open_object(raw, name="xdp_pass.bpf.o")
+    assert [obj.sha1, obj.sha1] == [hashlib.sha1(raw).hexdigest()] * 2
