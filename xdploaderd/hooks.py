@@ -13,6 +13,13 @@ class OnForeign(StrEnum):
     YIELD = "yield"
 
 
+class MapSharing(StrEnum):
+    """Whether entries that name one program get the very same program, with its maps, or each its own."""
+
+    SHARED = "shared"
+    PER_INTERFACE = "per-interface"
+
+
 ETH_P_ALL: Final = 0x0003
 # Names that tc(8) has for protocols (include/uapi/linux/if_ether.h); any other is written as a number.
 PROTOCOLS: Final[Mapping[str, int]] = {

@@ -65,7 +65,7 @@ class Parts:
     async def take_off(self, place: Place, expected: FakeFd, *, remove_clsact: bool = False) -> None:
         self.step(f"take {expected.name} off {place.ifname}")
 
-    def stage(self, config: AttachmentConfig, place: Place) -> Staged:
+    def stage(self, config: AttachmentConfig, place: Place, sha1: str) -> Staged:
         self.step(f"stage {config.name}")
         record = Record(attachment=config.name, object="o", sha1="b" * 40, program="main", hook=config.hook)
         return Staged(prog(8), record, cast("Fd", FakeFd("new", self.log)), self._loaded())

@@ -31,7 +31,18 @@ DECIDING: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
     ("xdp_count", {"program": "xdp_count"}, {"share": (("xdp_frames", "frames"),)}),
     ("xdp_count", {"program": "xdp_count"}, {"no_maps": ("xdp_frames",)}),
 )
-WITHOUT_A_PART = {"name", "interface", "mode", "priority", "handle", "protocol", "classid", "force", "on_foreign"}
+WITHOUT_A_PART = {
+    "name",
+    "interface",
+    "mode",
+    "priority",
+    "handle",
+    "protocol",
+    "classid",
+    "force",
+    "on_foreign",
+    "maps",
+}
 
 
 class Kernels:

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def make_records(path: Path) -> Records:
 def test_records_are_found_again(tmp_path: Path) -> None:
     make_records(tmp_path / "records").clsact_was_made(Ifindex(3))
     again = Records(tmp_path / "records", boot_id=BOOT)
-    assert again.find(ProgId(7)) == RECORD
+    assert again.find("edge", ProgId(7)) == RECORD
     assert again.made_clsact(Ifindex(3))
     assert not again.made_clsact(Ifindex(4))
     again.keep_clsact_of({Ifindex(4)})
@@ -39,12 +40,12 @@ def test_records_are_found_again(tmp_path: Path) -> None:
 
 def test_records_of_another_boot_are_void(tmp_path: Path) -> None:
     make_records(tmp_path / "records")
-    assert Records(tmp_path / "records", boot_id="boot-2").find(ProgId(7)) is None
+    assert Records(tmp_path / "records", boot_id="boot-2").find("edge", ProgId(7)) is None
 
 
 def test_record_of_a_program_without_pin_is_forgotten(tmp_path: Path) -> None:
     make_records(tmp_path / "records").keep_only([])
-    assert Records(tmp_path / "records", boot_id=BOOT).find(ProgId(7)) is None
+    assert Records(tmp_path / "records", boot_id=BOOT).find("edge", ProgId(7)) is None
 
 
 def test_file_cut_anywhere_counts_as_absent(tmp_path: Path) -> None:
@@ -68,16 +69,16 @@ def test_file_with_any_changed_byte_counts_as_absent(tmp_path: Path) -> None:
 @pytest.mark.parametrize("values", [{"programs": []}, {"programs": {"x": {}}}, {"programs": {"7": {"sha1": 5}}}])
 def test_values_of_other_shape_count_as_absent(tmp_path: Path, values: dict[str, object]) -> None:
     write_state(tmp_path / "records", values, boot_id=BOOT)
-    assert Records(tmp_path / "records", boot_id=BOOT).find(ProgId(7)) is None
+    assert Records(tmp_path / "records", boot_id=BOOT).find("edge", ProgId(7)) is None
 
 
 def test_unwritable_directory_keeps_records_in_memory_and_writes_later(tmp_path: Path) -> None:
     directory = tmp_path / "state"
     records = make_records(directory / "records")  # there is no such directory
-    assert records.find(ProgId(7)) == RECORD
+    assert records.find("edge", ProgId(7)) == RECORD
     directory.mkdir()
-    records.keep_only([ProgId(7)])
-    assert Records(directory / "records", boot_id=BOOT).find(ProgId(7)) == RECORD
+    records.keep_only([("edge", ProgId(7))])
+    assert Records(directory / "records", boot_id=BOOT).find("edge", ProgId(7)) == RECORD
 
 
 def test_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
@@ -129,5 +130,18 @@ def test_content_that_is_not_understood_is_not_used(tmp_path: Path, body: bytes)
     path = tmp_path / "records"
     path.write_bytes(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
     assert read_state(path, boot_id=BOOT) == {}
-    assert Records(path, boot_id=BOOT).find(ProgId(7)) is None
+    assert Records(path, boot_id=BOOT).find("edge", ProgId(7)) is None
     assert "edge" not in Held(path, boot_id=BOOT)
+
+
+def test_records_of_an_older_daemon_are_found(tmp_path: Path) -> None:
+    old = {name: value for name, value in RECORD.to_json().items() if name not in ("maps", "priority", "handle")}
+    write_state(tmp_path / "records", {"programs": {"7": old}}, boot_id=BOOT)
+    assert Records(tmp_path / "records", boot_id=BOOT).find("edge", ProgId(7)) == RECORD
+
+
+def test_each_entry_of_a_shared_program_has_a_record_of_its_own(tmp_path: Path) -> None:
+    other = replace(RECORD, attachment="other", ifindex=4)
+    make_records(tmp_path / "records").put(ProgId(7), other)
+    again = Records(tmp_path / "records", boot_id=BOOT)
+    assert (again.find("edge", ProgId(7)), again.find("other", ProgId(7))) == (RECORD, other)

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from xdploaderd.config.problems import PROBLEM_LIMIT, Place, Problem
 from xdploaderd.config.yaml_text import Entries, Items, Node, Word
-from xdploaderd.hooks import ETH_P_ALL, PROTOCOLS, Hook, OnForeign, XdpMode
+from xdploaderd.hooks import ETH_P_ALL, PROTOCOLS, Hook, MapSharing, OnForeign, XdpMode
 from xdploaderd.printable import printable, quoted
 
 IFNAME_MAX = 15  # bytes: IFNAMSIZ less the NUL
@@ -117,6 +117,10 @@ def _mode(value: object) -> str:
 
 def _on_foreign(value: object) -> str:
     return _choice(value, OnForeign)
+
+
+def _maps(value: object) -> str:
+    return _choice(value, MapSharing)
 
 
 def _protocol(value: object) -> int:
@@ -236,6 +240,10 @@ class AttachmentModel(BaseModel):
         default={},
         description="numbers of entries of the object's maps, by name",
         json_schema_extra={"additionalProperties": {"type": "integer", "minimum": 1, "maximum": MAX_ENTRIES}},
+    )
+    maps: Annotated[MapSharing, BeforeValidator(_maps)] = Field(
+        default=MapSharing.PER_INTERFACE,
+        description="shared: entries with the same object, program and values share one loaded program and its maps",
     )
     share: Annotated[dict[str, str], BeforeValidator(_share)] = Field(
         default={}, description="pins that maps of the object share with others, by map: a name, or a path"

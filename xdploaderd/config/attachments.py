@@ -12,7 +12,7 @@ from xdploaderd.config.attachment_model import AttachmentModel, validate, valida
 from xdploaderd.config.problems import Place, Problem, config_error
 from xdploaderd.config.yaml_text import Node, parse_yaml
 from xdploaderd.errors import ConfigError
-from xdploaderd.hooks import ETH_P_ALL, Hook, OnForeign, XdpMode
+from xdploaderd.hooks import ETH_P_ALL, Hook, MapSharing, OnForeign, XdpMode
 from xdploaderd.printable import quoted
 
 AttachmentName = NewType("AttachmentName", str)
@@ -44,6 +44,7 @@ class AttachmentConfig:
     max_entries: tuple[tuple[str, int], ...] = ()
     share: tuple[tuple[str, str], ...] = ()
     no_maps: tuple[str, ...] = ()
+    maps: MapSharing = MapSharing.PER_INTERFACE
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,4 +139,5 @@ def _config(model: AttachmentModel) -> AttachmentConfig:
         max_entries=tuple(sorted(model.max_entries.items())),
         share=tuple(sorted(model.share.items())),
         no_maps=tuple(sorted(model.no_maps)),
+        maps=model.maps,
     )

@@ -66,7 +66,7 @@ class Executor:
             info = await self._in_worker(self._programs.moved, action.name, action.place)
             await self._take_off(action.name, action.strays)
             return Outcome(info)
-        staged = await self._in_worker(self._programs.stage, action.wanted.config, action.place)
+        staged = await self._in_worker(self._programs.stage, action.wanted.config, action.place, action.wanted.sha1)
         with staged.loaded, _context(action.place):  # an error takes back the pins of its maps
             await self._set(action, staged.prog)
         if action.promote:

@@ -43,7 +43,7 @@ class Observer:
         infos: dict[ProgId, ProgInfo | None] = {
             occupant.prog_id: self._programs.info_of(occupant.prog_id)
             for occupant in met
-            if occupant is not None and occupant.prog_id is not None and seen.owner_of(occupant.prog_id) is None
+            if occupant is not None and occupant.prog_id is not None and seen.owner_of(occupant) is None
         }
         named = (_named(o, infos.get(o.prog_id)) if o.prog_id else o for o in seen.occupants)
         return replace(seen, occupants=tuple(named)) if infos else seen

@@ -9,6 +9,7 @@ which of them it is.
 import os
 import re
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import PurePosixPath
 
 from xdploaderd.daemon.lock import RootLock
@@ -18,6 +19,7 @@ from xdploaderd.kernel.bpf import Bpf, ObjectKind
 from xdploaderd.kernel.bpffs import list_dir, make_pin_dir, pins_under, remove_dirs, unpin
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.load.pins import open_pin
+from xdploaderd.uapi.bpf import ProgId
 
 NAME = re.compile(r"[a-z0-9-]{1,63}")
 PROG, STAGED, ARRAYS = "prog", "prog_new", "arrays_"
@@ -64,6 +66,28 @@ class OwnPins:
         if found is None:
             raise PinError(f"'{path}' is gone, wanted the program of attachment '{name}'")
         return found
+
+    def open_program(self, name: str, prog_id: ProgId) -> tuple[Fd, Mapping[str, Fd]] | None:
+        """Open the program of that id, in force or staged, and its arrays by the names of their pins; None: not there.
+
+        The caller closes the descriptors.
+        """
+        for file in (PROG, STAGED):
+            prog = open_pin(self._bpf, self.root / name / file, ObjectKind.PROG)
+            if prog is None:
+                continue
+            with ExitStack() as stack:
+                stack.enter_context(prog)
+                if self._bpf.prog_info(prog).id != prog_id:
+                    continue
+                arrays = self._open_arrays(self.root / name / f"{ARRAYS}{prog_id}", stack)
+                stack.pop_all()
+                return prog, arrays
+        return None
+
+    def _open_arrays(self, directory: PurePosixPath, stack: ExitStack) -> dict[str, Fd]:
+        found = {path.name: open_pin(self._bpf, path, ObjectKind.MAP) for path in pins_under(directory)}
+        return {name: stack.enter_context(array) for name, array in found.items() if array is not None}
 
     def stage(self, name: str, prog: Fd, arrays: Mapping[str, Fd]) -> None:
         """Pin a program and its arrays beside those in force; all or nothing."""

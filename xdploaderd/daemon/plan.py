@@ -21,7 +21,7 @@ from xdploaderd.daemon.actions import Action, Attach, Detach, Refuse, Repair, Re
 from xdploaderd.daemon.reasons import displaced, gap_needed, hook_busy, replace_reason
 from xdploaderd.daemon.status import State
 from xdploaderd.daemon.world import Observed, Occupant, Owned, Place, Wanted, overrides_of, wanted_place
-from xdploaderd.hooks import Hook, OnForeign
+from xdploaderd.hooks import Hook, MapSharing, OnForeign
 from xdploaderd.info import Interface
 from xdploaderd.uapi.bpf import ProgType
 
@@ -49,12 +49,12 @@ def _repairs(observed: Observed) -> Iterator[Repair]:
     for owned in observed.owned.values():
         if owned.staged is None and not owned.leftovers:
             continue
-        taken = observed.places_of(owned.staged)
-        where = taken or observed.places_of(owned.prog)
+        taken = observed.staged_places_of(owned)
+        where = taken or observed.places_of(owned)
         yield Repair(
             name=owned.name,
             promote=bool(taken),
-            strays=observed.places_of(owned.prog) if taken else (),
+            strays=observed.places_of(owned) if taken else (),
             hook=where[0].hook if where else _hook_of(owned),
             interface=where[0].ifname if where else _interface_of(owned),
             reason="a change was cut short after the new program was attached" if taken
@@ -73,7 +73,7 @@ def _plan_entry(want: Wanted, observed: Observed) -> Iterator[Action]:
         yield Refuse(name=config.name, wanted=want, state=State.FAILED, error=want.problem)
         return
     interface = observed.interface(config.interface)
-    ours = observed.places_of(owned.prog) if owned is not None else ()
+    ours = observed.places_of(owned)
     if interface is None:
         if ours and owned is not None:
             yield _off_strays(owned, ours)
@@ -121,7 +121,7 @@ def _take_over(
     want: Wanted, observed: Observed, place: Place, met: Occupant, *, from_pin: bool, restores: bool = False
 ) -> Replace | Refuse:
     config = want.config
-    owner = observed.owner_of(met.prog_id)
+    owner = observed.owner_of(met)
     in_place = _changes_in_place(place, met.place)
     force = config.force or restores
     if owner is None and not force:
@@ -137,7 +137,7 @@ def _take_over(
         owner=owner.name if owner is not None else None,
         from_pin=from_pin,
         gap=not in_place,
-        strays=tuple(p for p in observed.places_of(own.prog if own else None) if p != met.place),
+        strays=tuple(p for p in observed.places_of(own) if p != met.place),
         reason=RESTORED if restores else replace_reason(want, owner, met, in_place=in_place, from_pin=from_pin),
         restores=restores,
     )
@@ -152,6 +152,7 @@ def _fits(want: Wanted, owned: Owned) -> bool:
         and (record.sha1, record.program) == (want.sha1, want.config.program)
         and record.hook is want.config.hook
         and record.overrides == overrides_of(want.config)
+        and (record.maps == MapSharing.SHARED) is (want.config.maps is MapSharing.SHARED)
     )
 
 
@@ -168,7 +169,7 @@ def _changes_in_place(wanted: Place, found: Place) -> bool:
 
 
 def _detach(owned: Owned, observed: Observed, reason: str) -> Detach:
-    places = observed.places_of(owned.prog)
+    places = observed.places_left_by(owned)
     hook = places[0].hook if places else _hook_of(owned)
     interface = places[0].ifname if places else _interface_of(owned)
     return Detach(name=owned.name, places=places, forget=True, hook=hook, interface=interface, reason=reason)

@@ -16,6 +16,7 @@ from xdploaderd.daemon.prepared_cache import PreparedCache
 from xdploaderd.daemon.records import Records
 from xdploaderd.daemon.world import Owned, Place, Record, overrides_of
 from xdploaderd.errors import KernelError, ObjectError
+from xdploaderd.hooks import MapSharing
 from xdploaderd.info import ProgInfo
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.syscall import Fd
@@ -53,11 +54,16 @@ class OwnPrograms:
         """Return all that is pinned as ours, and forget the records of what no longer is."""
         self._pins.claim()
         owned = tuple(self._owned_one(name) for name in self._pins.names())
-        self._records.keep_only(prog.id for o in owned for prog in (o.prog, o.staged) if prog is not None)
+        self._records.keep_only((o.name, prog.id) for o in owned for prog in (o.prog, o.staged) if prog is not None)
         return owned
 
-    def stage(self, config: AttachmentConfig, place: Place) -> Staged:
-        """Load the entry's program, pin and remember it. All or nothing; the caller leaves `loaded`, by its error."""
+    def stage(self, config: AttachmentConfig, place: Place, sha1: str = "") -> Staged:
+        """Load the entry's program, pin and remember it. All or nothing; the caller leaves `loaded`, by its error.
+
+        With `maps: shared`, a program that another entry has of the object `sha1` is taken instead of loading again.
+        """
+        if config.maps is MapSharing.SHARED and (found := self._stage_shared(config, place, sha1)):
+            return found
         raw = read_object(config.object)
         prepared = self._objects.prepare(config, raw)
         with ExitStack() as stack:
@@ -103,15 +109,15 @@ class OwnPrograms:
     def moved(self, name: str, place: Place) -> ProgInfo | None:
         """Remember that the program in force is now attached at `place`."""
         prog = self._pins.prog(name)
-        record = self._records.find(prog.id) if prog is not None else None
+        record = self._record_of(name, prog)
         if prog is not None and record is not None:
-            self._records.put(prog.id, replace(record, interface=place.ifname, ifindex=place.ifindex))
+            self._records.put(prog.id, at_place(record, place))
         return prog
 
     def leaves(self, name: str, places: Sequence[Place]) -> None:
         """Remember that we ourselves take the program in force off these places."""
         prog = self._pins.prog(name)
-        record = self._records.find(prog.id) if prog is not None else None
+        record = self._record_of(name, prog)
         if prog is not None and record is not None and any(p.ifindex == record.ifindex for p in places):
             self._records.put(prog.id, replace(record, ifindex=0))
 
@@ -147,8 +153,33 @@ class OwnPrograms:
             staged=staged,
             leftovers=self._pins.has_leftovers(name, prog, staged),
             pins=self._pins.paths(name),
-            record=self._records.find(prog.id) if prog is not None else None,
+            record=self._record_of(name, prog),
+            staged_record=self._record_of(name, staged),
         )
+
+    def _record_of(self, name: str, prog: ProgInfo | None) -> Record | None:
+        return self._records.find(name, prog.id) if prog is not None else None
+
+    def _stage_shared(self, config: AttachmentConfig, place: Place, sha1: str) -> Staged | None:
+        """Pin the loaded program of another entry for this one too, and its program arrays; None where there is none.
+
+        One load is one object, program, values set in it, kind of hook and kernel: pins do not outlive the kernel.
+        """
+        for (owner, prog_id), record in self._records.all():
+            if owner == config.name or not _is_same_load(record, config, sha1):
+                continue
+            with ExitStack() as stack:
+                pinned = self._pins.open_program(owner, prog_id)
+                if pinned is None:
+                    continue
+                prog, arrays = stack.enter_context(pinned[0]), pinned[1]
+                for array in arrays.values():
+                    stack.enter_context(array)
+                self._pins.stage(config.name, prog, arrays)
+                made = at_place(replace(record, attachment=config.name, object=str(config.object)), place)
+                self._records.put(prog_id, made)
+                return Staged(self._bpf.prog_info(prog), made, prog, stack.pop_all())
+        return None
 
     def _stage_loaded(self, config: AttachmentConfig, place: Place, loaded: LoadedObject) -> Staged:
         spec = loaded.prepared.spec
@@ -166,8 +197,20 @@ class OwnPrograms:
         return self._targets[needs]
 
 
+def at_place(record: Record, place: Place) -> Record:
+    """Return the record of a program that is, or is about to be, attached there."""
+    return replace(
+        record, interface=place.ifname, ifindex=place.ifindex, priority=place.priority, handle=place.handle
+    )  # fmt: skip
+
+
+def _is_same_load(record: Record, config: AttachmentConfig, sha1: str) -> bool:
+    given = (record.maps, record.sha1, record.program, record.hook, record.overrides)
+    return given == (MapSharing.SHARED, sha1, config.program, config.hook, overrides_of(config))
+
+
 def _record(config: AttachmentConfig, place: Place, spec: ObjectSpec) -> Record:
-    return Record(
+    record = Record(
         attachment=config.name,
         object=str(config.object),
         sha1=spec.sha1,
@@ -175,7 +218,7 @@ def _record(config: AttachmentConfig, place: Place, spec: ObjectSpec) -> Record:
         hook=config.hook,
         dialect=spec.dialect.value,
         why=spec.why,
-        interface=place.ifname,
-        ifindex=place.ifindex,
         overrides=overrides_of(config),
+        maps=config.maps.value,
     )
+    return at_place(record, place)

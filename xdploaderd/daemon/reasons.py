@@ -3,7 +3,7 @@
 from xdploaderd.config.attachments import AttachmentConfig
 from xdploaderd.daemon.world import Occupant, Owned, Place, Wanted, overrides_of
 from xdploaderd.errors import AttachError, HookBusyError
-from xdploaderd.hooks import Hook
+from xdploaderd.hooks import Hook, MapSharing
 from xdploaderd.printable import quoted
 
 
@@ -31,7 +31,9 @@ def _difference(want: Wanted, owner: Owned) -> str:
         return "the object file changed"
     if record.overrides != overrides_of(want.config):
         return "the entry sets other values in the object"
-    return "the entry names another program"
+    if record.program != want.config.program or record.hook is not want.config.hook:
+        return "the entry names another program"
+    return "the entry wants its maps " + ("shared" if want.config.maps is MapSharing.SHARED else "for itself alone")
 
 
 def displaced(config: AttachmentConfig, place: Place, met: Occupant | None) -> AttachError:

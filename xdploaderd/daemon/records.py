@@ -54,22 +54,27 @@ class Records:
         self._store = StateStore(path, boot_id=boot_id)
         self._records, self._clsact = _decode_records(self._store.read())
 
-    def find(self, prog_id: ProgId) -> Record | None:
-        """Return the record of a program, if there is one."""
-        return self._records.get(prog_id)
+    def find(self, name: str, prog_id: ProgId) -> Record | None:
+        """Return the record of an entry's program, if there is one."""
+        return self._records.get((name, prog_id))
+
+    def all(self) -> tuple[tuple[tuple[str, ProgId], Record], ...]:
+        """Return the record of every entry and program."""
+        return tuple(self._records.items())
 
     def put(self, prog_id: ProgId, record: Record) -> None:
         """Remember a program; before it is attached, so that a crash after that still knows it."""
-        if self._records.get(prog_id) != record:
-            self._records[prog_id] = record
+        key = record.attachment, prog_id
+        if self._records.get(key) != record:
+            self._records[key] = record
             self._save()
 
-    def keep_only(self, prog_ids: Iterable[ProgId]) -> None:
-        """Forget every program but these; write again what could not be written before."""
-        kept = frozenset(prog_ids)
-        gone = [prog_id for prog_id in self._records if prog_id not in kept]
-        for prog_id in gone:
-            del self._records[prog_id]
+    def keep_only(self, pinned: Iterable[tuple[str, ProgId]]) -> None:
+        """Forget every program of an entry but these; write again what could not be written before."""
+        kept = frozenset(pinned)
+        gone = [key for key in self._records if key not in kept]
+        for key in gone:
+            del self._records[key]
         if gone or self._store.dirty:
             self._save()
 
@@ -89,7 +94,7 @@ class Records:
             self._save()
 
     def _save(self) -> None:
-        programs = {str(prog_id): record.to_json() for prog_id, record in self._records.items()}
+        programs = {f"{prog_id} {name}": record.to_json() for (name, prog_id), record in self._records.items()}
         self._store.save({"programs": programs, "clsact": sorted(self._clsact)})
 
 
@@ -120,11 +125,16 @@ class Held:
         self._store.save({"held": sorted(self._names)})
 
 
-def _decode_records(values: Mapping[str, Any]) -> tuple[dict[ProgId, Record], set[Ifindex]]:
+def _decode_records(values: Mapping[str, Any]) -> tuple[dict[tuple[str, ProgId], Record], set[Ifindex]]:
     try:
-        programs = values.get("programs", {}).items()
-        records = {ProgId(int(prog_id)): Record.from_json(value) for prog_id, value in programs}
+        found = [(_prog_id(key), Record.from_json(value)) for key, value in values.get("programs", {}).items()]
+        records = {(record.attachment, prog_id): record for prog_id, record in found}
         return records, {Ifindex(int(index)) for index in values.get("clsact", ())}
     except (ValueError, TypeError, KeyError, AttributeError):
         log.warning("the records of loaded programs are not understood and not used")
         return {}, set()
+
+
+def _prog_id(key: str) -> ProgId:
+    """Return the program of a key, which older daemons wrote without the entry's name."""
+    return ProgId(int(key.partition(" ")[0]))

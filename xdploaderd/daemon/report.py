@@ -97,7 +97,7 @@ def _with_running(status: AttachmentStatus, observed: Observed) -> AttachmentSta
 
 
 def _place(status: AttachmentStatus, observed: Observed, owned: Owned) -> Place | None:
-    places = observed.places_of(owned.prog)
+    places = observed.places_of(owned)
     interface = observed.interface(status.interface)
     here = [place for place in places if interface is not None and place.ifindex == interface.index]
     return next(iter((*here, *places)), None)

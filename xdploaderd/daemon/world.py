@@ -6,7 +6,7 @@ tell (which file a program came from).
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from functools import cached_property
 from typing import Any, Self, TypeVar
 
@@ -20,6 +20,7 @@ from xdploaderd.uapi.bpf import Ifindex, ProgId
 K = TypeVar("K")
 V = TypeVar("V")
 
+_NUMBERS = frozenset({"ifindex", "priority", "handle"})  # fields of a record that are no texts
 XDP_CONFLICTS = frozenset({XdpMode.NATIVE, XdpMode.SKB})  # the kernel lets one of these two be active at a time
 
 
@@ -84,7 +85,7 @@ class Occupant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What the daemon remembers of a program it loaded, keyed by the program's id.
+    """What the daemon remembers of a program it loaded, for each entry that has it.
 
     `ifindex` is where it was attached last, 0 once the daemon itself took it off: a program that is not there any more
     was taken off by somebody else.
@@ -100,6 +101,14 @@ class Record:
     interface: str = ""
     ifindex: int = 0
     overrides: str = ""
+    maps: str = ""
+    priority: int = 0
+    handle: int = 0
+
+    def is_at(self, place: Place) -> bool:
+        """Return whether the place is the one that the program was attached to for this entry."""
+        numbers = (self.priority, self.handle) == (place.priority, place.handle) or self.hook is Hook.XDP
+        return (self.ifindex, self.hook) == (place.ifindex, place.hook) and numbers
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
@@ -108,9 +117,10 @@ class Record:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Return the record of `to_json`; raise ValueError, TypeError or KeyError for anything else."""
-        values = {name: value[name] for name in cls.__slots__}
-        if not all(isinstance(v, int if name == "ifindex" else str) for name, v in values.items()):
-            raise TypeError("a record holds texts and an ifindex")
+        needed = {f.name for f in fields(cls) if f.default is MISSING}
+        values = {name: value[name] for name in cls.__slots__ if name in value or name in needed}
+        if not all(isinstance(v, int if name in _NUMBERS else str) for name, v in values.items()):
+            raise TypeError("a record holds texts and a few numbers")
         return cls(**{**values, "hook": Hook(values["hook"])})
 
 
@@ -127,6 +137,7 @@ class Owned:
     leftovers: bool = False
     pins: tuple[str, ...] = ()
     record: Record | None = None
+    staged_record: Record | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,26 +165,57 @@ class Observed:
         return _grouped(((occupant.place.ifindex, occupant.place.hook), occupant) for occupant in self.occupants)
 
     @cached_property
-    def _owners(self) -> Mapping[ProgId, Owned]:
-        return {owned.prog.id: owned for owned in self.owned.values() if owned.prog is not None}
+    def _owners(self) -> Mapping[ProgId, tuple[Owned, ...]]:
+        return _grouped((owned.prog.id, owned) for owned in self.owned.values() if owned.prog is not None)
+
+    @cached_property
+    def _users(self) -> Mapping[ProgId, tuple[tuple[str, Record | None], ...]]:
+        """Every entry that has a program pinned, in force or staged: one with `maps: shared` has many."""
+        pairs = [(o.prog, o.name, o.record) for o in self.owned.values()]
+        pairs += [(o.staged, o.name, o.staged_record) for o in self.owned.values()]
+        return _grouped((prog.id, (name, record)) for prog, name, record in pairs if prog is not None)
 
     def interface(self, name: str) -> Interface | None:
         """Return the interface of that name, else the one of that alternative name."""
         return self._by_name.get(name)
 
-    def places_of(self, prog: ProgInfo | None) -> tuple[Place, ...]:
-        """Return every place the program is attached at."""
-        return self._by_prog.get(prog.id, ()) if prog is not None else ()
+    def places_of(self, owned: Owned | None) -> tuple[Place, ...]:
+        """Return every place that the entry's program in force is attached at for it."""
+        return self._places(owned.name, owned.prog, owned.record) if owned is not None else ()
 
-    def owner_of(self, prog_id: ProgId | None) -> Owned | None:
-        """Return the attachment of ours whose pinned program has that id."""
-        return self._owners.get(prog_id) if prog_id is not None else None
+    def staged_places_of(self, owned: Owned) -> tuple[Place, ...]:
+        """Return every place that the entry's staged program is attached at for it."""
+        return self._places(owned.name, owned.staged, owned.staged_record)
+
+    def places_left_by(self, owned: Owned) -> tuple[Place, ...]:
+        """Return the places of an entry that is gone; of a shared program without a record, those of no other."""
+        if owned.record is not None or owned.prog is None:
+            return self.places_of(owned)
+        return tuple(p for p in self._by_prog.get(owned.prog.id, ()) if not self._is_others(owned.name, owned.prog, p))
+
+    def _places(self, name: str, prog: ProgInfo | None, record: Record | None) -> tuple[Place, ...]:
+        """Of a shared program only its record tells which places are this entry's; without one it has none."""
+        if prog is None:
+            return ()
+        everywhere = self._by_prog.get(prog.id, ())
+        if all(user == name for user, _ in self._users.get(prog.id, ())):
+            return everywhere
+        return tuple(place for place in everywhere if record is not None and record.is_at(place))
+
+    def _is_others(self, name: str, prog: ProgInfo, place: Place) -> bool:
+        users = self._users.get(prog.id, ())
+        return any(user != name and record is not None and record.is_at(place) for user, record in users)
+
+    def owner_of(self, met: Occupant) -> Owned | None:
+        """Return the attachment of ours whose pinned program that is; of a shared one, the one that has it there."""
+        owners = self._owners.get(met.prog_id, ()) if met.prog_id is not None else ()
+        return next((owned for owned in owners if met.place in self.places_of(owned)), next(iter(owners), None))
 
     def was_displaced(self, owned: Owned | None, interface: Interface) -> bool:
         """Return whether somebody else took the entry's program off an interface that is still the same one."""
         if owned is None or owned.prog is None or owned.record is None or owned.staged is not None:
             return False
-        here = any(place.ifindex == interface.index for place in self.places_of(owned.prog))
+        here = any(place.ifindex == interface.index for place in self.places_of(owned))
         return owned.record.ifindex == interface.index and not here
 
     def in_the_way(self, place: Place) -> Occupant | None:

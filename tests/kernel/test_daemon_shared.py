@@ -1,0 +1,116 @@
+"""A real daemon that loads one program once for several interfaces (`maps: shared`), with an entry for each of them."""
+
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.daemon import OBJECTS, OWN_PINS, Daemon, daemon_in, tail_entry, tc_ids, wait_for, xdp_entry, xdp_id
+from tests.support.netns import Veth, add_veth, ip, veth_pair
+
+pytestmark = pytest.mark.kernel
+
+
+@pytest.fixture
+def veth() -> Iterator[Veth]:
+    with veth_pair() as pair:
+        add_veth("veth8", "veth9", pair.namespace)
+        yield pair
+        ip("link", "del", "veth8")
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    with daemon_in(tmp_path) as made:
+        yield made
+
+
+def entries(**fields: object) -> tuple[dict[str, object], dict[str, object]]:
+    return xdp_entry("one", **fields), xdp_entry("two", interface="veth8", **fields)
+
+
+def test_shared_entries_have_one_program_and_others_one_each(veth: Veth, daemon: Daemon) -> None:
+    daemon.configure(*entries(maps="shared"))
+    daemon.start()
+    assert xdp_id() == xdp_id("veth8") != 0
+    assert daemon.attachment("two")["interface"] == "veth8"
+    assert daemon.attachment("two")["ifindex"] != daemon.attachment("one")["ifindex"]
+    daemon.configure(*entries())
+    daemon.reload()
+    assert len({xdp_id(), xdp_id("veth8"), 0}) == 3
+    assert not daemon.call("Status")["status"]["degraded"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_f4_restart_adopts_a_shared_load(veth: Veth, daemon: Daemon, number: int) -> None:
+    daemon.configure(*entries(maps="shared"))
+    daemon.start()
+    before = xdp_id()
+    changes = daemon.changes()
+    daemon.end(number)
+    daemon.start()
+    assert (xdp_id(), xdp_id("veth8")) == (before, before)
+    assert daemon.changes() == changes
+
+
+def test_entry_that_goes_leaves_the_shared_program_on_the_other_interface(veth: Veth, daemon: Daemon) -> None:
+    daemon.configure(*entries(maps="shared"))
+    daemon.start()
+    before = xdp_id()
+    daemon.configure(entries(maps="shared")[1])
+    daemon.reload()
+    assert (xdp_id(), xdp_id("veth8")) == (0, before)
+    assert not (OWN_PINS / "one").exists()
+    daemon.call("Detach", name="two")
+    assert not xdp_id("veth8")
+
+
+def test_changed_object_is_loaded_once_for_all_that_share_it(veth: Veth, daemon: Daemon, tmp_path: Path) -> None:
+    copy = tmp_path / "count.o"
+    shutil.copy(OBJECTS / "xdp_count.bpf.o", copy)
+    daemon.configure(*entries(maps="shared", object=copy))
+    daemon.start()
+    before = xdp_id()
+    shutil.copy(OBJECTS / "xdp_count_v2.bpf.o", copy)
+    daemon.reload()
+    assert xdp_id() == xdp_id("veth8") not in (0, before)
+
+
+def test_interface_made_anew_gets_the_shared_program_although_its_file_changed(
+    veth: Veth, daemon: Daemon, tmp_path: Path
+) -> None:
+    copy = tmp_path / "count.o"
+    shutil.copy(OBJECTS / "xdp_count.bpf.o", copy)
+    later = xdp_entry("later", interface="late0", maps="shared", object=copy)
+    daemon.configure(*entries(maps="shared", object=copy), later)
+    daemon.start()
+    shutil.copy(OBJECTS / "xdp_count_v2.bpf.o", copy)
+    ip("link", "add", "late0", "type", "veth", "peer", "name", "late1")
+    wait_for(lambda: daemon.attachment("later")["state"] == "attached", "attached")
+    assert xdp_id("late0") == xdp_id()
+    ip("link", "del", "late0")
+
+
+def test_shared_program_without_records_is_replaced_with_no_interface_left_bare(veth: Veth, daemon: Daemon) -> None:
+    daemon.configure(*entries(maps="shared"))
+    daemon.start()
+    before = xdp_id()
+    daemon.end()
+    (daemon.state / "records").unlink()
+    daemon.start()
+    assert xdp_id() == xdp_id("veth8") not in (0, before)
+    assert "detached" not in daemon.log()
+
+
+def test_shared_tail_calls_survive_the_entry_that_loaded_them(veth: Veth, daemon: Daemon) -> None:
+    daemon.configure(tail_entry("one", maps="shared"), tail_entry("two", interface="veth8", maps="shared"))
+    daemon.start()
+    (number,) = tc_ids("veth8")
+    assert tc_ids() == [number]
+    assert (OWN_PINS / f"two/arrays_{number}/jmp").exists()
+    daemon.configure(tail_entry("two", interface="veth8", maps="shared"))
+    daemon.reload()
+    assert (tc_ids(), tc_ids("veth8")) == ([], [number])
+    assert (OWN_PINS / f"two/arrays_{number}/jmp").exists()
