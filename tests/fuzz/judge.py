@@ -16,6 +16,7 @@ from xdploaderd.errors import LoaderError
 MAX_SECONDS = 2.0  # of CPU time
 MAX_BYTES = 256 << 20  # of resident memory, above what the process had before
 MAX_MESSAGE = 17_000  # characters
+SLOW = "Slow"
 _GIVE_UP_SECONDS = 8.0
 _RESET_PEAK = "5"  # CLEAR_REFS_MM_HIWATER_RSS, see proc_pid_clear_refs(5)
 _PACKAGE = Path(__file__).parents[2]
@@ -58,10 +59,16 @@ def judge(run: Run, raw: bytes) -> Verdict:
         place = _place_of(fault)
     seconds, peak = time.process_time() - begin, max(0, _peak() - before)
     if not problem and seconds > MAX_SECONDS:
-        problem = f"Slow: {seconds:.2f} s, want at most {MAX_SECONDS:g}"
+        problem = f"{SLOW}: {seconds:.2f} s, want at most {MAX_SECONDS:g}"
     if not problem and peak > MAX_BYTES:
         problem = f"Memory: {peak >> 20} MiB, want at most {MAX_BYTES >> 20}"
     return Verdict(seconds, peak, error, problem, place)
+
+
+def judge_fairly(run: Run, raw: bytes) -> Verdict:
+    """Run the target again when it was slow: beside busy neighbours a processor does half as much in a second."""
+    verdict = judge(run, raw)
+    return judge(run, raw) if verdict.problem.startswith(SLOW) else verdict
 
 
 def limit_memory(size: int) -> None:
