@@ -16,6 +16,7 @@ from xdploaderd.control.dbus import DbusServer
 from xdploaderd.control.listener import listening
 from xdploaderd.control.server import ControlServer
 from xdploaderd.daemon.adopting import Adopter
+from xdploaderd.daemon.core_logs import CoreLogs
 from xdploaderd.daemon.drop_ins import DropIns
 from xdploaderd.daemon.executor import Executor
 from xdploaderd.daemon.kept_objects import KeptObjects
@@ -129,13 +130,14 @@ def _assemble(options: Options, rtnl: Rtnl, worker: ThreadPoolExecutor) -> tuple
     wishes = Wishes(settings, read_digests((*settings.attachments, *runtime.all())), held, runtime)
     pins = OwnPins(settings.pinning.root, bpf)
     pins.claim()
-    programs = OwnPrograms(bpf, pins, records, lambda: wishes.settings.pinning)
+    core_logs = CoreLogs(options.state_dir / "core", boot_id=boot_id)
+    programs = OwnPrograms(bpf, pins, records, core_logs, lambda: wishes.settings.pinning)
     observer = Observer(rtnl, programs, worker)
     executor = Executor(Placer(rtnl, bpf), programs, worker)
     reconciler = Reconciler(wishes, observer, executor)
     requests = Requests(reconciler, wishes, _stores(options), Adopter(observer, executor))
     requests.sweep()
-    service = Service(reconciler, observer, wishes, requests, source)
+    service = Service(reconciler, observer, wishes, requests, source, core_logs)
     return reconciler, service
 
 

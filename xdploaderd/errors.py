@@ -23,6 +23,7 @@
     │  ├─ NoSuchInterfaceError      NoSuchInterface       66
     │  └─ HookBusyError             HookBusy              75
     ├─ NoSuchAttachmentError        NoSuchAttachment      66
+    ├─ NoCoreLogError               NoCoreLog             66
     ├─ NotAuthorizedError           NotAuthorized         77
     ├─ LockedError                  Locked                75
     └─ UnreachableError             DaemonUnreachable     69
@@ -240,6 +241,13 @@ class NoSuchAttachmentError(LoaderError):
     """No attachment of that name is configured."""
 
     code = "NoSuchAttachment"
+    exit_status = 66
+
+
+class NoCoreLogError(LoaderError):
+    """The daemon has no CO-RE record of a program."""
+
+    code = "NoCoreLog"
     exit_status = 66
 
 

@@ -13,7 +13,7 @@ import pytest
 from dbus_fast import Message, Variant
 from dbus_fast.aio import MessageBus
 
-from tests.fakes.loader import EDGE, FakeLoader
+from tests.fakes.loader import CORE_LOG, EDGE, FakeLoader
 from tests.support.bus import plain, private_bus
 from tests.support.tools import tool
 from xdploaderd.control import dbus
@@ -101,7 +101,8 @@ def test_busctl_calls_every_method(address: str) -> None:
         status = (await service.status()).to_json()
         assert await _call(address, "Reload") == status
         assert await _call(address, "Status") == status
-        assert service.calls == ["list", "detach edge", "attach edge", "status", "reload", "status"]
+        assert json.loads(await _call(address, "CoreLog", "edge")) == CORE_LOG
+        assert service.calls == ["list", "detach edge", "attach edge", "status", "reload", "status", "core-log edge"]
 
     _serve(address, test)
 
@@ -114,6 +115,7 @@ def test_introspection_tells_methods_and_signal(address: str) -> None:
             ".Attach": ["method", "s", "a{sv}"],
             ".AttachObject": ["method", "a{sv}a{sv}", "a{sv}"],
             ".Forget": ["method", "s", "a{sv}"],
+            ".CoreLog": ["method", "s", "s"],
             ".Detach": ["method", "s", "a{sv}"],
             ".ListAttachments": ["method", "-", "aa{sv}"],
             ".Reload": ["method", "-", "a{sv}"],

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.loader import EDGE, FakeLoader
+from tests.fakes.loader import CORE_LOG, EDGE, FakeLoader
 from xdploaderd.control import server
 from xdploaderd.control.client import ControlClient
 from xdploaderd.control.listener import listening
@@ -80,7 +80,9 @@ def test_every_method_answers_with_the_service_s_values(path: Path) -> None:
         assert (await call("Reload"))["status"]["pid"] == 42
         (action,) = (await call("Plan"))["actions"]
         assert (action["action"], action["hook"], action["reason"]) == ("replace", "xdp", "object changed")
-        assert service.calls == ["list", "status", "status", "detach edge", "attach edge", "reload", "plan"]
+        assert await call("CoreLog", name="edge") == {"core_log": CORE_LOG}
+        calls = ["list", "status", "status", "detach edge", "attach edge", "reload", "plan", "core-log edge"]
+        assert service.calls == calls
 
     _serve(path, test)
 

@@ -12,6 +12,7 @@ import pytest
 from tests.daemon.fake_world import FakeWorld, entry
 from xdploaderd.config.pinning import PinningConf
 from xdploaderd.daemon.adopting import Adopter
+from xdploaderd.daemon.core_logs import CoreLogs
 from xdploaderd.daemon.drop_ins import DropIns
 from xdploaderd.daemon.kept_objects import KeptObjects
 from xdploaderd.daemon.reconcile import Reconciler
@@ -47,8 +48,9 @@ class Daemon:
         stores = Stores(*objects, DropIns(self.conf_d))
         adopter = Adopter(world, world)  # type: ignore[arg-type]  # tests that adopt have another
         self.requests = Requests(self.reconciler, self.wishes, stores, adopter)
+        self.core_logs = CoreLogs(tmp_path / "core", boot_id="boot")
         source = ConfigSource(read=self.read, config=Path("/etc/x.yaml"), pinning=Path("/etc/pinning.conf"))
-        self.service = Service(self.reconciler, world, self.wishes, self.requests, source)
+        self.service = Service(self.reconciler, world, self.wishes, self.requests, source, self.core_logs)
 
     def make_settings(self, *names: str) -> Settings:
         """Return settings with one XDP entry for each name, on the interface eth0, eth1, ..."""

@@ -2,8 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from xdploaderd.daemon.caller import Caller, caller
 from xdploaderd.daemon.requests import AttachRequest
@@ -24,6 +25,8 @@ EDGE = AttachmentStatus(
     prog_name="xdp_pass",
     pins=("/sys/fs/bpf/xdploaderd/edge/prog",),
 )
+
+CORE_LOG = [{"program": "xdp_pass", "kind": "byte_off", "new_value": 2**64 - 1, "target": None, "candidates": []}]
 
 
 class FakeLoader:
@@ -97,6 +100,10 @@ class FakeLoader:
     async def plan(self) -> tuple[PlannedAction, ...]:
         await self._called("plan")
         return (PlannedAction(action="replace", name="edge", interface="eth0", hook=Hook.XDP, reason="object changed"),)
+
+    async def core_log(self, name: str) -> Sequence[Mapping[str, Any]]:
+        await self._called(f"core-log {name}")
+        return CORE_LOG
 
     async def changes(self) -> AsyncGenerator[AttachmentStatus, None]:
         queue: asyncio.Queue[AttachmentStatus] = asyncio.Queue()

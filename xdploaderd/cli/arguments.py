@@ -4,6 +4,7 @@ import argparse
 import functools
 import os
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import NoReturn
 
 from xdploaderd import __version__
@@ -79,6 +80,18 @@ examples:
 _DETACH = """\
 Detach NAME. An entry of the configuration stays off until it is attached again, or until the next boot; one that
 `attach --object` made is forgotten.
+"""
+
+_CORE_LOG = """\
+Show how each CO-RE relocation of NAME's program came about when the daemon loaded it: what was asked for, each
+candidate with its verdict, the instruction before and after. Exit 66 when no record is kept: of a program that was
+adopted, or is not loaded.
+"""
+
+_CORE_LOG_EPILOG = """\
+examples:
+  xdploaderctl core-log edge
+  xdploaderctl core-log edge --json
 """
 
 _PREPARE = """\
@@ -248,12 +261,14 @@ def _add_online_verbs(verbs: _Verbs) -> None:
         ("reload", "reload", "Read the configuration again and do what it wants. A bad one is refused."),
         ("plan", "plan", "Show what a reload would do, and why. Nothing is changed."),
     ):
-        verbs.add(verb, _online(function), text, online=True)
-    _add_attach(verbs.add("attach", _online("attach"), _ATTACH, epilog=_ATTACH_EPILOG, online=True))
-    _add_adopt(verbs.add("adopt", _adopt, _ADOPT, epilog=_ADOPT_EPILOG, online=True))
-    detach = verbs.add("detach", _online("detach"), _DETACH, online=True)
+        verbs.add(verb, _lazy("online", function), text, online=True)
+    _add_attach(verbs.add("attach", _lazy("online", "attach"), _ATTACH, epilog=_ATTACH_EPILOG, online=True))
+    _add_adopt(verbs.add("adopt", _lazy("adopt", "adopt"), _ADOPT, epilog=_ADOPT_EPILOG, online=True))
+    detach = verbs.add("detach", _lazy("online", "detach"), _DETACH, online=True)
     detach.add_argument("name", metavar="NAME")
     detach.add_argument("--permanent", action="store_true", help="remove the entry of `attach --permanent` for good")
+    core_log = verbs.add("core-log", _lazy("online", "show_core_log"), _CORE_LOG, epilog=_CORE_LOG_EPILOG, online=True)
+    core_log.add_argument("name", metavar="NAME")
 
 
 def _add_adopt(parser: _Parser) -> None:
@@ -312,7 +327,7 @@ def _check_attach(parser: _Parser, args: argparse.Namespace) -> None:
 
 
 def _add_object_verbs(verbs: _Verbs) -> None:
-    load = verbs.add("load", _load, _LOAD, epilog=_LOAD_EPILOG)
+    load = verbs.add("load", _lazy("load", "load"), _LOAD, epilog=_LOAD_EPILOG)
     load.add_argument("object", metavar="OBJ", help="the BPF object file")
     load.add_argument("directory", metavar="DIR", help="a directory on a BPF file system, made when missing")
     _add_type_option(load)
@@ -330,30 +345,30 @@ def _add_object_verbs(verbs: _Verbs) -> None:
     load.add_argument("--partial", action="store_true", help="load what can be loaded and list the rest; exit 3 then")
     _add_pinning_option(load)
     _add_prepare(verbs)
-    unload = verbs.add("unload", _unload, "Remove what `load` pinned below DIR, and nothing else.")
+    unload = verbs.add("unload", _lazy("load", "unload"), "Remove what `load` pinned below DIR, and nothing else.")
     unload.add_argument("directory", metavar="DIR")
-    explain = verbs.add("explain-pin", _explain_pin, _EXPLAIN)
+    explain = verbs.add("explain-pin", _lazy("pins", "explain_pin"), _EXPLAIN)
     explain.add_argument("object", metavar="OBJ", help="the BPF object file")
     _add_type_option(explain)
     _add_pinning_option(explain)
-    convert = verbs.add("convert", _convert, _CONVERT, epilog=_CONVERT_EPILOG)
+    convert = verbs.add("convert", _lazy("convert", "convert"), _CONVERT, epilog=_CONVERT_EPILOG)
     convert.add_argument("object", metavar="OBJ", help="the BPF object file")
     _add_type_option(convert)
     _add_pinning_option(convert)
-    pinning = verbs.add("convert-pinning", _convert_pinning, _CONVERT_PINNING)
+    pinning = verbs.add("convert-pinning", _lazy("pins", "convert_pinning"), _CONVERT_PINNING)
     pinning.add_argument("file", metavar="FILE", nargs="?", default="/etc/iproute2/bpf_pinning", help="%(default)s")
-    btfgen = verbs.add("btfgen", _btfgen, _BTFGEN, epilog=_BTFGEN_EPILOG)
+    btfgen = verbs.add("btfgen", _lazy("btfgen", "btfgen"), _BTFGEN, epilog=_BTFGEN_EPILOG)
     btfgen.add_argument("objects", metavar="OBJ", nargs="+", help="a BPF object file")
     btfgen.add_argument("--btf", required=True, metavar="FILE", help="BTF of a kernel, or a directory of such files")
     btfgen.add_argument("-o", "--output", required=True, metavar="OUT", help="the file, or directory, to write")
-    diff = verbs.add("core-diff", _core_diff, _CORE_DIFF, epilog=_CORE_DIFF_EPILOG)
+    diff = verbs.add("core-diff", _lazy("core_diff", "core_diff"), _CORE_DIFF, epilog=_CORE_DIFF_EPILOG)
     diff.add_argument("object", metavar="OBJ", help="the BPF object file")
     diff.add_argument(
         "--btf", action="append", default=[], required=True, metavar="FILE", help="BTF of a kernel; given twice"
     )
-    dump = verbs.add("map", _map_dump, "Look into a pinned map.")
+    dump = verbs.add("map", _lazy("maps", "dump"), "Look into a pinned map.")
     actions = dump.add_subparsers(metavar="ACTION", required=True)
-    action = _Verbs(actions).add("dump", _map_dump, _DUMP)
+    action = _Verbs(actions).add("dump", _lazy("maps", "dump"), _DUMP)
     action.add_argument("pin", metavar="PIN", help="path of the pinned map")
     verbs.add("version", _version, "Print the version of this command.")
 
@@ -389,7 +404,7 @@ def _add_value_options(parser: _Parser) -> None:
 
 
 def _add_prepare(verbs: _Verbs) -> None:
-    prepare = verbs.add("prepare", _prepare, _PREPARE, epilog=_PREPARE_EPILOG)
+    prepare = verbs.add("prepare", _lazy("prepare", "prepare"), _PREPARE, epilog=_PREPARE_EPILOG)
     prepare.add_argument("object", metavar="OBJ", nargs="+", help="BPF object files")
     for option, metavar, text in (
         ("--btf", "FILE", "BTF of the kernel: raw, ELF, vmlinuz or *.btf.tar.xz; several make a matrix"),
@@ -422,74 +437,14 @@ def _add_pinning_option(parser: _Parser) -> None:
     parser.add_argument("--pinning", metavar="FILE", help="pinning configuration instead of /etc/libbpf/pinning.conf")
 
 
-def _online(verb: str) -> Run:
-    def run(args: argparse.Namespace) -> int:
-        from xdploaderd.cli import online
+def _lazy(module: str, verb: str) -> Run:
+    """Return the verb's function of a module of this package, which is imported when it runs."""
 
-        function: Run = getattr(online, verb)
+    def run(args: argparse.Namespace) -> int:
+        function: Run = getattr(import_module(f"xdploaderd.cli.{module}"), verb)
         return function(args)
 
     return run
-
-
-def _adopt(args: argparse.Namespace) -> int:
-    from xdploaderd.cli.adopt import adopt
-
-    return adopt(args)
-
-
-def _load(args: argparse.Namespace) -> int:
-    from xdploaderd.cli.load import load
-
-    return load(args)
-
-
-def _prepare(args: argparse.Namespace) -> int:
-    from xdploaderd.cli.prepare import prepare
-
-    return prepare(args)
-
-
-def _unload(args: argparse.Namespace) -> int:
-    from xdploaderd.cli.load import unload
-
-    return unload(args)
-
-
-def _explain_pin(args: argparse.Namespace) -> int:
-    from xdploaderd.cli.pins import explain_pin
-
-    return explain_pin(args)
-
-
-def _convert(args: argparse.Namespace) -> int:
-    from xdploaderd.cli.convert import convert
-
-    return convert(args)
-
-
-def _convert_pinning(args: argparse.Namespace) -> int:
-    from xdploaderd.cli.pins import convert_pinning
-
-    return convert_pinning(args)
-
-
-def _btfgen(args: argparse.Namespace) -> int:
-    from xdploaderd.cli.btfgen import btfgen
-
-    return btfgen(args)
-
-
-def _core_diff(args: argparse.Namespace) -> int:
-    from xdploaderd.cli.core_diff import core_diff
-
-    return core_diff(args)
-
-
-def _map_dump(args: argparse.Namespace) -> int:
-    from xdploaderd.cli.maps import dump
-
-    return dump(args)
 
 
 def _version(args: argparse.Namespace) -> int:

@@ -124,6 +124,21 @@ def plan(args: argparse.Namespace) -> int:
     return 0
 
 
+def show_core_log(args: argparse.Namespace) -> int:
+    """Show how the CO-RE relocations of an attachment's program came about."""
+    log = call(args, "CoreLog", {"name": args.name})["core_log"]
+    if args.json:
+        print_json(log)
+        return 0
+    from xdploaderd.obj.core_record import core_log_lines
+
+    for line in core_log_lines(log):
+        print_line(line)
+    if not log:
+        print_line(f"{args.name}: the program has no CO-RE relocations")
+    return 0
+
+
 def call(
     args: argparse.Namespace,
     method: str,

@@ -6,6 +6,7 @@ policy may be edited. Mirrors the D-Bus Specification, "Message Bus Messages".
 
 import asyncio
 import contextvars
+import json
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
@@ -41,6 +42,7 @@ Properties = dict[str, Variant]
 PropertiesType = Annotated[Properties, DBusSignature("a{sv}")]
 ListType = Annotated[list[Properties], DBusSignature("aa{sv}")]
 NameType = Annotated[str, DBusSignature("s")]
+TextType = Annotated[str, DBusSignature("s")]
 T = TypeVar("T")
 
 
@@ -100,6 +102,11 @@ class _Manager(ServiceInterface):
     @dbus_method()
     async def Detach(self, name: NameType) -> PropertiesType:
         return to_properties((await self._guarded(lambda: self._service.detach(name))).to_json())
+
+    @dbus_method()
+    async def CoreLog(self, name: NameType) -> TextType:
+        """The record as JSON text, as `xdploaderctl core-log --json` has it."""
+        return json.dumps(await self._guarded(lambda: self._service.core_log(name)))
 
     @dbus_method()
     async def Reload(self) -> PropertiesType:

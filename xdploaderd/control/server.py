@@ -136,6 +136,11 @@ class LoaderInterface(VarlinkInterface, name=INTERFACE):
         """Tell what Reload would do: action is attach, replace, detach, wait or refuse."""
         return await _answer(self._service.plan())
 
+    @varlinkmethod(return_parameter="core_log", return_type=list[Any], allow_foreign=True)
+    async def CoreLog(self, *, name: str) -> Any:
+        """Tell how each CO-RE relocation of an attachment's program came about, as core-log.schema.json has it."""
+        return await _answer(self._service.core_log(name))
+
 
 async def _answer(value: Awaitable[Any]) -> Any:
     try:

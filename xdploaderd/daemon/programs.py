@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from xdploaderd.config.attachments import AttachmentConfig
 from xdploaderd.config.pinning import PinningConf
+from xdploaderd.daemon.core_logs import CoreLogs
 from xdploaderd.daemon.object_file import read_object
 from xdploaderd.daemon.pins import OwnPins
 from xdploaderd.daemon.prepared_cache import PreparedCache
@@ -42,10 +43,13 @@ class Staged:
 class OwnPrograms:
     """Pins and records of the daemon's programs. Raises FileError, ObjectError, KernelError, PinError and so on."""
 
-    def __init__(self, bpf: Bpf, pins: OwnPins, records: Records, pinning: Callable[[], PinningConf]) -> None:
+    def __init__(
+        self, bpf: Bpf, pins: OwnPins, records: Records, core_logs: CoreLogs, pinning: Callable[[], PinningConf]
+    ) -> None:
         self._bpf = bpf
         self._pins = pins
         self._records = records
+        self._core_logs = core_logs
         self._pinning = pinning
         self._objects = PreparedCache(self._target)
         self._targets: dict[frozenset[Need], TargetKernel] = {}  # costly: a walk of the kernel's BTF
@@ -55,6 +59,7 @@ class OwnPrograms:
         self._pins.claim()
         owned = tuple(self._owned_one(name) for name in self._pins.names())
         self._records.keep_only((o.name, prog.id) for o in owned for prog in (o.prog, o.staged) if prog is not None)
+        self._core_logs.keep_only(prog.id for o in owned for prog in (o.prog, o.staged) if prog is not None)
         return owned
 
     def stage(self, config: AttachmentConfig, place: Place, sha1: str = "") -> Staged:
@@ -189,6 +194,7 @@ class OwnPrograms:
         arrays = {name: found.fd for name, found in loaded.unpinned_program_arrays().items()}
         self._pins.stage(config.name, prog, arrays)
         self._records.put(info.id, record)
+        self._core_logs.put(info.id, loaded.prepared)
         return Staged(info, record, prog, loaded)
 
     def _target(self, needs: frozenset[Need]) -> TargetKernel:

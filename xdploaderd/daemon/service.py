@@ -3,14 +3,16 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 from xdploaderd import __version__
 from xdploaderd.daemon import events
 from xdploaderd.daemon.actions import Refuse, describe
 from xdploaderd.daemon.caller import audit
+from xdploaderd.daemon.core_logs import CoreLogs
 from xdploaderd.daemon.plan import make_plan
 from xdploaderd.daemon.reconcile import Picture, Reconciler
 from xdploaderd.daemon.report import AS_WANTED, attachment_statuses
@@ -20,7 +22,7 @@ from xdploaderd.daemon.settings import ConfigSource
 from xdploaderd.daemon.settle import settle
 from xdploaderd.daemon.status import AttachmentStatus, DaemonStatus, Origin, PlannedAction, State
 from xdploaderd.daemon.wishes import Digests, Settings, Wishes, read_digests
-from xdploaderd.errors import ConfigError, LoaderError, NoSuchAttachmentError, UsageError
+from xdploaderd.errors import ConfigError, LoaderError, NoCoreLogError, NoSuchAttachmentError, UsageError
 from xdploaderd.printable import quoted
 
 log = logging.getLogger(__name__)
@@ -38,12 +40,14 @@ class Service:
         wishes: Wishes,
         requests: Requests,
         source: ConfigSource,
+        core_logs: CoreLogs,
     ) -> None:
         self._reconciler = reconciler
         self._snapshots = snapshots
         self._wishes = wishes
         self._requests = requests
         self._source = source
+        self._core_logs = core_logs
         self._config_error = ""
         self._changing = asyncio.Lock()  # entries change by one reload or request at a time
         self._subscribers: set[asyncio.Queue[AttachmentStatus]] = set()
@@ -133,6 +137,18 @@ class Service:
         wanted = self._wishes.preview(settings, digests)
         observed = await self._snapshots.snapshot(wanted)
         return tuple(describe(action) for action in make_plan(wanted, observed))
+
+    async def core_log(self, name: str) -> Sequence[Mapping[str, Any]]:
+        """Return how the CO-RE relocations of an entry's program came about (docs/core-log.schema.json).
+
+        Empty for a program without any. Raises NoSuchAttachmentError; NoCoreLogError where nothing is loaded for the
+        entry, or the program was adopted.
+        """
+        self._check_name(name)
+        owned = self._reconciler.picture.observed.owned.get(name)
+        if owned is None or owned.prog is None:
+            raise NoCoreLogError(f"attachment {quoted(name)} has no program loaded")
+        return await asyncio.to_thread(self._core_logs.find, owned.prog.id)
 
     async def changes(self) -> AsyncGenerator[AttachmentStatus, None]:
         """Yield the status of an attachment each time it becomes another, from now on."""

@@ -154,3 +154,21 @@ def test_online_verbs_import_nothing_slow(tmp_path: Path) -> None:
     with fake_daemon(tmp_path / "s", {"parameters": {"attachments": []}}):
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "[]\n")
+
+
+def test_core_log_is_told_in_libbpfs_words_or_as_it_came(tmp_path: Path, capsys: Capture) -> None:
+    entry = {
+        "program": "xdp_pass", "number": 3, "insn_idx": 5, "kind": "byte_off", "source": "fw.c:7", "poisoned": False,
+        "local": {"spec": "<byte_off> [8] struct a.b (0:0 @ offset 0)"}, "candidates": [], "error": None,
+        "original_value": 0, "new_value": 112, "insn_before": "61", "insn_after": "62",
+    }  # fmt: skip
+    for number, argv in enumerate((["core-log", "edge"], ["core-log", "edge", "--json"])):
+        with fake_daemon(tmp_path / str(number), {"parameters": {"core_log": [entry]}}) as calls:
+            assert main([*argv, "--socket", str(tmp_path / str(number))]) == 0
+        assert calls == [{"method": f"{INTERFACE}.CoreLog", "parameters": {"name": "edge"}}]
+    *lines, document = capsys.readouterr().out.split("\n", 2)
+    assert lines == [
+        "prog 'xdp_pass': relo #3: <byte_off> [8] struct a.b (0:0 @ offset 0) (fw.c:7)",
+        "prog 'xdp_pass': relo #3: insn #5 0 => 112 (61 => 62)",
+    ]
+    assert json.loads(document) == [entry]
