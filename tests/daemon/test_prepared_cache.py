@@ -11,8 +11,9 @@ from tests.builders.spec import target_kernel
 from tests.support.loading import OBJECTS
 from xdploaderd.config.attachments import AttachmentConfig, AttachmentName
 from xdploaderd.daemon.prepared_cache import PreparedCache
-from xdploaderd.errors import LoaderError
+from xdploaderd.errors import LimitError, LoaderError
 from xdploaderd.hooks import Hook
+from xdploaderd.limits import Limits
 from xdploaderd.obj.spec import Need, TargetKernel
 
 SMALL = object_of(program("main")).build()
@@ -98,6 +99,13 @@ def test_another_kernel_makes_the_object_be_prepared_anew(cache: PreparedCache, 
     assert second is not first
     assert second.target is kernels.kernel
     assert cache.prepare(ENTRY, SMALL) is second
+
+
+def test_limits_of_a_new_configuration_hold_for_what_was_prepared_before(cache: PreparedCache) -> None:
+    first = cache.prepare(ENTRY, SMALL)
+    with pytest.raises(LimitError, match="limit programs"):
+        cache.prepare(ENTRY, SMALL, Limits(programs=0))
+    assert cache.prepare(ENTRY, SMALL) is first
 
 
 def test_refused_object_is_refused_again(cache: PreparedCache) -> None:

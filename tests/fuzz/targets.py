@@ -24,8 +24,8 @@ from xdploaderd.config.pinning_text import parse_statements
 from xdploaderd.control.varlink import parse_reply
 from xdploaderd.errors import LimitError, LoaderError
 from xdploaderd.kernel.elf_btf import BTF_MAX
+from xdploaderd.limits import DEFAULT_LIMITS
 from xdploaderd.obj.elf import ElfImage
-from xdploaderd.obj.limits import DEFAULT_LIMITS
 from xdploaderd.obj.open import open_object
 from xdploaderd.obj.prepare import prepare
 from xdploaderd.obj.select import select_programs

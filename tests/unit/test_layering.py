@@ -11,7 +11,7 @@ import xdploaderd
 ROOT = Path(xdploaderd.__file__).parent
 LAYERS = [
     {"errors", "printable", "uapi", "hooks"},
-    {"interrupts", "log", "manpage", "notify", "terminal"},
+    {"interrupts", "limits", "log", "manpage", "notify", "terminal"},
     {"insn", "config", "btf"},
     {"relo_core", "info"},
     {"obj"},
@@ -29,6 +29,7 @@ PURE = {
     "printable",
     "uapi",
     "hooks",
+    "limits",
     "insn",
     "config",
     "btf",

@@ -360,12 +360,14 @@ def _add_object_verbs(verbs: _Verbs) -> None:
     btfgen = verbs.add("btfgen", _lazy("btfgen", "btfgen"), _BTFGEN, epilog=_BTFGEN_EPILOG)
     btfgen.add_argument("objects", metavar="OBJ", nargs="+", help="a BPF object file")
     btfgen.add_argument("--btf", required=True, metavar="FILE", help="BTF of a kernel, or a directory of such files")
+    _add_limit_option(btfgen)
     btfgen.add_argument("-o", "--output", required=True, metavar="OUT", help="the file, or directory, to write")
     diff = verbs.add("core-diff", _lazy("core_diff", "core_diff"), _CORE_DIFF, epilog=_CORE_DIFF_EPILOG)
     diff.add_argument("object", metavar="OBJ", help="the BPF object file")
     diff.add_argument(
         "--btf", action="append", default=[], required=True, metavar="FILE", help="BTF of a kernel; given twice"
     )
+    _add_limit_option(diff)
     dump = verbs.add("map", _lazy("maps", "dump"), "Look into a pinned map.")
     actions = dump.add_subparsers(metavar="ACTION", required=True)
     action = _Verbs(actions).add("dump", _lazy("maps", "dump"), _DUMP)
@@ -423,7 +425,18 @@ def _add_prepare(verbs: _Verbs) -> None:
     _add_type_option(prepare)
 
 
+def _add_limit_option(parser: _Parser) -> None:
+    parser.add_argument(
+        "--limit",
+        action="append",
+        default=[],
+        metavar="NAME=N",
+        help="bound on what an object may ask for, such as programs=1000; may be given again, see the manual page",
+    )
+
+
 def _add_type_option(parser: _Parser) -> None:
+    _add_limit_option(parser)
     parser.add_argument(
         "--type",
         action="append",

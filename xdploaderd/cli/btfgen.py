@@ -10,11 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
 from xdploaderd.btf.codec import Btf
+from xdploaderd.cli.objects import limits_of
 from xdploaderd.cli.output import EXIT_DEGRADED, print_error, print_json, print_line, print_note
 from xdploaderd.daemon.object_file import read_object
 from xdploaderd.errors import FileError, LoaderError, UsageError, error_context
 from xdploaderd.kernel.btf_file import kernel_types, read_btf_file
 from xdploaderd.kernel.btf_search import btf_files
+from xdploaderd.limits import Limits
 from xdploaderd.obj.metadata import CoreObject, read_core_object
 from xdploaderd.obj.minimize import minimize
 from xdploaderd.printable import quoted
@@ -35,7 +37,7 @@ class Minimised:
 
 def btfgen(args: argparse.Namespace) -> int:
     """Write a minimised BTF for one kernel, or for each of a directory; 3 when some of a directory's failed."""
-    objects = [_open(name) for name in args.objects]
+    objects = [_open(name, limits_of(args)) for name in args.objects]
     source, output = Path(args.btf), Path(args.output)
     if not source.is_dir():
         done = [_minimise_file(source, output, objects)]
@@ -50,9 +52,9 @@ def btfgen(args: argparse.Namespace) -> int:
     return EXIT_DEGRADED if failed else 0
 
 
-def _open(name: str) -> CoreObject:
+def _open(name: str, limits: Limits) -> CoreObject:
     path = PurePosixPath(name)
-    return read_core_object(read_object(path), name=path.name)
+    return read_core_object(read_object(path, limits), name=path.name, limits=limits)
 
 
 def _minimise_directory(

@@ -3,14 +3,13 @@
 import argparse
 from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from xdploaderd.cli.objects import limits_of, open_named
 from xdploaderd.cli.output import print_json, print_line
-from xdploaderd.daemon.object_file import read_object
 from xdploaderd.errors import UsageError, error_context
 from xdploaderd.kernel.known import target_from_file
 from xdploaderd.obj.core_record import CoreDifference, Json, core_differences
-from xdploaderd.obj.open import open_object
 from xdploaderd.obj.relocate_core import relocate_core
 from xdploaderd.obj.spec import FunctionSpec, ObjectSpec
 from xdploaderd.printable import quoted
@@ -24,8 +23,7 @@ def core_diff(args: argparse.Namespace) -> int:
     """Print what differs between two kernels; 1 when something does."""
     if len(args.btf) != _KERNELS:
         raise UsageError(f"--btf is given {len(args.btf)} times, want the two kernels to compare")
-    path = PurePosixPath(args.object)
-    obj = open_object(read_object(path), name=path.name)
+    obj = open_named(args.object, limits_of(args))
     one, other = (_records(obj, Path(name)) for name in args.btf)
     differences = list(core_differences(obj, one, other))
     if args.json:

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from xdploaderd.config.pinning import PinningConf
 from xdploaderd.daemon.object_file import read_object
 from xdploaderd.errors import UsageError
+from xdploaderd.limits import Limits, limits_with
 from xdploaderd.load.pinning_files import PINNING_CONF, read_pinning
 from xdploaderd.obj.open import open_object
 from xdploaderd.obj.overrides import leave_out_maps, set_globals, set_max_entries, share_maps
@@ -23,9 +24,19 @@ _SHORT_NAMES = {"tc": ProgType.SCHED_CLS, "classifier": ProgType.SCHED_CLS, "act
 
 def open_selected(args: argparse.Namespace, *, names: Sequence[str] = ()) -> ObjectSpec:
     """Return the object named on the command line with the types and programs that were asked for."""
-    path = PurePosixPath(args.object)
-    obj = open_object(read_object(path), name=path.name)
-    return select_programs(obj, types=parse_types(args.type), names=names)
+    return select_programs(open_named(args.object, limits_of(args)), types=parse_types(args.type), names=names)
+
+
+def open_named(name: str, limits: Limits) -> ObjectSpec:
+    """Return the object of that path."""
+    path = PurePosixPath(name)
+    return open_object(read_object(path, limits), name=path.name, limits=limits)
+
+
+def limits_of(args: argparse.Namespace) -> Limits:
+    """Return the limits of --limit. Raises UsageError."""
+    pairs = _pairs("--limit", "NAME=N", args.limit)
+    return limits_with({name: _parse_count("--limit", name, number) for name, number in pairs.items()})
 
 
 def pinning_of(args: argparse.Namespace) -> PinningConf:
@@ -35,7 +46,8 @@ def pinning_of(args: argparse.Namespace) -> PinningConf:
 
 def apply_overrides(obj: ObjectSpec, args: argparse.Namespace) -> ObjectSpec:
     """Return the object with what --global, --max-entries, --share and --no-map set in it."""
-    sizes = {name: _parse_size(name, size) for name, size in _pairs("--max-entries", "MAP=N", args.max_entries).items()}
+    pairs = _pairs("--max-entries", "MAP=N", args.max_entries)
+    sizes = {name: _parse_count("--max-entries", name, size) for name, size in pairs.items()}
     obj = set_globals(obj, _pairs("--global", "NAME=VALUE", args.globals))
     obj = share_maps(set_max_entries(obj, sizes), _pairs("--share", "MAP=PIN", args.share))
     return leave_out_maps(obj, args.no_map)
@@ -75,9 +87,9 @@ def _pairs(option: str, form: str, words: Sequence[str]) -> Mapping[str, str]:
     return pairs
 
 
-def _parse_size(name: str, word: str) -> int:
+def _parse_count(option: str, name: str, word: str) -> int:
     if not word.isascii() or not word.isdecimal() or len(word) > _DIGITS_MAX:
-        raise UsageError(f"--max-entries {quoted(name)}: {quoted(word)} is no whole number")
+        raise UsageError(f"{option} {quoted(name)}: {quoted(word)} is no whole number")
     return int(word)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from xdploaderd.cli.objects import parse_types
+from xdploaderd.cli.objects import limits_of, parse_types
 from xdploaderd.cli.output import print_json
 from xdploaderd.cli.prepare_output import as_json, print_matrix, print_report
 from xdploaderd.daemon.object_file import read_object
@@ -65,9 +65,10 @@ def _show_progress(text: str) -> None:
 
 def _open(path: str, args: argparse.Namespace) -> _Opened:
     """Open an object; one that is malformed fails a check, one that cannot be read is an error."""
-    raw, types = read_object(PurePosixPath(path)), parse_types(args.type)
+    limits = limits_of(args)
+    raw, types = read_object(PurePosixPath(path), limits), parse_types(args.type)
     try:
-        obj = open_object(raw, name=PurePosixPath(path).name)
+        obj = open_object(raw, name=PurePosixPath(path).name, limits=limits)
         return _Opened(path, select_programs(obj, types=types, names=args.program))
     except NoSuchProgramError:
         raise

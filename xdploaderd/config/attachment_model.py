@@ -3,7 +3,8 @@
 import difflib
 import itertools
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from xdploaderd.config.problems import PROBLEM_LIMIT, Place, Problem
 from xdploaderd.config.yaml_text import Entries, Items, Node, Word
 from xdploaderd.hooks import ETH_P_ALL, PROTOCOLS, Hook, MapSharing, OnForeign, XdpMode
+from xdploaderd.limits import LIMIT_MAX, LIMIT_NAMES, limit_problem
 from xdploaderd.printable import printable, quoted
 
 IFNAME_MAX = 15  # bytes: IFNAMSIZ less the NUL
@@ -156,6 +158,19 @@ def _max_entries(value: object) -> dict[str, int]:
     return sizes
 
 
+def _limits(value: object) -> dict[str, int]:
+    return {name: _limit(name, node) for name, node in _entries(value).items()}
+
+
+def _limit(name: str, node: Node) -> int:
+    if name not in LIMIT_NAMES:
+        raise _refuse(_unknown(name, list(LIMIT_NAMES)))
+    value = _number(node)
+    if problem := limit_problem(name, value):
+        raise _refuse(problem)
+    return value
+
+
 def _share(value: object) -> dict[str, str]:
     pins = {name: _value_of(name, node) for name, node in _entries(value).items()}
     for name, pin in pins.items():
@@ -259,6 +274,14 @@ class FileModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, title="xdploaderd.yaml")
 
     attachments: list[AttachmentModel] = Field(default=[], description="the programs that are wanted")
+    limits: Annotated[dict[str, int], BeforeValidator(_limits)] = Field(
+        default={},
+        description="bounds on what an object may ask for, by name",
+        json_schema_extra={
+            "additionalProperties": False,
+            "properties": {name: {"type": "integer", "minimum": 0, "maximum": LIMIT_MAX} for name in LIMIT_NAMES},
+        },
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +290,7 @@ class Validated:
 
     entries: tuple[tuple[AttachmentModel, Place], ...]
     problems: tuple[Problem, ...]
+    limits: Mapping[str, int] = field(default_factory=dict)
 
 
 def attachments_schema() -> dict[str, Any]:
@@ -277,19 +301,37 @@ def attachments_schema() -> dict[str, Any]:
 def validate(root: Node) -> Validated:
     """Hold a YAML tree against the models."""
     if not isinstance(root, Entries):
-        return Validated((), (Problem(root.place, f"want a mapping with the key 'attachments', not {_shape(root)}"),))
+        message = f"want a mapping with the key 'attachments', not {_shape(root)}"
+        return Validated((), (Problem(root.place, message),))
     known = list(FileModel.model_fields)
     problems = [
         Problem(key.place, _unknown(name, known), printable(name))
         for name, key in itertools.islice(root.keys.items(), PROBLEM_LIMIT)
         if name not in known
     ]
-    attachments = root.nodes.get("attachments")
+    attachments, limits = root.nodes.get("attachments"), _validate_limits(root.nodes.get("limits"), problems)
     if isinstance(attachments, Items):
-        return _validate_entries(attachments, problems)
+        return replace(_validate_entries(attachments, problems), limits=limits)
     if attachments is not None and not _is_empty(attachments):
         problems.append(Problem(attachments.place, f"want a list, not {_shape(attachments)}", "attachments"))
-    return Validated((), tuple(problems))
+    return Validated((), tuple(problems), limits)
+
+
+def _validate_limits(node: Node | None, problems: list[Problem]) -> Mapping[str, int]:
+    """Return what `limits` sets, and note what is wrong there."""
+    if node is None or _is_empty(node):
+        return {}
+    if not isinstance(node, Entries):
+        problems.append(Problem(node.place, f"want a mapping, not {_shape(node)}", "limits"))
+        return {}
+    found: dict[str, int] = {}
+    for name, value in itertools.islice(node.nodes.items(), PROBLEM_LIMIT):
+        try:
+            found[name] = _limit(name, value)
+        except PydanticCustomError as error:
+            place = value.place if name in LIMIT_NAMES else node.keys[name].place
+            problems.append(Problem(place, error.message(), f"limits.{printable(name)}"))
+    return found
 
 
 def _validate_entries(attachments: Items, problems: list[Problem]) -> Validated:

@@ -13,6 +13,7 @@ from xdploaderd.config.problems import Place, Problem, config_error
 from xdploaderd.config.yaml_text import Node, parse_yaml
 from xdploaderd.errors import ConfigError
 from xdploaderd.hooks import ETH_P_ALL, Hook, MapSharing, OnForeign, XdpMode
+from xdploaderd.limits import Limits, limits_with
 from xdploaderd.printable import quoted
 
 AttachmentName = NewType("AttachmentName", str)
@@ -53,6 +54,7 @@ class AttachmentFile:
 
     attachments: tuple[tuple[AttachmentConfig, Place], ...] = ()
     problems: tuple[Problem | ConfigError, ...] = ()
+    limits: tuple[tuple[str, int], ...] = ()
 
 
 def parse_attachments(raw: bytes, *, source: str) -> tuple[AttachmentConfig, ...]:
@@ -70,7 +72,7 @@ def read_attachment_file(raw: bytes, *, source: str) -> AttachmentFile:
         return AttachmentFile()
     validated = validate(root)
     attachments = tuple((_config(model), place) for model, place in validated.entries)
-    return AttachmentFile(attachments, validated.problems)
+    return AttachmentFile(attachments, validated.problems, tuple(validated.limits.items()))
 
 
 def attachment_of(node: Node) -> AttachmentConfig:
@@ -101,6 +103,11 @@ def merge_attachments(files: Iterable[AttachmentFile]) -> tuple[AttachmentConfig
     if problems:
         raise config_error(problems)
     return tuple(merged)
+
+
+def merge_limits(files: Iterable[AttachmentFile]) -> Limits:
+    """Return the limits of all files together; of two that set one, the later counts."""
+    return limits_with({name: value for file in files for name, value in file.limits})
 
 
 def claims_of(attachment: AttachmentConfig) -> frozenset[tuple[str, ...]]:

@@ -6,15 +6,15 @@ import stat
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
-from xdploaderd.errors import FileError, LimitError, LoaderError
+from xdploaderd.errors import FileError, LoaderError
+from xdploaderd.limits import DEFAULT_LIMITS, Limits, over_limit
 from xdploaderd.printable import quoted
 
-OBJECT_LIMIT = 16 * 1024 * 1024  # bytes of an object file
 _CHUNK = 1 << 20
 
 
-def read_object(path: PurePosixPath) -> bytes:
-    """Return the bytes of an object file; raises FileError, and LimitError for one over 16 MiB.
+def read_object(path: PurePosixPath, limits: Limits = DEFAULT_LIMITS) -> bytes:
+    """Return the bytes of an object file; raises FileError, and LimitError for one over `file_size`.
 
     Only a regular file is read: opening a fifo or a device must not block or act.
     """
@@ -22,7 +22,7 @@ def read_object(path: PurePosixPath) -> bytes:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
         try:
-            return _read(fd, f"object {quoted(str(path))}", fields)
+            return _read(fd, f"object {quoted(str(path))}", fields, limits)
         finally:
             os.close(fd)
     except OSError as error:
@@ -31,23 +31,23 @@ def read_object(path: PurePosixPath) -> bytes:
         ) from error
 
 
-def read_open_object(fd: int) -> bytes:
+def read_open_object(fd: int, limits: Limits = DEFAULT_LIMITS) -> bytes:
     """Return the bytes behind a descriptor from its file's beginning, wherever it is read; raises as read_object."""
     try:
-        return _read(fd, "the object's descriptor", {})
+        return _read(fd, "the object's descriptor", {}, limits)
     except OSError as error:
         raise FileError(f"the object's descriptor cannot be read: {(error.strerror or str(error)).lower()}") from error
 
 
-def _read(fd: int, what: str, fields: Mapping[str, str]) -> bytes:
+def _read(fd: int, what: str, fields: Mapping[str, str], limits: Limits) -> bytes:
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode):
         raise FileError(f"{what} is not a regular file", fields=fields)
     raw, chunk = bytearray(), min(_CHUNK, status.st_size + 1)  # a large buffer costs more than reading a small file
-    while part := os.pread(fd, min(chunk, OBJECT_LIMIT + 1 - len(raw)), len(raw)):
+    while part := os.pread(fd, min(chunk, limits.file_size + 1 - len(raw)), len(raw)):
         raw += part
-    if len(raw) > OBJECT_LIMIT:
-        raise LimitError(f"{what} is larger than {OBJECT_LIMIT} bytes")
+    if len(raw) > limits.file_size:
+        raise over_limit(limits, "file_size", f"{what} has too many bytes", "read")
     return bytes(raw)
 
 
@@ -56,9 +56,9 @@ def digest(raw: bytes) -> str:
     return hashlib.sha1(raw, usedforsecurity=False).hexdigest()
 
 
-def read_digest(path: PurePosixPath) -> str | LoaderError:
+def read_digest(path: PurePosixPath, limits: Limits = DEFAULT_LIMITS) -> str | LoaderError:
     """Return the digest of an object file, or why there is none."""
     try:
-        return digest(read_object(path))
+        return digest(read_object(path, limits))
     except LoaderError as error:
         return error

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from xdploaderd.config.attachments import AttachmentConfig
 from xdploaderd.daemon.objects import Target, prepare_entry
 from xdploaderd.hooks import Hook
+from xdploaderd.limits import DEFAULT_LIMITS, Limits
 from xdploaderd.obj.prepare import target_needs
 from xdploaderd.obj.spec import Need, PreparedObject
 
@@ -26,6 +27,7 @@ class _Question(NamedTuple):
     max_entries: tuple[tuple[str, int], ...]
     share: tuple[tuple[str, str], ...]
     no_maps: tuple[str, ...]
+    limits: Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +50,12 @@ class PreparedCache:
         self._max_bytes = max_bytes
         self._kept: dict[_Question, _Kept] = {}  # the one used last is at the end
 
-    def prepare(self, config: AttachmentConfig, raw: bytes) -> PreparedObject:
+    def prepare(self, config: AttachmentConfig, raw: bytes, limits: Limits = DEFAULT_LIMITS) -> PreparedObject:
         """Return the entry's object, of which the file has the bytes `raw`, prepared; errors as prepare_entry."""
-        question = _question(config, raw)
+        question = _question(config, raw, limits)
         kept = self._kept.pop(question, None)
         if kept is None or self._target(kept.needs) is not kept.prepared.target:
-            prepared = prepare_entry(config, raw, self._target)
+            prepared = prepare_entry(config, raw, self._target, limits)
             kept = _Kept(prepared, target_needs(prepared.spec), len(raw))
         self._kept[question] = kept
         self._drop_oldest()
@@ -65,7 +67,7 @@ class PreparedCache:
             size -= self._kept.pop(next(iter(self._kept))).size
 
 
-def _question(config: AttachmentConfig, raw: bytes) -> _Question:
+def _question(config: AttachmentConfig, raw: bytes, limits: Limits) -> _Question:
     return _Question(
         blake2b=hashlib.blake2b(raw).digest(),
         object=config.object,
@@ -75,4 +77,5 @@ def _question(config: AttachmentConfig, raw: bytes) -> _Question:
         max_entries=config.max_entries,
         share=config.share,
         no_maps=config.no_maps,
+        limits=limits,
     )

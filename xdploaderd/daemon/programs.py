@@ -9,12 +9,12 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 
 from xdploaderd.config.attachments import AttachmentConfig
-from xdploaderd.config.pinning import PinningConf
 from xdploaderd.daemon.core_logs import CoreLogs
 from xdploaderd.daemon.object_file import read_object
 from xdploaderd.daemon.pins import OwnPins
 from xdploaderd.daemon.prepared_cache import PreparedCache
 from xdploaderd.daemon.records import Records
+from xdploaderd.daemon.wishes import Settings
 from xdploaderd.daemon.world import Owned, Place, Record, overrides_of
 from xdploaderd.errors import KernelError, ObjectError
 from xdploaderd.hooks import MapSharing
@@ -25,7 +25,7 @@ from xdploaderd.kernel.target import running_kernel
 from xdploaderd.load.object import LoadedObject, load
 from xdploaderd.load.same import trial_load
 from xdploaderd.obj.select import find_program
-from xdploaderd.obj.spec import Need, ObjectSpec, TargetKernel
+from xdploaderd.obj.spec import Need, ObjectSpec, PreparedObject, TargetKernel
 from xdploaderd.printable import quoted
 from xdploaderd.uapi.bpf import Ifindex, ProgId
 
@@ -44,13 +44,13 @@ class OwnPrograms:
     """Pins and records of the daemon's programs. Raises FileError, ObjectError, KernelError, PinError and so on."""
 
     def __init__(
-        self, bpf: Bpf, pins: OwnPins, records: Records, core_logs: CoreLogs, pinning: Callable[[], PinningConf]
+        self, bpf: Bpf, pins: OwnPins, records: Records, core_logs: CoreLogs, settings: Callable[[], Settings]
     ) -> None:
         self._bpf = bpf
         self._pins = pins
         self._records = records
         self._core_logs = core_logs
-        self._pinning = pinning
+        self._settings = settings
         self._objects = PreparedCache(self._target)
         self._targets: dict[frozenset[Need], TargetKernel] = {}  # costly: a walk of the kernel's BTF
 
@@ -69,17 +69,16 @@ class OwnPrograms:
         """
         if config.maps is MapSharing.SHARED and (found := self._stage_shared(config, place, sha1)):
             return found
-        raw = read_object(config.object)
-        prepared = self._objects.prepare(config, raw)
+        prepared = self._prepare(config)
         with ExitStack() as stack:
-            loaded = stack.enter_context(load(prepared, self._bpf, self._pinning()))
+            loaded = stack.enter_context(load(prepared, self._bpf, self._settings().pinning))
             staged = self._stage_loaded(config, place, loaded)
             stack.pop_all()
             return staged
 
     def adopt(self, config: AttachmentConfig, place: Place, prog: Fd) -> None:
         """Pin and remember a program that already runs at `place`; raise ObjectError unless it is the entry's."""
-        prepared = self._objects.prepare(config, read_object(config.object))
+        prepared = self._prepare(config)
         function = find_program(prepared.spec, config.program).name
         expected, found = trial_load(prepared, self._bpf, function), self._bpf.prog_info(prog)
         if (expected.type, expected.tag) != (found.type, found.tag):
@@ -196,6 +195,10 @@ class OwnPrograms:
         self._records.put(info.id, record)
         self._core_logs.put(info.id, loaded.prepared)
         return Staged(info, record, prog, loaded)
+
+    def _prepare(self, config: AttachmentConfig) -> PreparedObject:
+        limits = self._settings().limits
+        return self._objects.prepare(config, read_object(config.object, limits), limits)
 
     def _target(self, needs: frozenset[Need]) -> TargetKernel:
         if needs not in self._targets:

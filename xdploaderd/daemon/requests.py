@@ -157,19 +157,19 @@ class Requests:
 
     def _read(self, request: AttachRequest, descriptor: int | None) -> tuple[bytes, AttachmentConfig]:
         """Return the object's bytes and the entry with everything that may be left out."""
-        values = dict(request.entry)
+        values, limits = dict(request.entry), self._wishes.settings.limits
         given = values.get("object", "")
         if descriptor is None:
             if not given:
                 raise UsageError("an entry needs its object, as the path `object` or as an open descriptor")
             known = parse_entry({"name": "x", "program": "x", **values}, source=SOURCE)
-            raw = read_object(known.object)
+            raw = read_object(known.object, limits)
         else:
-            raw = read_open_object(descriptor)
+            raw = read_open_object(descriptor, limits)
             values["object"] = f"/{file_name(str(given))}"
             known = parse_entry({"name": "x", "program": "x", **values}, source=SOURCE)
         if "program" not in values:
-            values["program"] = program_for(open_object(raw, name=known.object.name), known.hook).name
+            values["program"] = program_for(open_object(raw, name=known.object.name, limits=limits), known.hook).name
         if request.force:
             values["force"] = True
         values.setdefault("name", self._name_for(known))

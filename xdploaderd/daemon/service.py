@@ -174,7 +174,7 @@ class Service:
                 f"the pinning root changed from {quoted(str(root))} to {quoted(str(settings.pinning.root))}, where the"
                 " daemon would not find its programs: detach them and start the daemon anew"
             )
-        return settings, read_digests((*settings.attachments, *self._wishes.entries))
+        return settings, read_digests((*settings.attachments, *self._wishes.entries), settings.limits)
 
     def _check_name(self, name: str) -> None:
         names = [config.name for config in self._wishes.entries]

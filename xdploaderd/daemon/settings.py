@@ -25,8 +25,9 @@ class ConfigSource:
 
 def read_settings(config: Path, pinning: Path) -> Settings:
     """Return the configuration in these files. Raises ConfigError or FileError where any of it is bad."""
-    attachments = read_attachments(config).attachments
-    return Settings(attachments, read_pinning(pinning), DropIns(drop_in_dir(config)).names())
+    found = read_attachments(config)
+    permanent = DropIns(drop_in_dir(config)).names()
+    return Settings(found.attachments, read_pinning(pinning), permanent, found.limits)
 
 
 def check_objects(settings: Settings, target: Target) -> Iterator[tuple[AttachmentConfig, LoaderError | None]]:
@@ -34,7 +35,7 @@ def check_objects(settings: Settings, target: Target) -> Iterator[tuple[Attachme
     for config in settings.attachments:
         try:
             with error_context(f"attachment '{config.name}'"):
-                prepare_entry(config, read_object(config.object), target)
+                prepare_entry(config, read_object(config.object, settings.limits), target, settings.limits)
         except LoaderError as error:
             yield config, error
         else:

@@ -15,6 +15,7 @@ from xdploaderd.daemon.runtime_entries import RuntimeEntries
 from xdploaderd.daemon.status import Origin, State
 from xdploaderd.daemon.world import Wanted
 from xdploaderd.errors import LoaderError
+from xdploaderd.limits import DEFAULT_LIMITS, Limits
 
 Digests = Mapping[PurePosixPath, str | LoaderError]
 
@@ -26,6 +27,7 @@ class Settings:
     attachments: tuple[AttachmentConfig, ...]
     pinning: PinningConf
     permanent: frozenset[str] = frozenset()
+    limits: Limits = DEFAULT_LIMITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,7 @@ class Wishes:
         """Try again to read the objects that could not be read; those that were read stay as they were."""
         for config in self.entries:
             if isinstance(self._digests.get(config.name), LoaderError):
-                self._digests[config.name] = read_digest(config.object)
+                self._digests[config.name] = read_digest(config.object, self._settings.limits)
 
     def restored(self, name: str) -> None:
         """Take note that the entry's program was put back after somebody else took it off."""
@@ -186,9 +188,9 @@ class Wishes:
         )
 
 
-def read_digests(attachments: Iterable[AttachmentConfig]) -> Digests:
+def read_digests(attachments: Iterable[AttachmentConfig], limits: Limits = DEFAULT_LIMITS) -> Digests:
     """Return the digest of every object the entries name, or why there is none."""
-    return {path: read_digest(path) for path in {config.object for config in attachments}}
+    return {path: read_digest(path, limits) for path in {config.object for config in attachments}}
 
 
 def _origins(settings: Settings, entries: Iterable[AttachmentConfig]) -> Mapping[str, Origin]:

@@ -3,8 +3,15 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from xdploaderd.config.attachments import AttachmentConfig, AttachmentFile, merge_attachments, read_attachment_file
+from xdploaderd.config.attachments import (
+    AttachmentConfig,
+    AttachmentFile,
+    merge_attachments,
+    merge_limits,
+    read_attachment_file,
+)
 from xdploaderd.errors import ConfigError
+from xdploaderd.limits import DEFAULT_LIMITS, Limits
 from xdploaderd.load.checked_files import is_masked, is_present, read_config_file
 
 MAIN_FILE = "xdploaderd.yaml"
@@ -19,6 +26,7 @@ class Attachments:
 
     attachments: tuple[AttachmentConfig, ...] = ()
     sources: tuple[str, ...] = ()
+    limits: Limits = DEFAULT_LIMITS
 
 
 def read_attachments(path: Path = CONFIG_FILE) -> Attachments:
@@ -30,8 +38,9 @@ def read_attachments(path: Path = CONFIG_FILE) -> Attachments:
     where a file cannot be read.
     """
     files = _files_of(path)
-    merged = merge_attachments(_read(file) for file in files)
-    return Attachments(merged, tuple(map(str, files)))
+    read = [_read(file) for file in files]
+    merged = merge_attachments(read)
+    return Attachments(merged, tuple(map(str, files)), merge_limits(read))
 
 
 def config_files(*directories: Path) -> tuple[Path, ...]:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from xdploaderd.errors import LimitError, ObjectError
+from xdploaderd.errors import ObjectError
+from xdploaderd.limits import over_limit
 from xdploaderd.obj.elf import ElfImage, SectionType
 from xdploaderd.obj.places import PlacedMap
 from xdploaderd.uapi.bpf import MapType
@@ -25,7 +26,7 @@ def with_arena_data(image: ElfImage, placed: Sequence[PlacedMap]) -> tuple[Place
     if not arenas:
         raise ObjectError(f"section '{ARENA_SECTION}' holds variables, but no map is an arena")
     if section.size > image.limits.data_bytes:
-        raise LimitError(f"arena variables of {section.size} bytes, at most {image.limits.data_bytes} are loaded")
+        raise over_limit(image.limits, "data_bytes", f"arena variables of {section.size} bytes", "loaded")
     contents = bytes(section.data())
     return tuple(
         item._replace(spec=replace(item.spec, contents=contents)) if item.spec is arenas[0] else item for item in placed

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.types import Linkage, Var
 from xdploaderd.errors import LimitError
+from xdploaderd.limits import over_limit
 from xdploaderd.obj.elf import ElfImage, Section, SectionType
 from xdploaderd.obj.layout import DescribedSection, effective_linkage
 from xdploaderd.obj.places import PlacedMap
@@ -24,9 +25,11 @@ def read_data_maps(
     total = sum(section.size for section in sections)
     if total > image.limits.data_bytes:
         largest = max(sections, key=lambda section: section.size)
-        raise LimitError(
-            f"global data of {total} bytes ('{largest.name}' has {largest.size}),"
-            f" at most {image.limits.data_bytes} are loaded"
+        raise over_limit(
+            image.limits,
+            "data_bytes",
+            f"global data of {total} bytes ('{largest.name}' has {largest.size})",
+            "loaded",
         )
     if sum(len(section.view) for section in sections) > len(image.raw):
         raise LimitError("data sections overlap: together they are longer than the file")

@@ -14,10 +14,10 @@ from enum import IntEnum
 from operator import attrgetter
 from typing import NamedTuple, TypeVar
 
-from xdploaderd.errors import LimitError, ObjectError, error_context
+from xdploaderd.errors import ObjectError, error_context
+from xdploaderd.limits import DEFAULT_LIMITS, Limits, over_limit
 from xdploaderd.obj.elf_headers import Headers, SectionHeader, byte_order_prefix, read_headers
 from xdploaderd.obj.elf_strings import Strings
-from xdploaderd.obj.limits import DEFAULT_LIMITS, Limits
 from xdploaderd.printable import quoted
 
 SHF_EXECINSTR = 0x4
@@ -196,7 +196,7 @@ class ElfImage:
         """Decode headers, section names and symbols; ObjectError says what is wrong with the file `name`."""
         with error_context(f"object {quoted(name)}"):
             if len(raw) > limits.file_size:
-                raise LimitError(f"file of {len(raw)} bytes, at most {limits.file_size} are read")
+                raise over_limit(limits, "file_size", f"file of {len(raw)} bytes", "read")
             headers = read_headers(raw, limits)
             byteorder, sections = headers.byteorder, _parse_sections(raw, headers, limits)
             symbols = _parse_symbols(sections, byteorder, limits)
@@ -283,7 +283,7 @@ def _check_reloc_tables(tables: list[Section], section_count: int, limits: Limit
         if table.info >= section_count:
             raise ObjectError(f"section '{table.name}' relocates section {table.info} of {section_count}")
     if sum(table.size for table in tables) // _REL_SIZE > limits.relocations:
-        raise LimitError(f"more than {limits.relocations} relocations")
+        raise over_limit(limits, "relocations", "too many relocations", "taken")
 
 
 def _parse_sections(raw: bytes, headers: Headers, limits: Limits) -> tuple[Section, ...]:
@@ -322,7 +322,7 @@ def _parse_symbols(sections: tuple[Section, ...], byteorder: str, limits: Limits
     if table.entsize != _SYM_SIZE or len(data) % _SYM_SIZE:
         raise ObjectError(f"symbol table of {len(data)} bytes has entries of {table.entsize} bytes, want {_SYM_SIZE}")
     if len(data) // _SYM_SIZE > limits.symbols:
-        raise LimitError(f"file of {len(data) // _SYM_SIZE} symbols, at most {limits.symbols} are read")
+        raise over_limit(limits, "symbols", f"file of {len(data) // _SYM_SIZE} symbols", "read")
     if table.link >= len(sections) or sections[table.link].type != SectionType.STRTAB:
         raise ObjectError(f"symbol names are said to be in section {table.link}, which holds no strings")
     return SymbolTable(data, byteorder, Strings(bytes(sections[table.link].data()), limits))

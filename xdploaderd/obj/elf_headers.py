@@ -13,8 +13,8 @@ from elftools.common.exceptions import ELFError
 from elftools.construct import ConstructError
 from elftools.elf.structs import ELFStructs
 
-from xdploaderd.errors import LimitError, ObjectError
-from xdploaderd.obj.limits import Limits
+from xdploaderd.errors import ObjectError
+from xdploaderd.limits import Limits, over_limit
 
 _EI_CLASS, _EI_DATA = 4, 5  # bytes of e_ident
 _ELFCLASS32, _ELFCLASS64 = 1, 2
@@ -85,7 +85,7 @@ def read_headers(raw: bytes, limits: Limits) -> Headers:
         _refuse(raw, byteorder)
     start, count = header.section_headers, header.section_header_count
     if count > limits.sections:
-        raise LimitError(f"file of {count} sections, at most {limits.sections} are read")
+        raise over_limit(limits, "sections", f"file of {count} sections", "read")
     end = start + count * _SHDR_SIZE
     if not count or end > len(raw):
         raise ObjectError(f"section headers reach to byte {end} of a file of {len(raw)} bytes")

@@ -1,7 +1,7 @@
 """String tables of ELF files: names by offset (gABI chapter 4)."""
 
-from xdploaderd.errors import LimitError, ObjectError
-from xdploaderd.obj.limits import Limits
+from xdploaderd.errors import ObjectError
+from xdploaderd.limits import Limits, over_limit
 from xdploaderd.printable import printable
 
 
@@ -27,7 +27,7 @@ class Strings:
             )
         self._taken += end - offset
         if self._taken > self._limits.name_bytes:
-            raise LimitError(f"names of more than {self._limits.name_bytes} bytes together")
+            raise over_limit(self._limits, "name_bytes", "names of too many bytes together", "taken")
         return printable(self._data[offset:end].decode("utf-8", "backslashreplace"))
 
     def holds_all_to(self, last: int) -> bool:

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, field
 
-from xdploaderd.errors import LimitError, LoaderError, RelocationError, UnknownFactError
+from xdploaderd.errors import LoaderError, RelocationError, UnknownFactError
+from xdploaderd.limits import over_limit
 from xdploaderd.obj.kallsyms import find_addresses
 from xdploaderd.obj.kconfig import KconfigValues, kconfig_values
 from xdploaderd.obj.ksyms import Address, Resolved, resolve_ksym
-from xdploaderd.obj.limits import DEFAULT_LIMITS
 from xdploaderd.obj.spec import KCONFIG_MAP, ExternKind, MapSpec, ObjectSpec, TargetKernel
 
 
@@ -50,8 +50,8 @@ def resolve_externs(obj: ObjectSpec, target: TargetKernel, *, lenient: bool = Fa
 
     With `lenient`, what the target's missing files keep unknown is zero and told in `unknown`.
     """
-    if len(obj.externs) > DEFAULT_LIMITS.externs:
-        raise LimitError(f"object with {len(obj.externs)} externs, at most {DEFAULT_LIMITS.externs} are looked up")
+    if len(obj.externs) > obj.limits.externs:
+        raise over_limit(obj.limits, "externs", f"object with {len(obj.externs)} externs", "looked up")
     values: dict[str, ExternValue] = {}
     kconfig_map = next((spec for spec in obj.maps.values() if spec.section == KCONFIG_MAP), None)
     kconfig = _kconfig_of(obj, target, kconfig_map)

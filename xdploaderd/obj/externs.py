@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.types import BtfKind, Enum, Func, Int, Linkage, Var
-from xdploaderd.errors import LimitError, ObjectError, error_context
+from xdploaderd.errors import ObjectError, error_context
+from xdploaderd.limits import over_limit
 from xdploaderd.obj.elf import SHN_UNDEF, ElfImage, SymBind, Symbol, SymType
 from xdploaderd.obj.kconfig import ValueKind, find_value_type
 from xdploaderd.obj.layout import KSYMS_SECTION, DescribedSection
@@ -40,7 +41,7 @@ def read_externs(
     laid_out = {extern.name: extern for extern in _lay_out(btf, kconfig)}
     size = max((extern.offset + extern.size for extern in laid_out.values()), default=0)
     if size > image.limits.kconfig_bytes:
-        raise LimitError(f"externs of .kconfig take {size} bytes, at most {image.limits.kconfig_bytes} are filled")
+        raise over_limit(image.limits, "kconfig_bytes", f"externs of .kconfig take {size} bytes", "filled")
     return laid_out | {name: extern for name, extern in found.items() if name not in laid_out}
 
 

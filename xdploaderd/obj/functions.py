@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from xdploaderd.errors import LimitError, ObjectError
 from xdploaderd.insn import CALL, INSN_SIZE, Insns, decode_insn
+from xdploaderd.limits import over_limit
 from xdploaderd.obj.elf import ElfImage, Section, Symbol
 from xdploaderd.uapi.bpf import PSEUDO_CALL
 
@@ -163,9 +164,9 @@ def _refuse_static(functions: list[Function]) -> None:
 def _check_sizes(image: ElfImage, functions: list[Function]) -> None:
     longest = max((len(function.insns) // INSN_SIZE for function in functions), default=0)
     if longest > image.limits.instructions:
-        raise LimitError(f"function of {longest} instructions, at most {image.limits.instructions} are loaded")
+        raise over_limit(image.limits, "instructions", f"function of {longest} instructions", "loaded")
     if sum(len(function.insns) for function in functions) > len(image.raw):
         raise LimitError("functions overlap: together they are longer than the file")
     entries = sum(not function.is_subprogram() for function in functions)
     if entries > image.limits.programs:
-        raise LimitError(f"object with {entries} programs, at most {image.limits.programs} are loaded")
+        raise over_limit(image.limits, "programs", f"object with {entries} programs", "loaded")

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.types import BtfKind, Datasec, Linkage, Var
-from xdploaderd.errors import LimitError, ObjectError
+from xdploaderd.errors import ObjectError
+from xdploaderd.limits import over_limit
 from xdploaderd.obj.elf import ElfImage, Symbol, SymType
 from xdploaderd.obj.spec import KCONFIG_MAP, DatasecLayout
 
@@ -36,7 +37,7 @@ def describe_sections(image: ElfImage, btf: Btf) -> Mapping[str, DescribedSectio
             raise ObjectError(f"BTF describes section '{datasec.name}' twice")
         variables += len(datasec.vars)
         if variables > image.limits.variables:
-            raise LimitError(f"BTF describes more than {image.limits.variables} variables")
+            raise over_limit(image.limits, "variables", "BTF describes too many variables", "taken")
         found[datasec.name] = _describe(image, btf, type_id, datasec, symbols)
     return found
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.ext import BtfExt, parse_btf_ext
-from xdploaderd.errors import LimitError, ObjectError, error_context
+from xdploaderd.errors import ObjectError, error_context
+from xdploaderd.limits import DEFAULT_LIMITS, Limits, over_limit
 from xdploaderd.obj.btf_maps import MAPS_SECTION
 from xdploaderd.obj.elf import ElfImage, Section, SectionType
 from xdploaderd.obj.layout import DescribedSection, describe_sections
-from xdploaderd.obj.limits import DEFAULT_LIMITS, Limits
 from xdploaderd.obj.spec import DatasecLayout
 from xdploaderd.printable import quoted
 
@@ -86,6 +86,7 @@ class CoreObject:
     name: str
     btf: Btf
     btf_ext: BtfExt
+    limits: Limits = DEFAULT_LIMITS
 
 
 def read_core_object(raw: bytes, *, name: str, limits: Limits = DEFAULT_LIMITS) -> CoreObject:
@@ -100,7 +101,7 @@ def read_core_object(raw: bytes, *, name: str, limits: Limits = DEFAULT_LIMITS) 
         if btf is None or btf_ext is None:
             raise ObjectError("it has no section '.BTF' with '.BTF.ext': build it with -g and do not strip it")
         len(btf)  # indexes the records, so that malformed ones are told here
-    return CoreObject(name, btf, btf_ext)
+    return CoreObject(name, btf, btf_ext, limits)
 
 
 def _read_btf(image: ElfImage, name: str, *, trusted: bool = False) -> Btf | None:
@@ -108,7 +109,7 @@ def _read_btf(image: ElfImage, name: str, *, trusted: bool = False) -> Btf | Non
     if section is None:
         return None
     if section.size > image.limits.btf_size:
-        raise LimitError(f"BTF of {section.size} bytes, at most {image.limits.btf_size} are loaded")
+        raise over_limit(image.limits, "btf_size", f"BTF of {section.size} bytes", "loaded")
     return Btf.parse(bytes(section.data()), name=name, trusted=trusted)
 
 

@@ -6,9 +6,9 @@ from typing import Protocol
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.ext import BtfExt
 from xdploaderd.btf.subset import subset
-from xdploaderd.errors import LimitError, ObjectError, error_context
+from xdploaderd.errors import ObjectError, error_context
 from xdploaderd.insn import INSN_SIZE
-from xdploaderd.obj.limits import DEFAULT_LIMITS
+from xdploaderd.limits import Limits, over_limit
 from xdploaderd.printable import quoted
 from xdploaderd.relo_core.resolve import CorePlace, CoreResolver
 from xdploaderd.relo_core.used_types import UsedTypes
@@ -28,6 +28,10 @@ class WithRecords(Protocol):
     @property
     def btf_ext(self) -> BtfExt | None:
         """Its records."""
+
+    @property
+    def limits(self) -> Limits:
+        """Of its number of records."""
 
 
 def minimize(target: Btf, objects: Iterable[WithRecords]) -> bytes:
@@ -49,8 +53,8 @@ def _add_object(used: UsedTypes, target: Btf, obj: WithRecords) -> None:
     if obj.btf is None or obj.btf_ext is None:
         raise ObjectError("it has no section '.BTF' with '.BTF.ext': build it with -g and do not strip it")
     count = sum(map(len, obj.btf_ext.core_relos.values()))
-    if count > DEFAULT_LIMITS.core_records:
-        raise LimitError(f"object with {count} CO-RE records, at most {DEFAULT_LIMITS.core_records} are applied")
+    if count > obj.limits.core_records:
+        raise over_limit(obj.limits, "core_records", f"object with {count} CO-RE records", "applied")
     resolver = CoreResolver(obj.btf, (target,))
     for section, records in obj.btf_ext.core_relos.items():
         with error_context(f"section {quoted(section)}"):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from xdploaderd.errors import LoaderError, WrongDialectError, error_context
+from xdploaderd.limits import DEFAULT_LIMITS, Limits
 from xdploaderd.obj.arena import arena_places, with_arena_data
 from xdploaderd.obj.btf_maps import MAPS_SECTION, read_btf_maps
 from xdploaderd.obj.data_maps import kconfig_map, read_data_maps
@@ -18,7 +19,6 @@ from xdploaderd.obj.externs import read_externs
 from xdploaderd.obj.file_digest import FileDigest
 from xdploaderd.obj.functions import Function, find_functions, has_function_symbols, local_callees
 from xdploaderd.obj.legacy import has_legacy_maps, read_legacy_maps, reading_rules
-from xdploaderd.obj.limits import DEFAULT_LIMITS, Limits
 from xdploaderd.obj.metadata import ObjectTypes, kernel_version, license_text, read_types
 from xdploaderd.obj.pin_names import check_names
 from xdploaderd.obj.places import PlacedMap, map_places, maps_by_name
@@ -116,6 +116,7 @@ def _read(image: ElfImage, base: str, dialect: Dialect, why: str) -> ObjectSpec:
         btf_ext=types.btf_ext,
         datasecs=types.layouts(),
         warnings=(*types.warnings, *_notes(unwanted)),
+        limits=image.limits,
     )
 
 

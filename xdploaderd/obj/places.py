@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from xdploaderd.errors import LimitError, ObjectError
-from xdploaderd.obj.limits import Limits
+from xdploaderd.errors import ObjectError
+from xdploaderd.limits import Limits, over_limit
 from xdploaderd.obj.spec import MapSpec
 from xdploaderd.uapi.bpf import BPF_OBJ_NAME_LEN
 
@@ -46,7 +46,7 @@ def maps_by_name(specs: Iterable[MapSpec], limits: Limits) -> Mapping[str, MapSp
             raise ObjectError(f"two maps are named '{spec.name}'")
         found[spec.name] = spec
     if len(found) > limits.maps:
-        raise LimitError(f"object with {len(found)} maps, at most {limits.maps} are loaded")
+        raise over_limit(limits, "maps", f"object with {len(found)} maps", "loaded")
     return found
 
 

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from xdploaderd.btf.ext import BtfExt, CoreReloKind
-from xdploaderd.errors import LimitError, LoaderError, ObjectError, error_context
+from xdploaderd.errors import LoaderError, ObjectError, error_context
 from xdploaderd.insn import INSN_SIZE
+from xdploaderd.limits import over_limit
 from xdploaderd.obj.arg_ctx import has_ctx_tags, with_contexts
 from xdploaderd.obj.attach_target import WITH_TARGET, find_attach_target
 from xdploaderd.obj.callbacks import exception_callbacks
@@ -19,7 +20,6 @@ from xdploaderd.obj.fixup import kernel_btf
 from xdploaderd.obj.info_records import describe_insn, linked_func_info, linked_line_info, sorted_records
 from xdploaderd.obj.kconfig import CONFIG_PREFIX, FEATURE_PREFIX
 from xdploaderd.obj.ksyms import KernelType
-from xdploaderd.obj.limits import DEFAULT_LIMITS
 from xdploaderd.obj.link import LinkedProgram, link_program
 from xdploaderd.obj.references import write_references
 from xdploaderd.obj.relocate_core import CoreRelocated, relocate_core
@@ -39,7 +39,7 @@ from xdploaderd.obj.spec import (
 )
 from xdploaderd.obj.struct_ops import is_struct_ops, with_wanted_programs
 from xdploaderd.obj.struct_ops_kernel import StructOps, settle_struct_ops
-from xdploaderd.obj.target_maps import settle_map
+from xdploaderd.obj.target_maps import check_sizes, settle_map
 from xdploaderd.printable import quoted
 from xdploaderd.uapi.bpf import Feature, ProgType
 
@@ -152,7 +152,7 @@ def _prepare_programs(
 ) -> tuple[Mapping[str, PreparedProgram], Mapping[str, LoaderError]]:
     programs: dict[str, PreparedProgram] = {}
     failed: dict[str, LoaderError] = {}
-    room = DEFAULT_LIMITS.linked_instructions
+    room = context.obj.limits.linked_instructions
     for name, program in context.obj.programs.items():
         if not program.autoload:
             continue
@@ -166,7 +166,9 @@ def _prepare_programs(
             continue
         room -= len(programs[name].insns) // INSN_SIZE
         if room < 0:
-            raise LimitError(f"programs have over {DEFAULT_LIMITS.linked_instructions} instructions when linked")
+            raise over_limit(
+                context.obj.limits, "linked_instructions", "programs have too many instructions when linked", "taken"
+            )
     return programs, failed
 
 
@@ -240,7 +242,9 @@ def _prepare_maps(
     if failed and not partial:
         raise next(iter(failed.values()))
     wanted = (spec for spec in context.obj.maps.values() if spec.autocreate and spec.name not in failed)
-    return {spec.name: _prepare_map(spec, context, with_btf=with_btf) for spec in wanted}, failed
+    maps = {spec.name: _prepare_map(spec, context, with_btf=with_btf) for spec in wanted}
+    check_sizes(maps.values(), context.target, context.obj.limits)
+    return maps, failed
 
 
 def _prepare_map(spec: MapSpec, context: _Context, *, with_btf: bool) -> MapSpec:

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
-from xdploaderd.errors import LimitError, ObjectError
+from xdploaderd.errors import ObjectError
+from xdploaderd.limits import over_limit
 from xdploaderd.obj.elf import ElfImage
 from xdploaderd.obj.functions import Function, split_text
 from xdploaderd.obj.places import MapPlaces
@@ -31,7 +32,9 @@ def read_functions(
         relocs = collect_relocs(image, function, by_section[function.section.index], referents)
         room -= len(relocs)
         if room < 0:
-            raise LimitError(f"functions have more than {image.limits.relocations} calls and references together")
+            raise over_limit(
+                image.limits, "relocations", "functions have too many calls and references together", "taken"
+            )
         symbol = function.symbol
         static = function.is_subprogram() and symbol is not None and (symbol.is_local() or symbol.is_hidden())
         yield (

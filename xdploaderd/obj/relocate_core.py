@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from xdploaderd.btf.ext import CoreRelo
-from xdploaderd.errors import CoreRelocationError, LimitError, LoaderError, error_context
+from xdploaderd.errors import CoreRelocationError, LoaderError, error_context
 from xdploaderd.insn import INSN_SIZE, Insns
-from xdploaderd.obj.limits import DEFAULT_LIMITS
+from xdploaderd.limits import over_limit
 from xdploaderd.obj.spec import FunctionSpec, ObjectSpec, TargetKernel
 from xdploaderd.printable import quoted
 from xdploaderd.relo_core.decision import CoreDecision, CoreFailure
@@ -53,8 +53,8 @@ def relocate_core(
     if obj.btf is None or obj.btf_ext is None:
         return CoreRelocated()
     count = sum(map(len, obj.btf_ext.core_relos.values()))
-    if count > DEFAULT_LIMITS.core_records:
-        raise LimitError(f"object with {count} CO-RE records, at most {DEFAULT_LIMITS.core_records} are applied")
+    if count > obj.limits.core_records:
+        raise over_limit(obj.limits, "core_records", f"object with {count} CO-RE records", "applied")
     run = _Run(obj, CoreResolver(obj.btf, target.btfs), locate)
     for section, records in obj.btf_ext.core_relos.items():
         functions = run.functions_of(section)

@@ -11,8 +11,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from itertools import islice
 
-from xdploaderd.errors import LimitError, RelocationError, error_context
+from xdploaderd.errors import RelocationError, error_context
 from xdploaderd.insn import CALL, INSN_SIZE, LD_IMM64, Insn, decode_insn, to_s32
+from xdploaderd.limits import over_limit
 from xdploaderd.obj.elf import SHN_LORESERVE, ElfImage, Section, SymBind, Symbol, SymType
 from xdploaderd.obj.externs import is_extern
 from xdploaderd.obj.functions import TEXT_SECTION, Function, callee_key
@@ -85,7 +86,9 @@ def collect_relocs(
     most = image.limits.relocations
     slots = sorted((*named, *islice(_pseudo_refs(function, named.keys()), most + 1)))
     if len(slots) > most:
-        raise LimitError(f"function {quoted(function.name)} has more than {most} calls and references")
+        raise over_limit(
+            image.limits, "relocations", f"function {quoted(function.name)} has too many calls and references", "taken"
+        )
     slots = [slot for slot in slots if slot in named or not _stays_inside(function, slot)]
     found: list[Reloc] = []
     with error_context(lambda: _place(image, function, slots[len(found)], named)):

@@ -14,6 +14,7 @@ from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.ext import BtfExt
 from xdploaderd.errors import LoaderError
 from xdploaderd.insn import Insns
+from xdploaderd.limits import DEFAULT_LIMITS, Limits
 from xdploaderd.obj.file_digest import FileDigest
 from xdploaderd.relo_core.decision import CoreDecision, CoreFailure
 from xdploaderd.uapi.bpf import AttachType, FeatureSet, ProgType
@@ -207,7 +208,7 @@ class ObjectSpec:
     `programs` are in load order (section, offset), keyed by name; `subprograms` are what other functions call, those of
     `.text` keyed by the instruction index at which they start. `maps` are in creation order. `why` says why this
     dialect was chosen, and by which rule legacy maps were read. Instructions and BTF are in the order of the machine
-    that opened the file, `byteorder` is the file's own.
+    that opened the file, `byteorder` is the file's own. `limits` hold for what is made of it, too.
     """
 
     name: str
@@ -225,6 +226,7 @@ class ObjectSpec:
     btf_ext: BtfExt | None
     datasecs: Mapping[str, DatasecLayout] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    limits: Limits = DEFAULT_LIMITS
 
     @property
     def sha1(self) -> str:

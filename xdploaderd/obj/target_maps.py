@@ -1,14 +1,17 @@
 """Map fields that depend on the kernel a map is made in (libbpf.c, bpf_object__create_map, map_set_def_max_entries)."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from xdploaderd.errors import LimitError, error_context
+from xdploaderd.limits import Limits, over_limit
 from xdploaderd.obj.spec import MapSpec, TargetKernel
 from xdploaderd.printable import quoted
 from xdploaderd.uapi.bpf import Feature, MapFlags, MapType
 
 MAX_ENTRIES = (1 << 32) - 1
 RING_BUFFERS = frozenset({MapType.RINGBUF, MapType.USER_RINGBUF})
+PER_CPU = frozenset({MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PERCPU_HASH})
 # The kernel refuses key and value types for these.
 WITHOUT_BTF = frozenset(
     {
@@ -45,6 +48,25 @@ def settle_map(spec: MapSpec, target: TargetKernel, *, with_btf: bool) -> MapSpe
             value_type_id=spec.value_type_id if has_btf else 0,
             inner=settle_map(spec.inner, target, with_btf=with_btf) if spec.inner else None,
         )
+
+
+def check_sizes(maps: Iterable[MapSpec], target: TargetKernel, limits: Limits) -> None:
+    """Raise LimitError when the kernel would allocate too much for settled maps before anything is in them."""
+    sizes = {spec.name: allocated_bytes(spec, target) for spec in maps}
+    total = sum(sizes.values())
+    if total > limits.map_bytes:
+        largest = max(sizes, key=lambda name: sizes[name])
+        found = f"maps of {total} bytes ({quoted(largest)} has {sizes[largest]})"
+        raise over_limit(limits, "map_bytes", found, "made")
+
+
+def allocated_bytes(spec: MapSpec, target: TargetKernel) -> int:
+    """Return what a map's values take once it is made: value x entries x CPUs; 0 where entries come as used."""
+    if spec.type in RING_BUFFERS:
+        return spec.max_entries
+    if spec.type == MapType.ARENA or spec.flags & MapFlags.NO_PREALLOC:
+        return 0
+    return spec.value_size * spec.max_entries * (target.nr_cpus if spec.type in PER_CPU else 1)
 
 
 def _max_entries(spec: MapSpec, target: TargetKernel) -> int:

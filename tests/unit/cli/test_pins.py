@@ -173,3 +173,22 @@ def test_types_are_given_for_all_or_for_one_program() -> None:
 def test_wrong_type_is_refused(words: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         parse_types(words)
+
+
+@pytest.mark.parametrize(
+    ("word", "code", "reason"),
+    [
+        ("programs=0", "LimitExceeded", "at most 0 are loaded (limit programs)"),
+        ("file_size=100", "LimitExceeded", "at most 100 are read (limit file_size)"),
+        ("program=1", "Usage", "there is no limit 'program', want one of file_size, "),
+        ("programs=x", "Usage", "--limit 'programs': 'x' is no whole number"),
+        ("programs=1099511627777", "Usage", "want a number from 0 to 1099511627776"),
+    ],
+)
+def test_limit_of_the_command_line_is_kept(word: str, code: str, reason: str, capsys: Capture) -> None:
+    for argv in (["explain-pin"], ["load", "--limit", "maps=9"]):
+        directory = ["/nowhere"] if argv[0] == "load" else []
+        assert main([*argv, str(OBJECTS / "std_maps.bpf.o"), *directory, "--limit", word, "--json"]) > 0
+        error = json.loads(capsys.readouterr().err)
+        assert error["code"] == code
+        assert reason in error["message"]

@@ -15,12 +15,14 @@ from xdploaderd.config.attachments import (
     AttachmentConfig,
     AttachmentName,
     merge_attachments,
+    merge_limits,
     parse_attachments,
     read_attachment_file,
 )
 from xdploaderd.config.entry import entry_values, entry_yaml, parse_entry
 from xdploaderd.errors import ConfigError
 from xdploaderd.hooks import Hook, XdpMode
+from xdploaderd.limits import DEFAULT_LIMITS, LIMIT_NAMES, Limits
 
 XDP = "{name: edge, interface: eth0, hook: xdp, object: /o/fw.o, program: xdp_pass%s}"
 TC = "{name: in, interface: eth0, hook: tc-ingress, object: /o/fw.o, program: cls/in%s}"
@@ -259,6 +261,36 @@ def test_thousand_faults_stay_readable() -> None:
     assert "1000 errors: " in str(caught.value)
     assert str(caught.value).endswith("and 980 more")
     assert len(str(caught.value)) < 4000
+
+
+def test_limits_are_set_by_name_and_the_later_file_counts() -> None:
+    files = [
+        read_attachment_file(raw, source="f")
+        for raw in (b"limits: {programs: 9, maps: 0x10}\n", b"attachments: []\nlimits: {programs: 10}\n", b"limits:\n")
+    ]
+    assert merge_limits(files) == Limits(programs=10, maps=16)
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "reason"),
+    [
+        ("limits: {program: 9}", "1:10", "limits.program: unknown key 'program', did you mean 'programs'?"),
+        ("limits: {maps: many}", "1:16", "limits.maps: want a whole decimal or 0x number, not 'many'"),
+        ("limits: {maps: -1}", "1:16", "limits.maps: want a whole decimal or 0x number"),
+        ("limits: {maps: 0x10000000001}", "1:16", "limits.maps: limit 'maps': want a number from 0 to 1099511627776"),
+        ("limits: [maps]", "1:9", "limits: want a mapping, not a list"),
+    ],
+)
+def test_wrong_limit_is_refused_at_its_place(text: str, place: str, reason: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        _parse(text)
+    assert place in str(caught.value)
+    assert reason in str(caught.value)
+
+
+def test_manual_page_has_every_limit_with_its_default() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "xdploaderd.yaml.5.md").read_text()
+    assert [name for name in LIMIT_NAMES if f"`{name}` ({getattr(DEFAULT_LIMITS, name)})" not in page] == []
 
 
 def test_schema_names_every_key() -> None:

@@ -6,9 +6,9 @@ import pytest
 
 from tests.support.loading import OBJECTS
 from xdploaderd.errors import LimitError, ObjectError
+from xdploaderd.limits import Limits
 from xdploaderd.obj.arena import arena_places, with_arena_data
 from xdploaderd.obj.elf import ElfImage
-from xdploaderd.obj.limits import Limits
 from xdploaderd.obj.open import open_object
 from xdploaderd.obj.places import PlacedMap
 from xdploaderd.obj.spec import DataRef

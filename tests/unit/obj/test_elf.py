@@ -10,8 +10,8 @@ import pytest
 
 from tests.builders.elf import Elf, Rel, Sec, Sym, object_of, program
 from xdploaderd.errors import LimitError, LoaderError, ObjectError
+from xdploaderd.limits import Limits
 from xdploaderd.obj.elf import SHF_COMPRESSED, ElfImage, SectionType, SymBind, SymType, SymVisibility
-from xdploaderd.obj.limits import Limits
 from xdploaderd.obj.open import open_object
 
 BPF = Path(__file__).parents[2] / "bpf"
@@ -190,8 +190,8 @@ def test_two_gigabytes_of_nobits_are_refused_without_being_made() -> None:
         (Limits(file_size=100), "at most 100 are read"),
         (Limits(sections=3), "at most 3 are read"),
         (Limits(symbols=1), "2 symbols, at most 1"),
-        (Limits(name_bytes=3), "names of more than 3 bytes"),
-        (Limits(relocations=0), "more than 0 relocations"),
+        (Limits(name_bytes=3), "names of too many bytes together, at most 3 are taken (limit name_bytes)"),
+        (Limits(relocations=0), "too many relocations, at most 0 are taken"),
         (Limits(instructions=1), "function of 2 instructions, at most 1"),
         (Limits(programs=0), "1 programs, at most 0"),
         (Limits(data_bytes=3), "global data of 4 bytes"),

@@ -281,7 +281,7 @@ def test_more_records_than_instructions_are_refused() -> None:
 def test_programs_that_share_too_much_are_refused() -> None:
     sub = function("sub", [*[NOP] * 9_999, EXIT_INSN])
     programs = [program(f"p{n}", [call(), EXIT_INSN], [CallRef(0, 0)]) for n in range(400)]
-    with pytest.raises(LimitError, match="programs have over 4000000 instructions when linked"):
+    with pytest.raises(LimitError, match="programs have too many instructions when linked, at most 4000000 are taken"):
         prepare(object_spec(*programs, subprograms=[sub]), KERNEL, partial=True)
 
 

@@ -5,8 +5,8 @@ import pytest
 from tests.builders.elf import RETURN_0, Rel, Sec, Sym, object_of, program
 from xdploaderd.errors import LimitError, RelocationError
 from xdploaderd.insn import CALL, LD_IMM64, Insn, encode_insns
+from xdploaderd.limits import Limits
 from xdploaderd.obj.elf import SHF_EXECINSTR, SectionType, SymBind, SymType, SymVisibility
-from xdploaderd.obj.limits import Limits
 from xdploaderd.obj.open import open_object
 from xdploaderd.obj.spec import CallRef, DataRef, FuncRef, ObjectSpec
 
@@ -146,8 +146,8 @@ def test_two_text_sections_are_refused() -> None:
 def test_more_calls_than_are_settled_are_refused() -> None:
     calls = [call(-slot - 1) for slot in range(2, 6)]  # of f0
     for functions, reason in (
-        ((b"".join(calls),), "function 'f1' has more than 3 calls and references"),
-        (calls, "functions have more than 3 calls and references together"),
+        ((b"".join(calls),), "function 'f1' has too many calls and references, at most 3 are taken"),
+        (calls, "functions have too many calls and references together, at most 3"),
     ):
         raw = object_of(program("main"), *text(RETURN_0, *functions)).build()
         assert open_object(raw, name="t.o", limits=Limits(relocations=4)).subprograms

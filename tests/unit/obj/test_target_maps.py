@@ -6,7 +6,8 @@ import pytest
 
 from tests.builders.spec import data_map, target_kernel
 from xdploaderd.errors import LimitError
-from xdploaderd.obj.target_maps import WITHOUT_BTF, settle_map
+from xdploaderd.limits import Limits
+from xdploaderd.obj.target_maps import WITHOUT_BTF, check_sizes, settle_map
 from xdploaderd.uapi.bpf import Feature, MapFlags, MapType
 
 KERNEL = target_kernel()
@@ -62,3 +63,24 @@ def test_inner_map_is_settled_too() -> None:
     settled = settle_map(outer, KERNEL, with_btf=True).inner
     assert settled is not None
     assert (settled.max_entries, settled.key_type_id) == (4096, 3)
+
+
+@pytest.mark.parametrize(
+    ("map_type", "flags", "total"),
+    [
+        (MapType.ARRAY, 0, 8000),
+        (MapType.LRU_HASH, 0, 8000),
+        (MapType.PERCPU_ARRAY, 0, 32000),
+        (MapType.RINGBUF, 0, 1000),
+        (MapType.HASH, MapFlags.NO_PREALLOC, 0),
+        (MapType.ARENA, 0, 0),
+    ],
+)
+def test_what_the_kernel_allocates_for_maps_is_bounded(map_type: MapType, flags: int, total: int) -> None:
+    spec = data_map("big", "", 8, type=map_type, max_entries=1000, flags=flags)
+    kernel = replace(KERNEL, nr_cpus=4)
+    check_sizes([spec], kernel, Limits(map_bytes=total))
+    if total:
+        reason = f"maps of {total} bytes \\('big' has {total}\\), at most {total - 1} are made"
+        with pytest.raises(LimitError, match=reason):
+            check_sizes([spec], kernel, Limits(map_bytes=total - 1))
