@@ -32,10 +32,15 @@ The code is part of the interface: Varlink `org.xdploaderd.Loader.<code>`, D-Bus
 journal field ERROR_CODE, `code` in --json output.
 """
 
+from __future__ import annotations
+
 import errno as errno_module
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import ClassVar
+
+TYPE_CHECKING = False  # typing takes longer to import than all that a command does with this module
+if TYPE_CHECKING:
+    from typing import ClassVar
 
 _OBJECT = "object "  # how places begin that name an object file
 JsonField = str | int | bool | None | list[str]

@@ -3,12 +3,17 @@
 The lines of an error are made here too, since every command of this project tells its errors alike.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TextIO
 
 from xdploaderd.errors import LoaderError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TextIO
 
 _LOG_TAIL = 8  # lines of a verifier's log that are shown unasked
 

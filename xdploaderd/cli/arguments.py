@@ -3,164 +3,14 @@
 import argparse
 import functools
 import os
-from collections.abc import Callable, Sequence
-from importlib import import_module
+from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 from xdploaderd import __version__
-from xdploaderd.cli.output import PROGRAM, print_json, print_line
+from xdploaderd.cli import texts
+from xdploaderd.cli.output import PROGRAM
+from xdploaderd.cli.plain import ONLINE, lazy, version
 from xdploaderd.errors import UsageError
-
-_EPILOG = """\
-exit status:
-  0    done; with `status` and `reload`: everything is as wanted
-  2    the command line is wrong
-  1    with `prepare`: something does not hold
-  3    with `status`, `reload`, `attach`, `detach`: something is not as wanted; with `load --partial`: loaded in part;
-       with `prepare`: something is unknown
-  64   the request contradicts itself       65   the object file is refused
-  66   no such file, interface, attachment  69   the daemon or a kernel feature is missing
-  70   an internal failure                  71   the kernel refused
-  73   a pin cannot be used                 75   busy: a foreign program, or locked
-  77   not allowed                          78   the configuration is refused
-
-An error is one line on standard error that begins with its code, such as HookBusy; with --json it is one JSON object.
-
-iproute2's command lines: `xdploaderctl ip ...` and `xdploaderctl tc ...` take the words of ip(8) and tc(8), see
-xdploaderctl-ip(8); what is not about BPF is done by the real tools.
-
-examples:
-  xdploaderctl status
-  xdploaderctl explain-pin filter.o
-  xdploaderctl load filter.o /sys/fs/bpf/filter --type xdp
-  xdploaderctl map dump /sys/fs/bpf/filter/maps/counters
-"""
-
-_LOAD = """\
-Load an object without the daemon and pin what it has: programs at DIR/NAME, maps at DIR/maps/NAME (a dot in a name
-becomes `_`; a program without a function name takes its section with `/` as `_`). Maps are pinned besides where the
-pinning configuration puts them. All or nothing: when anything fails, nothing is left. Nothing is attached.
-"""
-
-_LOAD_EPILOG = """\
-examples:
-  xdploaderctl load filter.o /sys/fs/bpf/filter
-  xdploaderctl load filter.o /sys/fs/bpf/filter --type xdp --program xdp_main
-  xdploaderctl load filter.o /sys/fs/bpf/filter --global limit=100 --max-entries flows=65536
-  xdploaderctl load big.o /sys/fs/bpf/big --type prog_a=tc --type prog_b=xdp --partial --json
-"""
-
-_ATTACH = """\
-Attach a program: one that is configured as NAME, after a detach or a failure; or, with --object, one that is not
-configured. That attachment is the daemon's like any other. It lasts over restarts of the daemon and of the interface
-until `detach` or the next boot, and with --permanent for good.
-"""
-
-_ATTACH_EPILOG = """\
-examples:
-  xdploaderctl attach edge
-  xdploaderctl attach --object filter.o --interface eth0 --hook xdp
-  xdploaderctl attach --object shape.o --interface eth0 --hook tc-egress --program shape --priority 10 shaper
-  xdploaderctl attach --object filter.o --interface eth0 --hook xdp --mode native --permanent --force edge
-"""
-
-_ADOPT = """\
-Let the daemon keep what ip, tc or xdp-loader attached. The running program stays as it is, with its maps and their
-contents; it becomes an entry that is written to conf.d/50-NAME.yaml. That needs the object file it came from: the one
-named, or one of the usual directories; whether it is the same program is told by a test load. Exit 3 when something
-could not be taken over.
-"""
-
-_ADOPT_EPILOG = """\
-examples:
-  xdploaderctl adopt --all --dry-run
-  xdploaderctl adopt --interface eth0 --hook xdp --object filter.o --name edge
-"""
-
-_DETACH = """\
-Detach NAME. An entry of the configuration stays off until it is attached again, or until the next boot; one that
-`attach --object` made is forgotten.
-"""
-
-_CORE_LOG = """\
-Show how each CO-RE relocation of NAME's program came about when the daemon loaded it: what was asked for, each
-candidate with its verdict, the instruction before and after. Exit 66 when no record is kept: of a program that was
-adopted, or is not loaded.
-"""
-
-_CORE_LOG_EPILOG = """\
-examples:
-  xdploaderctl core-log edge
-  xdploaderctl core-log edge --json
-"""
-
-_PREPARE = """\
-Say what holds of objects in a kernel, without privilege and without a bpf(2) call: relocations, sections, maps,
-helpers, externs and limits, and which capabilities loading takes. The kernel is this machine's, or one known by its
-BTF: a raw file, a vmlinux, a vmlinuz or BTFHub's archive. What only the verifier can tell stays out.
-Exit 0: all holds; 1: something fails; 3: something is unknown and nothing fails.
-"""
-
-_PREPARE_EPILOG = """\
-examples:
-  xdploaderctl prepare filter.o
-  xdploaderctl prepare filter.o --btf vmlinuz-6.1.0-56-amd64 --kconfig config-6.1.0-56-amd64 --release 6.1.0-56-amd64
-  xdploaderctl prepare *.o --btf-dir btfhub-archive/debian --json
-  xdploaderctl prepare filter.o --btf 5.10.btf --dump-insns
-"""
-
-_EXPLAIN = """\
-Print for each map of an object the path where it is pinned here, by libbpf and by iproute2. The file is only read:
-no privilege is needed and nothing is loaded.
-"""
-
-_CONVERT = """\
-Print the definitions in C that replace an object's legacy maps. Behind them stands, as a comment, what else must change
-in its source: sections, pins, tail calls, inner maps. The file is only read: no privilege is needed.
-"""
-
-_CONVERT_EPILOG = """\
-examples:
-  xdploaderctl convert old_filter.o --type tc
-  xdploaderctl convert old_filter.o --json
-"""
-
-_CONVERT_PINNING = """\
-Print iproute2's bpf_pinning as a strict pinning.conf of the same meaning. Lines that iproute2 ignores, and names that
-no BPF file system takes, become comments.
-"""
-
-_BTFGEN = """\
-Cut the BTF of a kernel down to what objects need: the types and members that their CO-RE records rest on, at their
-sizes and offsets. The result stands in for the kernel's own BTF on hosts that have none. FILE is BTF, a vmlinux, a
-kernel image or BTFHub's archive of one; of a directory every such file is taken, and OUT is a directory too. No
-privilege is needed.
-"""
-
-_BTFGEN_EPILOG = """\
-examples:
-  xdploaderctl btfgen --btf /sys/kernel/btf/vmlinux -o filter.btf filter.o
-  xdploaderctl btfgen --btf btfhub/debian -o small filter.o balancer.o
-
-exit status: 3 when some files of a directory could not be cut down; each is named on standard error
-"""
-
-_CORE_DIFF = """\
-Show which CO-RE records of an object come to something else on another kernel: value, instruction, poison or refusal.
-FILE is raw BTF or an ELF file with a section .BTF. No privilege is needed.
-"""
-
-_CORE_DIFF_EPILOG = """\
-examples:
-  xdploaderctl core-diff filter.o --btf debian11.btf --btf /sys/kernel/btf/vmlinux
-
-exit status: 0 nothing differs, 1 something does
-"""
-
-_DUMP = """\
-Print the entries of a pinned map, decoded by its BTF where it has any, else as hex bytes. A per-CPU map shows one
-value for each CPU.
-"""
 
 _ENTRY_OPTIONS = ("interface", "hook", "mode", "program", "priority", "handle", "protocol", "classid")
 _COLUMNS = 80  # where nothing tells the width of the terminal
@@ -178,16 +28,28 @@ Run = Callable[[argparse.Namespace], int]
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Return the parsed arguments, `run` being the verb's function. Raises UsageError."""
-    args = _build_parser().parse_args(argv)
+    args = _build_parser(_verb_of(argv)).parse_args(argv)
     args.check(args)
     return args
 
 
-def _build_parser() -> _Parser:
+def _verb_of(argv: Sequence[str]) -> str:
+    """Return the verb of a command line, empty where that takes a whole parser to tell."""
+    words = iter(argv)
+    for word in words:
+        if word == "--socket":
+            next(words, "")
+        elif not word.startswith(("--json", "--verbose", "--socket=")):
+            return word if word in _VERBS else ""
+    return ""
+
+
+def _build_parser(verb: str) -> _Parser:
+    """Return the parser with this verb, or, since making them all takes longer than most verbs run, with all."""
     parser = _Parser(
         prog=PROGRAM,
         description="Load, attach and look at XDP and tc BPF programs.",
-        epilog=_EPILOG,
+        epilog=texts.EPILOG,
         formatter_class=_formatter,
         parents=[_common(), _socket()],
         allow_abbrev=False,
@@ -195,8 +57,8 @@ def _build_parser() -> _Parser:
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     parser.set_defaults(json=False, verbose=False, socket=None, check=lambda _args: None)
     verbs = _Verbs(parser.add_subparsers(title="verbs", metavar="VERB", required=True, prog=PROGRAM))
-    _add_online_verbs(verbs)
-    _add_object_verbs(verbs)
+    for name in (verb,) if verb else _VERBS:
+        _VERBS[name](verbs, name)
     return parser
 
 
@@ -254,20 +116,36 @@ class _Verbs:
         return parser
 
 
-def _add_online_verbs(verbs: _Verbs) -> None:
-    for verb, function, text in (
-        ("status", "status", "Show whether everything is as wanted. Exit 3 when something is not."),
-        ("list", "list_attachments", "List the configured attachments with their programs."),
-        ("reload", "reload", "Read the configuration again and do what it wants. A bad one is refused."),
-        ("plan", "plan", "Show what a reload would do, and why. Nothing is changed."),
-    ):
-        verbs.add(verb, _lazy("online", function), text, online=True)
-    _add_attach(verbs.add("attach", _lazy("online", "attach"), _ATTACH, epilog=_ATTACH_EPILOG, online=True))
-    _add_adopt(verbs.add("adopt", _lazy("adopt", "adopt"), _ADOPT, epilog=_ADOPT_EPILOG, online=True))
-    detach = verbs.add("detach", _lazy("online", "detach"), _DETACH, online=True)
+_PLAIN_ONLINE = {
+    "status": "Show whether everything is as wanted. Exit 3 when something is not.",
+    "list": "List the configured attachments with their programs.",
+    "reload": "Read the configuration again and do what it wants. A bad one is refused.",
+    "plan": "Show what a reload would do, and why. Nothing is changed.",
+}
+
+
+def _plain_online(verbs: _Verbs, name: str) -> None:
+    verbs.add(name, lazy("online", ONLINE[name]), _PLAIN_ONLINE[name], online=True)
+
+
+def _attach_verb(verbs: _Verbs, name: str) -> None:
+    _add_attach(verbs.add(name, lazy("online", "attach"), texts.ATTACH, epilog=texts.ATTACH_EPILOG, online=True))
+
+
+def _adopt_verb(verbs: _Verbs, name: str) -> None:
+    _add_adopt(verbs.add(name, lazy("adopt", "adopt"), texts.ADOPT, epilog=texts.ADOPT_EPILOG, online=True))
+
+
+def _detach_verb(verbs: _Verbs, name: str) -> None:
+    detach = verbs.add(name, lazy("online", "detach"), texts.DETACH, online=True)
     detach.add_argument("name", metavar="NAME")
     detach.add_argument("--permanent", action="store_true", help="remove the entry of `attach --permanent` for good")
-    core_log = verbs.add("core-log", _lazy("online", "show_core_log"), _CORE_LOG, epilog=_CORE_LOG_EPILOG, online=True)
+
+
+def _core_log_verb(verbs: _Verbs, name: str) -> None:
+    core_log = verbs.add(
+        name, lazy("online", "show_core_log"), texts.CORE_LOG, epilog=texts.CORE_LOG_EPILOG, online=True
+    )
     core_log.add_argument("name", metavar="NAME")
 
 
@@ -326,8 +204,8 @@ def _check_attach(parser: _Parser, args: argparse.Namespace) -> None:
         parser.error("attach what? want NAME, or --object with --interface and --hook")
 
 
-def _add_object_verbs(verbs: _Verbs) -> None:
-    load = verbs.add("load", _lazy("load", "load"), _LOAD, epilog=_LOAD_EPILOG)
+def _load_verb(verbs: _Verbs, name: str) -> None:
+    load = verbs.add(name, lazy("load", "load"), texts.LOAD, epilog=texts.LOAD_EPILOG)
     load.add_argument("object", metavar="OBJ", help="the BPF object file")
     load.add_argument("directory", metavar="DIR", help="a directory on a BPF file system, made when missing")
     _add_type_option(load)
@@ -344,35 +222,58 @@ def _add_object_verbs(verbs: _Verbs) -> None:
     )
     load.add_argument("--partial", action="store_true", help="load what can be loaded and list the rest; exit 3 then")
     _add_pinning_option(load)
-    _add_prepare(verbs)
-    unload = verbs.add("unload", _lazy("load", "unload"), "Remove what `load` pinned below DIR, and nothing else.")
+
+
+def _unload_verb(verbs: _Verbs, name: str) -> None:
+    unload = verbs.add(name, lazy("load", "unload"), "Remove what `load` pinned below DIR, and nothing else.")
     unload.add_argument("directory", metavar="DIR")
-    explain = verbs.add("explain-pin", _lazy("pins", "explain_pin"), _EXPLAIN)
+
+
+def _explain_pin_verb(verbs: _Verbs, name: str) -> None:
+    explain = verbs.add(name, lazy("pins", "explain_pin"), texts.EXPLAIN)
     explain.add_argument("object", metavar="OBJ", help="the BPF object file")
     _add_type_option(explain)
     _add_pinning_option(explain)
-    convert = verbs.add("convert", _lazy("convert", "convert"), _CONVERT, epilog=_CONVERT_EPILOG)
+
+
+def _convert_verb(verbs: _Verbs, name: str) -> None:
+    convert = verbs.add(name, lazy("convert", "convert"), texts.CONVERT, epilog=texts.CONVERT_EPILOG)
     convert.add_argument("object", metavar="OBJ", help="the BPF object file")
     _add_type_option(convert)
     _add_pinning_option(convert)
-    pinning = verbs.add("convert-pinning", _lazy("pins", "convert_pinning"), _CONVERT_PINNING)
+
+
+def _convert_pinning_verb(verbs: _Verbs, name: str) -> None:
+    pinning = verbs.add(name, lazy("pins", "convert_pinning"), texts.CONVERT_PINNING)
     pinning.add_argument("file", metavar="FILE", nargs="?", default="/etc/iproute2/bpf_pinning", help="%(default)s")
-    btfgen = verbs.add("btfgen", _lazy("btfgen", "btfgen"), _BTFGEN, epilog=_BTFGEN_EPILOG)
+
+
+def _btfgen_verb(verbs: _Verbs, name: str) -> None:
+    btfgen = verbs.add(name, lazy("btfgen", "btfgen"), texts.BTFGEN, epilog=texts.BTFGEN_EPILOG)
     btfgen.add_argument("objects", metavar="OBJ", nargs="+", help="a BPF object file")
     btfgen.add_argument("--btf", required=True, metavar="FILE", help="BTF of a kernel, or a directory of such files")
     _add_limit_option(btfgen)
     btfgen.add_argument("-o", "--output", required=True, metavar="OUT", help="the file, or directory, to write")
-    diff = verbs.add("core-diff", _lazy("core_diff", "core_diff"), _CORE_DIFF, epilog=_CORE_DIFF_EPILOG)
+
+
+def _core_diff_verb(verbs: _Verbs, name: str) -> None:
+    diff = verbs.add(name, lazy("core_diff", "core_diff"), texts.CORE_DIFF, epilog=texts.CORE_DIFF_EPILOG)
     diff.add_argument("object", metavar="OBJ", help="the BPF object file")
     diff.add_argument(
         "--btf", action="append", default=[], required=True, metavar="FILE", help="BTF of a kernel; given twice"
     )
     _add_limit_option(diff)
-    dump = verbs.add("map", _lazy("maps", "dump"), "Look into a pinned map.")
+
+
+def _map_verb(verbs: _Verbs, name: str) -> None:
+    dump = verbs.add(name, lazy("maps", "dump"), "Look into a pinned map.")
     actions = dump.add_subparsers(metavar="ACTION", required=True)
-    action = _Verbs(actions).add("dump", _lazy("maps", "dump"), _DUMP)
+    action = _Verbs(actions).add("dump", lazy("maps", "dump"), texts.DUMP)
     action.add_argument("pin", metavar="PIN", help="path of the pinned map")
-    verbs.add("version", _version, "Print the version of this command.")
+
+
+def _version_verb(verbs: _Verbs, name: str) -> None:
+    verbs.add(name, version, "Print the version of this command.")
 
 
 def _add_value_options(parser: _Parser) -> None:
@@ -405,8 +306,8 @@ def _add_value_options(parser: _Parser) -> None:
     )
 
 
-def _add_prepare(verbs: _Verbs) -> None:
-    prepare = verbs.add("prepare", _lazy("prepare", "prepare"), _PREPARE, epilog=_PREPARE_EPILOG)
+def _prepare_verb(verbs: _Verbs, name: str) -> None:
+    prepare = verbs.add(name, lazy("prepare", "prepare"), texts.PREPARE, epilog=texts.PREPARE_EPILOG)
     prepare.add_argument("object", metavar="OBJ", nargs="+", help="BPF object files")
     for option, metavar, text in (
         ("--btf", "FILE", "BTF of the kernel: raw, ELF, vmlinuz or *.btf.tar.xz; several make a matrix"),
@@ -450,19 +351,24 @@ def _add_pinning_option(parser: _Parser) -> None:
     parser.add_argument("--pinning", metavar="FILE", help="pinning configuration instead of /etc/libbpf/pinning.conf")
 
 
-def _lazy(module: str, verb: str) -> Run:
-    """Return the verb's function of a module of this package, which is imported when it runs."""
-
-    def run(args: argparse.Namespace) -> int:
-        function: Run = getattr(import_module(f"xdploaderd.cli.{module}"), verb)
-        return function(args)
-
-    return run
-
-
-def _version(args: argparse.Namespace) -> int:
-    if args.json:
-        print_json({"version": __version__})
-    else:
-        print_line(f"{PROGRAM} {__version__}")
-    return 0
+# In the order of `--help`.
+_VERBS: Mapping[str, Callable[[_Verbs, str], None]] = {
+    "status": _plain_online,
+    "list": _plain_online,
+    "reload": _plain_online,
+    "plan": _plain_online,
+    "attach": _attach_verb,
+    "adopt": _adopt_verb,
+    "detach": _detach_verb,
+    "core-log": _core_log_verb,
+    "load": _load_verb,
+    "prepare": _prepare_verb,
+    "unload": _unload_verb,
+    "explain-pin": _explain_pin_verb,
+    "convert": _convert_verb,
+    "convert-pinning": _convert_pinning_verb,
+    "btfgen": _btfgen_verb,
+    "core-diff": _core_diff_verb,
+    "map": _map_verb,
+    "version": _version_verb,
+}

@@ -1,6 +1,7 @@
 """Verbs that ask the daemon over its control socket; standard library only, so that they start fast."""
 
-import argparse
+from __future__ import annotations
+
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,10 @@ from typing import Any
 from xdploaderd.cli.output import EXIT_DEGRADED, print_json, print_line, print_table, text_of
 from xdploaderd.control.client import ControlClient
 from xdploaderd.errors import FileError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
 
 DEFAULT_SOCKET = "/run/xdploaderd/control"
 SOCKET_VARIABLE = "XDPLOADERD_SOCKET"

@@ -1,11 +1,16 @@
 """What the command prints: JSON, aligned tables, and errors as one line each; foreign text is escaped."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from __future__ import annotations
 
-from xdploaderd.errors import LoaderError
 from xdploaderd.printable import printable
 from xdploaderd.terminal import error_lines, write_err, write_out
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from xdploaderd.errors import LoaderError
 
 PROGRAM = "xdploaderctl"
 EXIT_COMMAND_LINE = 2  # as argparse has it

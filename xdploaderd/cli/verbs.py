@@ -1,18 +1,24 @@
 """Verbs of xdploaderctl: parse the arguments, run one verb, tell its errors; each group of verbs is imported on use."""
 
-import argparse
-from collections.abc import Sequence
+from __future__ import annotations
 
 from xdploaderd.cli import output
-from xdploaderd.cli.arguments import parse_arguments
+from xdploaderd.cli.plain import plain_arguments
 from xdploaderd.errors import LoaderError, UsageError
 from xdploaderd.terminal import discard_output
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from xdploaderd.cli.plain import PlainArguments
 
 
 def run_verb(words: Sequence[str]) -> int:
     """Run the command line and return its exit status: 0, 3 degraded or partial, or the error's own."""
     try:
-        args = parse_arguments(words)
+        args = plain_arguments(words) or _parsed(words)
     except UsageError as error:
         output.print_error(error, as_json="--json" in words, verbose=False)
         return output.EXIT_COMMAND_LINE
@@ -26,7 +32,13 @@ def run_verb(words: Sequence[str]) -> int:
         return output.EXIT_BROKEN_PIPE
 
 
-def _run(args: argparse.Namespace) -> int:
+def _parsed(words: Sequence[str]) -> argparse.Namespace:
+    from xdploaderd.cli.arguments import parse_arguments
+
+    return parse_arguments(words)
+
+
+def _run(args: argparse.Namespace | PlainArguments) -> int:
     try:
         status: int = args.run(args)
     except LoaderError as error:

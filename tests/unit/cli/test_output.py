@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from xdploaderd.cli import arguments, main, output
+from xdploaderd.cli import main, output, plain
 from xdploaderd.errors import ConfigError, LoaderError, PinMismatchError, VerifierError, error_context
 
 Capture = pytest.CaptureFixture[str]
@@ -16,7 +16,7 @@ def _fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> int:
     def run(_: object) -> int:
         raise error
 
-    monkeypatch.setattr(arguments, "_version", run)
+    monkeypatch.setattr(plain, "version", run)
     return main.main(["version"])
 
 
