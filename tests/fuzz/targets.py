@@ -12,6 +12,7 @@ from tests.builders.spec import target_kernel
 from tests.fuzz import mutate
 from tests.fuzz.control_peer import talk_to_server
 from tests.fuzz.judge import Run
+from tests.fuzz.kernel_files import kernel_files, mutate_kernel_file, run_kernel_file
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.dump import decode_value
 from xdploaderd.btf.edit import BtfEdit
@@ -233,6 +234,7 @@ TARGETS: Mapping[str, Target] = {
     "btf": Target(run=run_btf, mutate=mutate.mutate_btf, max_bytes=1 << 16, objects=_blobs),
     "btf_ext": Target(run=run_btf_ext, mutate=mutate.mutate_words, max_bytes=1 << 14, objects=_records),
     "relocation": Target(run=run_relocation, mutate=_mutate_pair, max_bytes=1 << 16, objects=_pairs),
+    "kernel_file": Target(run=run_kernel_file, mutate=mutate_kernel_file, max_bytes=1 << 14, objects=kernel_files),
     "pinning": Target(run=run_pinning, mutate=mutate.text_mutator("pinning"), max_bytes=1 << 13),
     "attachments": Target(run=run_attachments, mutate=mutate.text_mutator("attachments"), max_bytes=1 << 13),
     "varlink": Target(run=run_varlink, mutate=mutate.text_mutator("varlink"), max_bytes=1 << 17),

@@ -5,19 +5,19 @@ through a temporary file (libbpf btf__parse, scripts/extract-vmlinux).
 """
 
 import os
-import tarfile
 from pathlib import Path
 from typing import BinaryIO
 
 from xdploaderd.btf.codec import Btf
-from xdploaderd.errors import FileError, NoBtfError, ObjectError
+from xdploaderd.errors import NoBtfError, ObjectError
 from xdploaderd.kernel.elf_btf import BTF_MAX, ELF_MAGIC, read_btf_section, read_range
+from xdploaderd.kernel.raw_image import is_raw_image, read_image_btf
+from xdploaderd.kernel.regular_file import open_regular, unreadable
+from xdploaderd.kernel.tar_file import MAGIC, MAGIC_AT, first_member
 from xdploaderd.kernel.unpack import compression_of, payload_range, unpacked
 
 _BTF_MAGICS = (b"\x9f\xeb", b"\xeb\x9f")
 _HEAD = 4096  # bytes by which a file's form is told
-_TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257
-_TAR_MEMBERS_MAX = 64
 _DEPTH_MAX = 3  # an archive in a compressed file holds the file
 
 
@@ -28,10 +28,10 @@ def read_btf_file(path: Path) -> bytes:
     BTF or is malformed, FeatureMissingError when the library for its compression is not installed.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return _btf_of(file, str(path), _DEPTH_MAX)
     except OSError as error:
-        raise FileError(f"cannot read '{path}': {os.strerror(error.errno or 0).lower()}") from None
+        raise unreadable(path, error) from None
 
 
 def kernel_types(raw: bytes, *, name: str) -> Btf:
@@ -51,8 +51,13 @@ def _btf_of(file: BinaryIO, name: str, depth: int) -> bytes:
         return read_btf_section(file, name)
     if start.startswith(_BTF_MAGICS):
         return _whole(file, name)
-    if depth and start[_TAR_MAGIC_AT:].startswith(_TAR_MAGIC):
-        return _from_archive(file, name, depth)
+    if depth and start[MAGIC_AT:].startswith(MAGIC):
+        found = first_member(file, b".btf", name)
+        if found is None:
+            raise NoBtfError(f"'{name}' is an archive without a file '*.btf'")
+        return _btf_of(found, name, depth - 1)
+    if is_raw_image(start):
+        return read_image_btf(file, name)
     payload = payload_range(start)
     offset = payload[0] if payload else 0 if compression_of(start) else None
     if depth and offset is not None:
@@ -66,19 +71,3 @@ def _whole(file: BinaryIO, name: str) -> bytes:
     if size > BTF_MAX:
         raise ObjectError(f"'{name}': {size} bytes of BTF are too many, at most {BTF_MAX} are taken")
     return read_range(file, 0, size)
-
-
-def _from_archive(file: BinaryIO, name: str, depth: int) -> bytes:
-    """Return the BTF of the first regular file whose name ends as one of BTFHub's does."""
-    file.seek(0)
-    try:
-        with tarfile.open(fileobj=file, mode="r:") as archive:
-            for number, member in enumerate(archive):
-                if number == _TAR_MEMBERS_MAX:
-                    break
-                found = archive.extractfile(member) if member.isreg() and member.name.endswith(".btf") else None
-                if found is not None:
-                    return _btf_of(found, name, depth - 1)  # type: ignore[arg-type] # it reads and seeks as files do
-    except (tarfile.TarError, ValueError, EOFError) as error:
-        raise ObjectError(f"'{name}': the archive is broken: {str(error).lower()}") from None
-    raise NoBtfError(f"'{name}' is an archive without a file '*.btf'")

@@ -49,7 +49,7 @@ def read_btf_section(file: BinaryIO, name: str) -> bytes:
     """Return the bytes of `.BTF`; NoBtfError when there is no such section, ObjectError for a malformed file."""
     headers, names = _sections(file, name)
     for header in headers:
-        found = names[header.name : names.find(b"\0", header.name)] == b".BTF"
+        found = names.startswith(b".BTF\0", header.name)
         if found and header.type != _SHT_NOBITS and not header.flags & _SHF_COMPRESSED:
             return _section_bytes(file, header, BTF_MAX, name)
     raise NoBtfError(f"'{name}' is an ELF file without a section '.BTF'")

@@ -18,6 +18,7 @@ from xdploaderd.kernel.facts import (
     running_version_code,
     version_code,
 )
+from xdploaderd.kernel.regular_file import open_regular, unreadable
 from xdploaderd.kernel.target import vmlinux_btf
 from xdploaderd.kernel.unpack import compression_of, unpacked
 from xdploaderd.obj.spec import TargetKernel
@@ -121,13 +122,13 @@ def _own_modules(vmlinux: Btf) -> tuple[Btf, ...]:
 def _text(path: Path) -> str:
     """Return the text of a file the user named, unpacked when it is gzipped as /proc/config.gz is."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             packed = bool(compression_of(file.read(16)))
             with unpacked(file, 0, str(path)) if packed else nullcontext(file) as plain:
                 plain.seek(0)
                 raw = plain.read(_TEXT_MAX + 1)
     except OSError as error:
-        raise FileError(f"cannot read '{path}': {os.strerror(error.errno or 0).lower()}") from None
+        raise unreadable(path, error) from None
     if len(raw) > _TEXT_MAX:
         raise FileError(f"'{path}' is larger than {_TEXT_MAX} bytes")
     return raw.decode("utf-8", "replace")

@@ -43,6 +43,7 @@ _MAGICS = (
     (b"\x28\xb5\x2f\xfd", "zstd"),
     (b"\x02\x21\x4c\x18", "lz4"),
     (b"\x5d\0\0", "lzma"),
+    (b"\x89LZO", "lzo"),
 )
 _BROKEN = (EOFError, lzma.LZMAError, zlib.error, OSError, ValueError, struct.error, MemoryError)
 
@@ -157,6 +158,12 @@ def _lz4_chunks(file: BinaryIO) -> Iterator[bytes]:
         yield block
 
 
+def _lzo_chunks(_file: BinaryIO) -> Iterator[bytes]:
+    raise FeatureMissingError(
+        "kernel images packed with LZO are not read: give the kernel's vmlinux or its BTF", feature="LZO"
+    )
+
+
 def _missing(package: str) -> FeatureMissingError:
     return FeatureMissingError(f"unpacking this kernel needs the Python package '{package}'", feature=package)
 
@@ -168,4 +175,5 @@ _CHUNKS: dict[str, Callable[[BinaryIO], Iterator[bytes]]] = {
     "bzip2": _by_decoder(bz2.BZ2Decompressor),
     "zstd": _zstd_chunks,
     "lz4": _lz4_chunks,
+    "lzo": _lzo_chunks,
 }
