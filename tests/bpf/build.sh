@@ -24,6 +24,9 @@ for source in demo_xdp xdp_pass xdp_drop xdp_count tc_count std_maps std_globals
 done
 compile std_arena.bpf.c std_arena.bpf.o -g -mcpu=v3
 compile xdp_count.bpf.c xdp_count_v2.bpf.o -g -DSTEP=1000
+compile stamp.bpf.c stamp.bpf.o -g
+compile stamp.bpf.c stamp_v2.bpf.o -g -DSTAMP=2
+compile stamp.bpf.c stamp_check.bpf.o -g -DCHECK -mcpu=v3
 for source in demo_tc_legacy legacy_pin0 legacy_pin1 legacy_pin2 legacy_pin9 legacy_tail legacy_badkey legacy_mim \
 	legacy_globals invalid_legacy_static; do
 	compile $source.bpf.c $source.bpf.o

@@ -1,0 +1,1 @@
+"""`./dev faults`: the campaigns of tests/campaigns in their long form."""

@@ -1,0 +1,57 @@
+"""Run campaigns one after the other, print a line of figures for each; exit status 1 when a goal is missed."""
+
+import argparse
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tests.campaigns.figures import in_words
+from tests.support.sandbox import enter_sandbox, pin_tree
+from tools.faults.campaigns import CAMPAIGNS, Campaign
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run what is named, or all."""
+    known = "\n".join(f"  {name:16} {c.goal} ({c.rounds:,} rounds)" for name, c in CAMPAIGNS.items())
+    parser = argparse.ArgumentParser(
+        prog="./dev faults", description=__doc__, epilog=f"campaigns, also by the beginning of their names:\n{known}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("names", nargs="*", metavar="NAME", help="campaigns to run (all)")
+    parser.add_argument("--rounds", type=int, help="instead of as many as the goal asks for")
+    args = parser.parse_args(argv)
+    chosen = dict(_chosen(args.names))
+    if unknown := [name for name in args.names if not any(c.startswith(name) for c in CAMPAIGNS)]:
+        parser.error(f"no campaign {', '.join(unknown)}; there are {', '.join(CAMPAIGNS)}")
+    enter_sandbox()
+    kept = pin_tree()
+    missed = [name for name, campaign in chosen.items() if not _run(name, campaign, args.rounds or campaign.rounds)]
+    left = sorted(pin_tree() - kept)
+    if left:
+        print(f"LEFT BEHIND: {', '.join(left)}")
+    return 1 if missed or left else 0
+
+
+def _chosen(names: Sequence[str]) -> Iterator[tuple[str, Campaign]]:
+    for name, campaign in CAMPAIGNS.items():
+        if not names or any(name.startswith(word) for word in names):
+            yield name, campaign
+
+
+def _run(name: str, campaign: Campaign, rounds: int) -> bool:
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="xdploaderd-faults-") as directory:
+        try:
+            figures = campaign.run(Path(directory), rounds)
+        except AssertionError:
+            print(f"{name}: MISSED\n{traceback.format_exc()}", flush=True)
+            return False
+    print(f"{name}: {in_words(figures)} ({time.monotonic() - began:.0f} s)", flush=True)
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,27 @@
+"""The campaigns by name: what each does, and for how many rounds its goal asks."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tests.campaigns import hitless
+from tests.campaigns.figures import Figures
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """`run(directory, rounds)` returns figures and raises AssertionError where the goal is missed."""
+
+    goal: str
+    rounds: int
+    run: Callable[[Path, int], Figures]
+
+
+CAMPAIGNS: Mapping[str, Campaign] = {
+    **{
+        f"g1-{kind}": Campaign("programs replaced under a flood: no packet lost, none without a program", 1000,
+                               partial(hitless.run, kind=kind))
+        for kind in hitless.KINDS
+    },
+}  # fmt: skip
