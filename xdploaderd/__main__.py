@@ -20,6 +20,7 @@ from xdploaderd.daemon.core_logs import CoreLogs
 from xdploaderd.daemon.drop_ins import DropIns
 from xdploaderd.daemon.executor import Executor
 from xdploaderd.daemon.kept_objects import KeptObjects
+from xdploaderd.daemon.link_placing import LinkPlacer
 from xdploaderd.daemon.lock import state_lock
 from xdploaderd.daemon.observe import Observer
 from xdploaderd.daemon.options import Options, parse_options
@@ -133,7 +134,8 @@ def _assemble(options: Options, rtnl: Rtnl, worker: ThreadPoolExecutor) -> tuple
     core_logs = CoreLogs(options.state_dir / "core", boot_id=boot_id)
     programs = OwnPrograms(bpf, pins, records, core_logs, lambda: wishes.settings)
     observer = Observer(rtnl, programs, worker)
-    executor = Executor(Placer(rtnl, bpf), programs, worker)
+    placer = Placer(rtnl, bpf, LinkPlacer(rtnl, bpf, pins.links))
+    executor = Executor(placer, programs, worker)
     reconciler = Reconciler(wishes, observer, executor)
     requests = Requests(reconciler, wishes, _stores(options), Adopter(observer, executor))
     requests.sweep()

@@ -21,7 +21,11 @@
     │  └─ PinMismatchError          PinMismatch
     ├─ AttachError                  AttachFailed          71
     │  ├─ NoSuchInterfaceError      NoSuchInterface       66
-    │  └─ HookBusyError             HookBusy              75
+    │  ├─ HookBusyError             HookBusy              75
+    │  ├─ LinkChangedError          LinkChanged           75    (EPERM: another program is behind the link)
+    │  ├─ LinkGoneError             LinkGone              71    (ENOLINK: detached, or its interface is gone)
+    │  ├─ StaleOrderError           StaleOrder            75    (ESTALE: others changed the hook meanwhile)
+    │  └─ GapNeededError            GapNeeded             71
     ├─ NoSuchAttachmentError        NoSuchAttachment      66
     ├─ NoCoreLogError               NoCoreLog             66
     ├─ NotAuthorizedError           NotAuthorized         77
@@ -240,6 +244,32 @@ class HookBusyError(AttachError):
         super().__init__(message, errno=errno, extack=extack, fields=busy)
         self.prog_id = prog_id
         self.prog_name = prog_name
+
+
+class LinkChangedError(AttachError):
+    """A bpf_link holds another program than the one to be replaced or taken off."""
+
+    code = "LinkChanged"
+    exit_status = 75
+
+
+class LinkGoneError(AttachError):
+    """A bpf_link is dead: somebody detached it, or its interface is gone."""
+
+    code = "LinkGone"
+
+
+class StaleOrderError(AttachError):
+    """Others changed the programs of a TCX hook each time that ours was about to be put among them."""
+
+    code = "StaleOrder"
+    exit_status = 75
+
+
+class GapNeededError(AttachError):
+    """The kernel cannot make the change without a moment with no program, and the entry does not allow that."""
+
+    code = "GapNeeded"
 
 
 class NoSuchAttachmentError(LoaderError):

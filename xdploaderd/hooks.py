@@ -20,6 +20,22 @@ class MapSharing(StrEnum):
     PER_INTERFACE = "per-interface"
 
 
+class AttachKind(StrEnum):
+    """How a program is put on a hook: what every other tool can see and change, or a pinned bpf_link."""
+
+    NETLINK = "netlink"
+    LINK = "link"
+
+
+class Where(StrEnum):
+    """Where among the programs of a TCX hook one runs, by itself or beside another."""
+
+    FIRST = "first"
+    LAST = "last"
+    BEFORE = "before"
+    AFTER = "after"
+
+
 ETH_P_ALL: Final = 0x0003
 # Names that tc(8) has for protocols (include/uapi/linux/if_ether.h); any other is written as a number.
 PROTOCOLS: Final[Mapping[str, int]] = {

@@ -60,6 +60,15 @@ class LinkInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """The programs of a TCX hook in the order they run, with the link of each (0: none); `revision` counts changes."""
+
+    revision: int = 0
+    progs: tuple[ProgId, ...] = ()
+    links: tuple[LinkId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Interface:
     """A network interface as RTM_GETLINK shows it, with the programs on its XDP slots."""
 

@@ -148,9 +148,9 @@ def test_change_of_mode_is_refused_and_names_the_gap() -> None:
     assert "without a program" in str(action.error)
 
 
-def test_change_of_mode_with_force_has_a_gap() -> None:
+def test_change_of_mode_with_allow_gap_has_a_gap() -> None:
     world, _ = attached()
-    action = only(make_plan((want(entry(mode=XdpMode.SKB, force=True)),), world.observed()))
+    action = only(make_plan((want(entry(mode=XdpMode.SKB, allow_gap=True)),), world.observed()))
     assert isinstance(action, Replace)
     assert action.gap
 
@@ -249,14 +249,14 @@ def test_filter_of_another_class_is_changed_in_place_with_the_pinned_program() -
     assert "class id" in action.reason
 
 
-@pytest.mark.parametrize("force", [False, True])
-def test_filter_of_another_protocol_is_refused_or_with_force_changed_with_a_gap(*, force: bool) -> None:
+@pytest.mark.parametrize("allow_gap", [False, True])
+def test_filter_of_another_protocol_is_refused_or_with_allow_gap_changed_with_a_gap(*, allow_gap: bool) -> None:
     world = FakeWorld("eth0")
-    config = entry(hook=Hook.TC_INGRESS, protocol=0x0800, force=force)
+    config = entry(hook=Hook.TC_INGRESS, protocol=0x0800, allow_gap=allow_gap)
     world.add_owned(config, 5)
     world.hooks[world.place("eth0", Hook.TC_INGRESS)] = 5
     (action,) = make_plan([want(config)], world.observed())
-    if force:
+    if allow_gap:
         assert isinstance(action, Replace)
         assert (action.gap, action.place.protocol) == (True, 0x0800)
     else:

@@ -119,7 +119,7 @@ def test_program_that_somebody_put_in_our_place_is_left_alone(veth: Veth, daemon
     assert not OWN_PINS.exists()
 
 
-def test_change_of_mode_is_refused_and_done_with_force(veth: Veth, daemon: Daemon) -> None:
+def test_f44_change_of_mode_is_refused_and_done_with_allow_gap(veth: Veth, daemon: Daemon) -> None:
     daemon.configure(xdp_entry(mode="native"))
     daemon.start()
     before = xdp_id()
@@ -129,7 +129,7 @@ def test_change_of_mode_is_refused_and_done_with_force(veth: Veth, daemon: Daemo
     assert (found["state"], found["actual_mode"]) == ("failed", "native")
     assert "without a program" in found["reason"]
     assert xdp_id() == before
-    daemon.configure(xdp_entry(mode="skb", force=True))
+    daemon.configure(xdp_entry(mode="skb", allow_gap=True))
     daemon.reload()
     found = daemon.attachment("edge")
     assert (found["state"], found["actual_mode"]) == ("attached", "skb")

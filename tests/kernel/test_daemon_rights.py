@@ -125,7 +125,7 @@ def test_kill_in_the_middle_of_a_replace_is_repaired_by_the_next_start(
 def test_foreign_program_of_another_mode_is_replaced_with_force(veth: Veth, daemon: Daemon) -> None:
     ip("link", "set", "veth0", "xdpgeneric", "obj", str(OBJECTS / "xdp_pass.bpf.o"), "sec", "xdp")
     foreign = xdp_id()
-    daemon.configure(xdp_entry(mode="native", force=True))
+    daemon.configure(xdp_entry(mode="native", force=True, allow_gap=True))
     daemon.start()
     found = daemon.attachment("edge")
     assert (found["state"], found["actual_mode"]) == ("attached", "native")

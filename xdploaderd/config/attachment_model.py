@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from xdploaderd.config.problems import PROBLEM_LIMIT, Place, Problem
 from xdploaderd.config.yaml_text import Entries, Items, Node, Word
-from xdploaderd.hooks import ETH_P_ALL, PROTOCOLS, Hook, MapSharing, OnForeign, XdpMode
+from xdploaderd.hooks import ETH_P_ALL, PROTOCOLS, AttachKind, Hook, MapSharing, OnForeign, Where, XdpMode
 from xdploaderd.limits import LIMIT_MAX, LIMIT_NAMES, limit_problem
 from xdploaderd.printable import printable, quoted
 
@@ -28,6 +28,11 @@ DEFAULT_PRIORITY = 1  # of a tc filter; both are always sent, so that replace fi
 DEFAULT_HANDLE = 1
 NUMBER_MAX = 32  # characters of a number as written
 MAX_ATTACHMENTS = 4096  # of one file
+
+_XDP_KEYS = ("mode", "modes")
+_FILTER_KEYS = ("priority", "handle", "protocol", "classid")
+_TCX_KEYS = ("order",)
+_TC_KEYS = (*_FILTER_KEYS, *_TCX_KEYS)
 
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]+|0|[1-9][0-9]*")
 _CLASSID = re.compile(r"([0-9a-fA-F]{0,4}):([0-9a-fA-F]{0,4})")  # tc(8), UNITS: major and minor in hex
@@ -123,6 +128,33 @@ def _on_foreign(value: object) -> str:
 
 def _maps(value: object) -> str:
     return _choice(value, MapSharing)
+
+
+def _attach(value: object) -> str:
+    return _choice(value, AttachKind)
+
+
+def _modes(value: object) -> list[str]:
+    if not isinstance(value, Items) or not value.nodes:
+        raise _refuse(f"want a list of modes, best first, not {_shape(value)}")
+    modes = [_mode(node) for node in value.nodes]
+    if len(set(modes)) < len(modes):
+        raise _refuse("has a mode twice")
+    if XdpMode.UNSPECIFIED in modes:
+        raise _refuse(f"{quoted(XdpMode.UNSPECIFIED)} leaves the choice to the kernel, and is no mode of a list")
+    return modes
+
+
+def _order(value: object) -> str:
+    """Take `first`, `last`, or `before` or `after` with what it is relative to: as one word or as a mapping."""
+    if isinstance(value, Entries) and len(value.nodes) == 1:
+        ((where, node),) = value.nodes.items()
+        anchor = _value_of(where, node)
+    else:
+        where, _, anchor = _word(value).partition(":")
+    if where not in list(Where) or bool(anchor) is (where in (Where.FIRST, Where.LAST)):
+        raise _refuse("want first, last, before: NAME or after: NAME, NAME being an entry, a program or its id")
+    return _limited(f"{where}:{anchor}" if anchor else where, PROGRAM_MAX)
 
 
 def _protocol(value: object) -> int:
@@ -223,6 +255,20 @@ class AttachmentModel(BaseModel):
     mode: Annotated[XdpMode, BeforeValidator(_mode)] = Field(
         default=XdpMode.UNSPECIFIED, description="how XDP is run; on hook xdp only"
     )
+    modes: Annotated[list[XdpMode], BeforeValidator(_modes)] = Field(
+        default=[],
+        description="modes of XDP in the order in which they are tried, instead of mode; on hook xdp only",
+        json_schema_extra={"minItems": 1, "uniqueItems": True},
+    )
+    attach: Annotated[AttachKind, BeforeValidator(_attach)] = Field(
+        default=AttachKind.NETLINK,
+        description="netlink: as ip and tc attach, seen and changed by every tool; link: a pinned bpf_link, on tc TCX",
+    )
+    order: Annotated[str, BeforeValidator(_order)] = Field(
+        default="",
+        description="where among the programs of a TCX hook: first, last, before or after another; with attach: link",
+        json_schema_extra={"type": ["string", "object"]},
+    )
     priority: Annotated[int, Field(ge=1, le=PRIORITY_MAX), BeforeValidator(_number)] = Field(
         default=DEFAULT_PRIORITY, description="priority of the tc filter, lower runs first; on tc hooks only"
     )
@@ -241,6 +287,9 @@ class AttachmentModel(BaseModel):
     )
     force: Annotated[bool, BeforeValidator(_bool)] = Field(
         default=False, description="replace a program that somebody else put on the hook"
+    )
+    allow_gap: Annotated[bool, BeforeValidator(_bool)] = Field(
+        default=False, description="make changes that leave a moment without a program: of mode, kind or place"
     )
     on_foreign: Annotated[OnForeign, BeforeValidator(_on_foreign)] = Field(
         default=OnForeign.REPORT,
@@ -394,9 +443,23 @@ def _misplaced_keys(node: Entries, path: str) -> list[Problem]:
     hook = node.nodes.get("hook")
     if not isinstance(hook, Word) or hook.text not in list(Hook):
         return []
-    keys = ("priority", "handle", "protocol", "classid") if hook.text == Hook.XDP else ("mode",)
-    message = f"has no meaning on hook {quoted(hook.text)}"
-    return [Problem(node.keys[key].place, message, _under(path, key)) for key in keys if key in node.keys]
+    kind = node.nodes.get("attach")
+    by_link = isinstance(kind, Word) and kind.text == AttachKind.LINK
+    on = f"hook {quoted(hook.text)}"
+    wrong = dict.fromkeys(_TC_KEYS if hook.text == Hook.XDP else _XDP_KEYS, on)
+    if hook.text != Hook.XDP:
+        kind_of_hook = f"a hook of {quoted(f'attach: {AttachKind.LINK if by_link else AttachKind.NETLINK}')}"
+        wrong |= dict.fromkeys(_FILTER_KEYS if by_link else _TCX_KEYS, kind_of_hook)
+    found = [
+        _misplaced(node, path, key, f"has no meaning on {place}") for key, place in wrong.items() if key in node.keys
+    ]
+    if {"mode", "modes"} <= node.keys.keys():
+        found.append(_misplaced(node, path, "modes", "stands beside 'mode', want one of the two"))
+    return found
+
+
+def _misplaced(node: Entries, path: str, key: str, message: str) -> Problem:
+    return Problem(node.keys[key].place, message, _under(path, key))
 
 
 def _unknown(key: str, known: list[str]) -> str:

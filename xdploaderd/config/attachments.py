@@ -12,7 +12,7 @@ from xdploaderd.config.attachment_model import AttachmentModel, validate, valida
 from xdploaderd.config.problems import Place, Problem, config_error
 from xdploaderd.config.yaml_text import Node, parse_yaml
 from xdploaderd.errors import ConfigError
-from xdploaderd.hooks import ETH_P_ALL, Hook, MapSharing, OnForeign, XdpMode
+from xdploaderd.hooks import ETH_P_ALL, AttachKind, Hook, MapSharing, OnForeign, XdpMode
 from xdploaderd.limits import Limits, limits_with
 from xdploaderd.printable import quoted
 
@@ -23,10 +23,11 @@ AttachmentName = NewType("AttachmentName", str)
 class AttachmentConfig:
     """One wanted attachment. `object` is absolute; `program` a function's name, or a section where it has none.
 
-    `priority` and `handle` place a tc filter and are 0 for XDP; `protocol` is the EtherType it looks at, `classid` the
-    class it gives to packets, both without meaning for XDP; `mode` is UNSPECIFIED for tc. `globals` and
-    `max_entries` are set in the object before it is loaded, by variable and by map, in the order of their names, and so
-    are the pins of `share`; maps of `no_maps` are not made.
+    `modes` is what will do instead of `mode`, best first; `order` is a text such as first or before:NAME, for a link on
+    a tc hook. `priority` and `handle` place a tc filter and are 0 for all else; `protocol` is the EtherType it looks
+    at, `classid` the class it gives to packets, both without meaning for others; `mode` is UNSPECIFIED for tc.
+    `globals` and `max_entries` are set in the object before it is loaded, by variable and by map, in the order of their
+    names, and so are the pins of `share`; maps of `no_maps` are not made.
     """
 
     name: AttachmentName
@@ -35,17 +36,31 @@ class AttachmentConfig:
     object: PurePosixPath
     program: str
     mode: XdpMode = XdpMode.UNSPECIFIED
+    modes: tuple[XdpMode, ...] = ()
+    attach: AttachKind = AttachKind.NETLINK
+    order: str = ""
     priority: int = 0
     handle: int = 0
     protocol: int = ETH_P_ALL
     classid: int = 0
     force: bool = False
+    allow_gap: bool = False
     on_foreign: OnForeign = OnForeign.REPORT
     globals: tuple[tuple[str, str], ...] = ()
     max_entries: tuple[tuple[str, int], ...] = ()
     share: tuple[tuple[str, str], ...] = ()
     no_maps: tuple[str, ...] = ()
     maps: MapSharing = MapSharing.PER_INTERFACE
+
+    @property
+    def is_filter(self) -> bool:
+        """Whether it is a filter on clsact, which has a priority and a handle."""
+        return self.hook is not Hook.XDP and self.attach is AttachKind.NETLINK
+
+    @property
+    def ladder(self) -> tuple[XdpMode, ...]:
+        """The modes of XDP that will do, best first."""
+        return self.modes or (self.mode,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,25 +137,32 @@ def _claims(attachment: AttachmentConfig) -> Sequence[tuple[tuple[str, ...], str
     if attachment.hook is Hook.XDP:
         slot = (("xdp", attachment.interface), f"{name}: XDP on interface {interface} is already taken at")
         return by_name, slot
+    if not attachment.is_filter:
+        return (by_name,)
     numbers = f"priority {attachment.priority} and handle {attachment.handle}"
     key = (attachment.hook.value, attachment.interface, numbers)
     return by_name, (key, f"{name}: {attachment.hook} on interface {interface} with {numbers} is already taken at")
 
 
 def _config(model: AttachmentModel) -> AttachmentConfig:
-    is_xdp = model.hook is Hook.XDP
+    is_filter = model.hook is not Hook.XDP and model.attach is AttachKind.NETLINK
+    one_mode = model.modes[0] if len(model.modes) == 1 else model.mode
     return AttachmentConfig(
         name=AttachmentName(model.name),
         interface=model.interface,
         hook=model.hook,
         object=PurePosixPath(model.object),
         program=model.program,
-        mode=model.mode,
-        priority=0 if is_xdp else model.priority,
-        handle=0 if is_xdp else model.handle,
+        mode=one_mode,
+        modes=tuple(model.modes) if len(model.modes) > 1 else (),
+        attach=model.attach,
+        order=model.order,
+        priority=model.priority if is_filter else 0,
+        handle=model.handle if is_filter else 0,
         protocol=model.protocol,
         classid=model.classid,
         force=model.force,
+        allow_gap=model.allow_gap,
         on_foreign=model.on_foreign,
         globals=tuple(sorted(model.globals.items())),
         max_entries=tuple(sorted(model.max_entries.items())),

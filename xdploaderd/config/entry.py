@@ -45,7 +45,7 @@ def entry_yaml(config: AttachmentConfig) -> str:
 def default_name(interface: str, hook: str, *, priority: int = 0, handle: int = 0) -> str:
     """Return IFNAME-HOOK, with priority and handle where they are not those that a filter has by default."""
     place = f"{interface.lower()}-{hook}"
-    if hook != Hook.XDP and (priority, handle) != (_DEFAULT_NUMBER, _DEFAULT_NUMBER):
+    if hook != Hook.XDP and priority and (priority, handle) != (_DEFAULT_NUMBER, _DEFAULT_NUMBER):
         place += f"-{priority}-{handle}"
     return _NOT_IN_NAMES.sub("-", place)[:_NAME_MAX]
 
@@ -75,7 +75,9 @@ def _plain(value: Any) -> Any:
             return value.value
         case PurePosixPath():
             return str(value)
-        case tuple():
+        case (tuple(), *_):
             return dict(value)
+        case tuple():
+            return [_plain(item) for item in value]
         case _:
             return value

@@ -25,6 +25,9 @@ ERROR_FIELDS: Mapping[str, Mapping[str, type]] = {
     "NoSuchInterface": {"errno": str, "extack": str, "interface": str, "near": list[str]},
     "Locked": {"pid": str},
     "HookBusy": {"errno": str, "extack": str, "prog_id": int, "prog_name": str},
+    "LinkChanged": {"errno": str, "extack": str, "prog_id": int},
+    "LinkGone": {"errno": str, "extack": str},
+    "StaleOrder": {"errno": str, "extack": str},
 }
 
 

@@ -64,12 +64,14 @@ class Repair:
     """End a change that was cut short.
 
     `promote`: the staged program is put in force, after the old one was taken off `strays`; else it is dropped.
-    Either way the program arrays of other programs go.
+    Either way the program arrays of other programs go, and dead links. `astray`: places of links that hold our program
+    and are pinned for another entry.
     """
 
     name: str
     promote: bool
     strays: tuple[Place, ...] = ()
+    astray: tuple[Place, ...] = ()
     hook: Hook
     interface: str
     reason: str = ""

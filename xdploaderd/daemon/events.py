@@ -34,6 +34,9 @@ def log_change(action: Change, outcome: Outcome, op_id: str) -> None:
         case Replace():
             extra |= {"IFNAME": action.place.ifname, "MESSAGE_ID": MESSAGE_ATTACHED}
             replaced, why = action.current.prog_id, action.reason
+            if outcome.gap:
+                extra["GAP_USEC"] = round(outcome.gap * 1e6)
+                why += f"; {outcome.gap * 1e3:.1f} ms without a program"
             log.info("replaced '%s': %s on %s, was %s: %s", action.name, prog, action.place, replaced, why, extra=extra)
         case Detach(places=()):
             log.info("removed the pins of '%s': %s", action.name, action.reason, extra=extra)

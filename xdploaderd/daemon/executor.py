@@ -6,6 +6,7 @@ repair of the next pass, which looks at the hook first.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor as Pool
 from contextlib import AbstractContextManager
@@ -62,39 +63,42 @@ class Executor:
     async def _change(self, action: Attach | Replace) -> Outcome:
         if action.from_pin:
             with self._programs.open(action.name) as prog, _context(action.place):
-                await self._set(action, prog)
+                gap = await self._set(action, prog)
             info = await self._in_worker(self._programs.moved, action.name, action.place)
             await self._take_off(action.name, action.strays)
-            return Outcome(info)
+            return Outcome(info, gap=gap)
         staged = await self._in_worker(self._programs.stage, action.wanted.config, action.place, action.wanted.sha1)
         with staged.loaded, _context(action.place):  # an error takes back the pins of its maps
-            await self._set(action, staged.prog)
+            gap = await self._set(action, staged.prog)
         if action.promote:
             await self._take_off(action.name, action.strays)
             await self._in_worker(self._programs.promote, action.name)
-        return Outcome(staged.info, staged.record.sha1)
+        return Outcome(staged.info, staged.record.sha1, gap)
 
-    async def _set(self, action: Attach | Replace, prog: Fd) -> None:
-        """The step that counts: from here on the new program runs."""
+    async def _set(self, action: Attach | Replace, prog: Fd) -> float:
+        """The step that counts: from here on the new program runs. Returns the seconds in which none did."""
         label = f"{action.wanted.config.object.name}:[{action.wanted.config.program}]"
         match action:
             case Attach():
                 if await self._placer.put(action.place, prog, label=label):
                     self._programs.clsact_was_made(action.place.ifindex)
             case Replace(gap=True):
-                await self._swap_with_gap(action, prog, label)
+                return await self._swap_with_gap(action, prog, label)
             case Replace(owner=None):
                 await self._placer.swap(action.current, action.place, prog, expected=None, label=label)
             case Replace(owner=str(owner)):
                 with self._programs.open(owner) as expected:
                     await self._placer.swap(action.current, action.place, prog, expected=expected, label=label)
+        return 0.0
 
-    async def _swap_with_gap(self, action: Replace, prog: Fd, label: str) -> None:
+    async def _swap_with_gap(self, action: Replace, prog: Fd, label: str) -> float:
         """Take the current program off, then put the new one on; the current one comes back when that fails."""
         with self._open_current(action) as current:
+            began = time.monotonic()
             await self._placer.take_off(action.current.place, current)
             try:
                 await self._placer.put(action.place, prog, label=label)
+                return time.monotonic() - began
             except LoaderError:
                 await self._placer.put(action.current.place, current, label=label)
                 raise
@@ -115,6 +119,8 @@ class Executor:
         return Outcome(info)
 
     async def _repair(self, action: Repair) -> Outcome:
+        for place in action.astray:
+            self._placer.hand_over(place, action.name)
         if not action.promote:
             await self._in_worker(self._programs.discard, action.name)
             return Outcome()

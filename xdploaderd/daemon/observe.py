@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from concurrent.futures import Executor as Pool
 from dataclasses import replace
 
+from xdploaderd.daemon.link_places import with_links
 from xdploaderd.daemon.programs import OwnPrograms
 from xdploaderd.daemon.world import Observed, Occupant, Owned, Wanted, tc_occupant, wanted_place, xdp_occupants
 from xdploaderd.hooks import Hook
@@ -28,7 +29,7 @@ class Observer:
         owned = await asyncio.get_running_loop().run_in_executor(self._worker, self._programs.owned)
         interfaces = await self._rtnl.interfaces()
         self._programs.keep_clsact_of({interface.index for interface in interfaces})
-        occupants: list[Occupant] = list(xdp_occupants(interfaces))
+        occupants: list[Occupant] = list(with_links(xdp_occupants(interfaces), owned, interfaces))
         for interface in self._with_filters(wanted, owned, interfaces):
             for hook in TC_HOOKS:
                 filters = await self._rtnl.filters(interface.index, hook)
@@ -67,7 +68,7 @@ class Observer:
         """
         if any(_is_lost(o) for o in owned):
             return tuple(interfaces)
-        names = {w.config.interface for w in wanted if w.config.hook is not Hook.XDP}
+        names = {w.config.interface for w in wanted if w.config.is_filter}
         indexes = {o.record.ifindex for o in owned if o.record is not None and o.record.hook is not Hook.XDP}
         return tuple(i for i in interfaces if i.index in indexes or names.intersection((i.name, *i.altnames)))
 

@@ -7,11 +7,11 @@ which of them it is.
 """
 
 import os
-import re
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import PurePosixPath
 
+from xdploaderd.daemon.link_pins import NAME, LinkPins
 from xdploaderd.daemon.lock import RootLock
 from xdploaderd.errors import LoaderError, PinError
 from xdploaderd.info import ProgInfo
@@ -21,7 +21,6 @@ from xdploaderd.kernel.syscall import Fd
 from xdploaderd.load.pins import open_pin
 from xdploaderd.uapi.bpf import ProgId
 
-NAME = re.compile(r"[a-z0-9-]{1,63}")
 PROG, STAGED, ARRAYS = "prog", "prog_new", "arrays_"
 
 
@@ -32,6 +31,7 @@ class OwnPins:
         self.root = root / "xdploaderd"
         self._bpf = bpf
         self._lock = RootLock(root)
+        self.links = LinkPins(self.root, bpf)
 
     def claim(self) -> None:
         """Keep other daemons from these pins. Raises LockedError where one has them already."""
@@ -120,8 +120,9 @@ class OwnPins:
         self._keep_arrays_of(name, self.prog(name))
 
     def discard(self, name: str) -> None:
-        """Remove what is staged; the directory too when nothing is in force."""
+        """Remove what is staged, and dead links; the directory too when nothing is in force."""
         unpin(self.root / name / STAGED)
+        self.links.sweep(name)
         self._keep_arrays_of(name, self.prog(name))
         self._remove_empty(name)
 
@@ -129,6 +130,7 @@ class OwnPins:
         """Remove every pin of the attachment."""
         for file in (STAGED, PROG):
             unpin(self.root / name / file)
+        self.links.forget(name)
         self._keep_arrays_of(name, None)
         self._remove_empty(name)
 

@@ -1,9 +1,10 @@
-"""Put a program on a place, change it there, take it off: an XDP slot or a tc filter, told apart once, here."""
+"""Put a program on a place, change it there, take it off: XDP slot, tc filter or link, told apart once, here."""
 
 from dataclasses import replace
 
+from xdploaderd.daemon.link_placing import LinkPlacer
 from xdploaderd.daemon.world import Occupant, Place
-from xdploaderd.hooks import Hook
+from xdploaderd.hooks import AttachKind, Hook
 from xdploaderd.info import Interface, TcFilter
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.syscall import Fd
@@ -16,12 +17,16 @@ from xdploaderd.uapi.bpf import ProgId
 class Placer:
     """The hooks of one network namespace. Raises HookBusyError, NoSuchInterfaceError, AttachError."""
 
-    def __init__(self, rtnl: Netlink, bpf: Bpf) -> None:
+    def __init__(self, rtnl: Netlink, bpf: Bpf, links: LinkPlacer) -> None:
         self._rtnl = rtnl
         self._bpf = bpf
+        self._links = links
 
     async def put(self, place: Place, prog: Fd, *, label: str) -> bool:
         """Attach to a free place; return whether clsact had to be made. `label` names a filter for other tools."""
+        if place.kind is AttachKind.LINK:
+            await self._links.put(place, prog)
+            return False
         if place.hook is Hook.XDP:
             await attach_xdp(self._rtnl, self._bpf, _interface(place), prog, place.mode)
             return False
@@ -33,6 +38,9 @@ class Placer:
 
         A filter becomes as `wanted` has it; an XDP program stays in its mode.
         """
+        if wanted.kind is AttachKind.LINK:
+            self._links.swap(current, wanted, prog, expected=expected)
+            return
         place = current.place if wanted.hook is Hook.XDP else wanted
         match place.hook, expected:
             case Hook.XDP, None:
@@ -47,11 +55,18 @@ class Placer:
 
     async def take_off(self, place: Place, expected: Fd, *, remove_clsact: bool = False) -> None:
         """Detach `expected`; nothing to do where it, or its interface, is already gone."""
+        if place.kind is AttachKind.LINK:
+            self._links.take_off(place, expected)
+            return
         if place.hook is Hook.XDP:
             await detach_xdp(self._rtnl, self._bpf, _interface(place), place.mode, expected=expected)
             return
         expected_id: ProgId = self._bpf.prog_info(expected).id
         await detach_tc(self._rtnl, self._bpf, _filter(place), expected=expected_id, remove_clsact=remove_clsact)
+
+    def hand_over(self, place: Place, name: str) -> None:
+        """Make the link at a place that of the entry `name`."""
+        self._links.hand_over(place, name)
 
 
 def _interface(place: Place) -> Interface:

@@ -9,8 +9,8 @@ Rules, in the order they are tried for an entry:
 * our program is there and is what is wanted: nothing;
 * the place is free: attach, from the pin where the pinned program is what is wanted, else from the file;
 * a program of ours is there (this entry's old one, or another entry's): replace, with that one expected;
-* our own program runs in another XDP mode, or for another protocol: the kernel cannot change these in place, so this
-  is refused, or with `force` taken off and put on, with a moment without a program;
+* our own program runs in another XDP mode, by another kind of attachment, or for another protocol: the kernel cannot
+  change these in place, so this is refused, or with `allow_gap` taken off and put on, with a moment without a program;
 * somebody else's program is there: refused, or with `force` replaced.
 """
 
@@ -47,19 +47,26 @@ def make_plan(wanted: Sequence[Wanted], observed: Observed) -> tuple[Action, ...
 
 def _repairs(observed: Observed) -> Iterator[Repair]:
     for owned in observed.owned.values():
-        if owned.staged is None and not owned.leftovers:
-            continue
         taken = observed.staged_places_of(owned)
         where = taken or observed.places_of(owned)
+        astray = tuple(place for place in where if place.slot not in ("", owned.name))
+        if owned.staged is None and not owned.leftovers and not astray:
+            continue
         yield Repair(
             name=owned.name,
             promote=bool(taken),
             strays=observed.places_of(owned) if taken else (),
+            astray=astray,
             hook=where[0].hook if where else _hook_of(owned),
             interface=where[0].ifname if where else _interface_of(owned),
-            reason="a change was cut short after the new program was attached" if taken
-            else "a change was cut short before the new program was attached",
-        )  # fmt: skip
+            reason=_repair_reason(owned, taken=bool(taken)),
+        )
+
+
+def _repair_reason(owned: Owned, *, taken: bool) -> str:
+    if owned.staged is None and any(not link.ifindex for link in owned.links):
+        return "its link is dead: the interface is gone, or somebody detached the link"
+    return f"a change was cut short {'after' if taken else 'before'} the new program was attached"
 
 
 def _plan_entry(want: Wanted, observed: Observed) -> Iterator[Action]:
@@ -123,11 +130,10 @@ def _take_over(
     config = want.config
     owner = observed.owner_of(met)
     in_place = _changes_in_place(place, met.place)
-    force = config.force or restores
-    if owner is None and not force:
+    if owner is None and not (config.force or restores):
         return Refuse(name=config.name, wanted=want, state=State.FOREIGN, error=hook_busy(met))
-    if not in_place and not force:
-        return Refuse(name=config.name, wanted=want, state=State.FAILED, error=gap_needed(place, met))
+    if not in_place and not (config.allow_gap or restores):
+        return Refuse(name=config.name, wanted=want, state=State.FAILED, error=gap_needed(config, place, met))
     own = observed.owned.get(config.name)
     return Replace(
         name=config.name,
@@ -158,7 +164,7 @@ def _fits(want: Wanted, owned: Owned) -> bool:
 
 def _same_place(wanted: Place, found: Place) -> bool:
     """Whether a program at `found` is where it is wanted; any XDP mode does where none is asked for."""
-    if wanted.hook is not Hook.XDP:
+    if wanted.hook is not Hook.XDP or wanted.kind is not found.kind:
         return wanted == found
     return wanted.mode in (found.mode, wanted.mode.UNSPECIFIED)
 

@@ -150,15 +150,16 @@ class OwnPrograms:
         return self._records.made_clsact(ifindex)
 
     def _owned_one(self, name: str) -> Owned:
-        prog, staged = self._pins.prog(name), self._pins.staged(name)
+        prog, staged, links = self._pins.prog(name), self._pins.staged(name), self._pins.links.infos(name)
         return Owned(
             name=name,
             prog=prog,
             staged=staged,
-            leftovers=self._pins.has_leftovers(name, prog, staged),
+            leftovers=self._pins.has_leftovers(name, prog, staged) or any(not link.ifindex for link in links),
             pins=self._pins.paths(name),
             record=self._record_of(name, prog),
             staged_record=self._record_of(name, staged),
+            links=links,
         )
 
     def _record_of(self, name: str, prog: ProgInfo | None) -> Record | None:

@@ -2,8 +2,8 @@
 
 from xdploaderd.config.attachments import AttachmentConfig
 from xdploaderd.daemon.world import Occupant, Owned, Place, Wanted, overrides_of
-from xdploaderd.errors import AttachError, HookBusyError
-from xdploaderd.hooks import Hook, MapSharing
+from xdploaderd.errors import AttachError, GapNeededError, HookBusyError
+from xdploaderd.hooks import AttachKind, Hook, MapSharing
 from xdploaderd.printable import quoted
 
 
@@ -12,8 +12,8 @@ def replace_reason(want: Wanted, owner: Owned | None, met: Occupant, *, in_place
     if owner is None:
         return "somebody else's program is there, and the entry says force"
     if not in_place:
-        what = "XDP mode" if want.config.hook is Hook.XDP else "filter's protocol"
-        return f"the {what} changes, and the entry says force: a moment without a program"
+        what = f"{_what_differs(want.config, met.place)} changes"
+        return f"the {what}, and the entry says allow_gap: a moment without a program"
     if owner.name != want.config.name:
         return f"the place was that of attachment '{owner.name}'"
     if from_pin and want.config.hook is not Hook.XDP and want.config.classid != met.place.classid:
@@ -63,16 +63,27 @@ def hook_busy(met: Occupant) -> HookBusyError:
     )
 
 
-def gap_needed(place: Place, met: Occupant) -> AttachError:
+def gap_needed(config: AttachmentConfig, place: Place, met: Occupant) -> GapNeededError:
     """Return the refusal to change what cannot be changed without a gap."""
-    if place.hook is not Hook.XDP:
-        return AttachError(
-            f"the filter at {met.place} is for protocol {met.place.protocol:#06x}, and the kernel cannot change that to"
-            f" {place.protocol:#06x}; `force: true` takes it off first, which lets packets pass without a program for"
-            " some milliseconds"
-        )
-    return AttachError(
-        f"a program runs in mode {met.place.mode} on {place.hook} of '{place.ifname}', and the kernel cannot change to"
-        f" {place.mode} in place; `force: true` takes it off first, which lets packets pass without a program for some"
-        " 10 to 20 ms"
+    found = met.place
+    match _what_differs(config, found):
+        case "kind of attachment":
+            now, wanted = _by(found), _by(place)
+        case "XDP mode":
+            now, wanted = f"in mode {found.mode}", f"in mode {place.mode}"
+        case _:
+            now, wanted = f"for protocol {found.protocol:#06x}", f"for protocol {place.protocol:#06x}"
+    return GapNeededError(
+        f"{found} has a program {now}, wanted {wanted}, and the kernel cannot change that in place; `allow_gap: true`"
+        " takes it off first, which lets packets pass without a program for some milliseconds"
     )
+
+
+def _what_differs(config: AttachmentConfig, found: Place) -> str:
+    if found.kind is not config.attach:
+        return "kind of attachment"
+    return "XDP mode" if config.hook is Hook.XDP else "filter's protocol"
+
+
+def _by(place: Place) -> str:
+    return "by link" if place.kind is AttachKind.LINK else "by netlink"

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from xdploaderd.daemon.actions import Action, Refuse, Wait
+from xdploaderd.daemon.link_pins import is_at
 from xdploaderd.daemon.reconcile import Picture
 from xdploaderd.daemon.status import AttachmentStatus, State
 from xdploaderd.daemon.world import Observed, Owned, Place, Wanted
@@ -46,10 +47,13 @@ def _status(want: Wanted, picture: Picture, planned: Action | None) -> Attachmen
         object=str(config.object),
         program=config.program,
         mode=config.mode,
+        modes=config.modes,
+        attach=config.attach,
+        order=config.order,
         state=state,
         origin=want.origin,
-        priority=config.priority if config.hook is not Hook.XDP else 0,
-        handle=config.handle if config.hook is not Hook.XDP else 0,
+        priority=config.priority if config.is_filter else 0,
+        handle=config.handle if config.is_filter else 0,
         reason=reason,
         error_code=error.code if error is not None and state not in AS_WANTED else "",
     )
@@ -93,6 +97,7 @@ def _with_running(status: AttachmentStatus, observed: Observed) -> AttachmentSta
         prog_name=owned.prog.name,
         prog_tag=owned.prog.tag,
         actual_mode=place.mode.value if place.hook is Hook.XDP else "",
+        link_id=next((link.id for link in owned.links if is_at(link, place)), 0),
     )
 
 

@@ -11,10 +11,14 @@ from xdploaderd.info import ProgInfo
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a change came to: the program put in place or taken off, and the digest of the object that was loaded."""
+    """What a change came to: the program put in place or taken off, and the digest of the object that was loaded.
+
+    `gap`: seconds during which no program was on the hook; at most, since it is measured around the system calls.
+    """
 
     prog: ProgInfo | None = None
     sha1: str = ""
+    gap: float = 0.0
 
 
 class Snapshots(Protocol):

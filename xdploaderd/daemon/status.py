@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from xdploaderd.hooks import Hook, XdpMode
+from xdploaderd.hooks import AttachKind, Hook, XdpMode
 
 
 class State(StrEnum):
@@ -27,7 +27,11 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttachmentStatus:
-    """One attachment: the wish, what is observed, and why they differ (`reason`, `error_code`)."""
+    """One attachment: the wish, what is observed, and why they differ (`reason`, `error_code`).
+
+    `modes` is what will do instead of `mode`, best first. `chain` is what runs on its TCX hook, in order, each as
+    "ID NAME", and `position` the place of ours in it, from 1. `note` tells what of an attached program is second best.
+    """
 
     name: str
     interface: str
@@ -36,6 +40,9 @@ class AttachmentStatus:
     program: str
     mode: XdpMode
     state: State
+    modes: tuple[XdpMode, ...] = ()
+    attach: AttachKind = AttachKind.NETLINK
+    order: str = ""
     origin: Origin = Origin.CONFIGURED
     priority: int = 0
     handle: int = 0
@@ -44,6 +51,10 @@ class AttachmentStatus:
     prog_name: str = ""
     prog_tag: str = ""
     actual_mode: str = ""
+    link_id: int = 0
+    position: int = 0
+    chain: tuple[str, ...] = ()
+    note: str = ""
     dialect: str = ""
     why: str = ""
     object_sha1: str = ""
@@ -53,7 +64,7 @@ class AttachmentStatus:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
-        return {**asdict(self), "pins": list(self.pins)}
+        return {**asdict(self), "pins": list(self.pins), "modes": list(self.modes), "chain": list(self.chain)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,8 +13,8 @@ from typing import Any, Self, TypeVar
 from xdploaderd.config.attachments import AttachmentConfig
 from xdploaderd.daemon.status import Origin
 from xdploaderd.errors import LoaderError
-from xdploaderd.hooks import ETH_P_ALL, Hook, XdpMode
-from xdploaderd.info import Interface, ProgInfo, TcFilter
+from xdploaderd.hooks import ETH_P_ALL, AttachKind, Hook, XdpMode
+from xdploaderd.info import Interface, LinkInfo, ProgInfo, TcFilter
 from xdploaderd.uapi.bpf import Ifindex, ProgId
 
 K = TypeVar("K")
@@ -43,9 +43,10 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A spot that takes one program: an interface's XDP slot of one mode, or a tc filter's priority and handle.
+    """A spot that takes one program: an interface's XDP slot of one mode, a tc filter's priority and handle, or a link.
 
-    Two places with one priority and handle are the same filter, whatever its protocol and class id.
+    Two places with one priority and handle are the same filter, whatever its protocol and class id. `slot` is the entry
+    that a link is pinned for; a TCX hook has room for any number. `order` is where among them a new one is put.
     """
 
     ifindex: Ifindex
@@ -56,20 +57,27 @@ class Place:
     handle: int = 0
     protocol: int = ETH_P_ALL
     classid: int = 0
+    kind: AttachKind = AttachKind.NETLINK
+    slot: str = ""
+    order: str = field(default="", compare=False)
 
     def conflicts_with(self, other: "Place") -> bool:
         """Return whether the kernel would refuse a program here because there is one at `other`."""
         if (self.ifindex, self.hook) != (other.ifindex, other.hook):
             return False
+        if self.hook is not Hook.XDP and AttachKind.LINK in (self.kind, other.kind):
+            return (self.kind, self.slot) == (other.kind, other.slot)
         if self.hook is not Hook.XDP:
             return (self.priority, self.handle) == (other.priority, other.handle)
         modes = {self.mode, other.mode}
         return self.mode is other.mode or XdpMode.UNSPECIFIED in modes or modes == XDP_CONFLICTS
 
     def __str__(self) -> str:
-        if self.hook is Hook.XDP:
-            mode = "" if self.mode is XdpMode.UNSPECIFIED else f" ({self.mode})"
-            return f"{self.hook} of '{self.ifname}'{mode}"
+        by_link = ["by link"] if self.kind is AttachKind.LINK else []
+        mode = [] if self.mode is XdpMode.UNSPECIFIED else [self.mode.value]
+        if self.hook is Hook.XDP or by_link:
+            how = ", ".join([*mode, *by_link])
+            return f"{self.hook} of '{self.ifname}'" + (f" ({how})" if how else "")
         return f"{self.hook} of '{self.ifname}' (priority {self.priority}, handle {self.handle:#x})"
 
 
@@ -128,7 +136,7 @@ class Record:
 class Owned:
     """What is pinned below ROOT/xdploaderd/NAME: the program in force, and one left staged by a change cut short.
 
-    `leftovers`: there are program arrays besides, of neither of the two.
+    `leftovers`: there are program arrays besides, of neither of the two, or dead links.
     """
 
     name: str
@@ -138,6 +146,7 @@ class Owned:
     pins: tuple[str, ...] = ()
     record: Record | None = None
     staged_record: Record | None = None
+    links: tuple[LinkInfo, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,13 +272,17 @@ def overrides_of(config: AttachmentConfig) -> str:
 def wanted_place(config: AttachmentConfig, interface: Interface) -> Place:
     """Return where on the interface the entry wants its program."""
     xdp = config.hook is Hook.XDP
+    link = config.attach is AttachKind.LINK
     return Place(
         ifindex=interface.index,
         ifname=interface.name,
         hook=config.hook,
-        mode=config.mode if xdp else XdpMode.UNSPECIFIED,
+        mode=config.ladder[0] if xdp else XdpMode.UNSPECIFIED,
         priority=0 if xdp else config.priority,
         handle=0 if xdp else config.handle,
         protocol=ETH_P_ALL if xdp else config.protocol,
         classid=0 if xdp else config.classid,
+        kind=config.attach,
+        slot=config.name if link else "",
+        order=config.order,
     )

@@ -135,11 +135,39 @@ class BtfLoadAttr(BpfAttr):
     ]
 
 
+class _TcxOrder(Structure):
+    _fields_ = [("relative_fd", c_uint32), ("expected_revision", c_uint64)]
+
+
 class LinkCreateAttr(BpfAttr):
-    """BPF_LINK_CREATE on an interface (XDP, TCX)."""
+    """BPF_LINK_CREATE on an interface; `tcx` is without meaning for XDP."""
 
     UAPI_ARM = "link_create"
-    _fields_ = [("prog_fd", c_uint32), ("target_ifindex", c_uint32), ("attach_type", c_uint32), ("flags", c_uint32)]
+    _fields_ = [
+        ("prog_fd", c_uint32),
+        ("target_ifindex", c_uint32),
+        ("attach_type", c_uint32),
+        ("flags", c_uint32),
+        ("tcx", _TcxOrder),
+    ]
+
+
+class ProgQueryAttr(BpfAttr):
+    """BPF_PROG_QUERY of a hook that takes several programs."""
+
+    UAPI_ARM = "query"
+    _fields_ = [
+        ("target_ifindex", c_uint32),
+        ("attach_type", c_uint32),
+        ("query_flags", c_uint32),
+        ("attach_flags", c_uint32),
+        ("prog_ids", c_uint64),
+        ("count", c_uint32),
+        ("prog_attach_flags", c_uint64),
+        ("link_ids", c_uint64),
+        ("link_attach_flags", c_uint64),
+        ("revision", c_uint64),
+    ]
 
 
 class LinkUpdateAttr(BpfAttr):

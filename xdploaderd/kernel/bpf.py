@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import NamedTuple, TypeVar
 
 from xdploaderd.errors import KernelError
-from xdploaderd.info import BtfInfo, LinkInfo, MapInfo, ProgInfo
+from xdploaderd.info import BtfInfo, Chain, LinkInfo, MapInfo, ProgInfo
 from xdploaderd.kernel import infos
 from xdploaderd.kernel.attr import (
     BpfAttr,
@@ -24,8 +24,10 @@ from xdploaderd.kernel.attr import (
     MapElemAttr,
     ObjAttr,
     ProgBindMapAttr,
+    ProgQueryAttr,
     ProgRunAttr,
     make_buffer,
+    make_u32s,
     pointer_of,
     pointer_to,
 )
@@ -48,7 +50,8 @@ from xdploaderd.uapi.bpf import (
     enum_name,
 )
 
-BPF_F_REPLACE = 0x4  # of LINK_CREATE and LINK_UPDATE
+BPF_F_REPLACE, BPF_F_BEFORE, BPF_F_AFTER, BPF_F_ID = 0x4, 0x8, 0x10, 0x20  # of LINK_CREATE and LINK_UPDATE
+CHAIN_MAX = 64  # programs of one TCX hook (BPF_MPROG_MAX)
 _FRAME_SLACK = 4096  # bytes a program may add to a frame in PROG_RUN
 
 _T = TypeVar("_T")
@@ -231,9 +234,23 @@ class Bpf:
 
     # Links
 
-    def link_create(self, prog: Fd, ifindex: Ifindex, attach_type: AttachType, flags: int = 0) -> Fd:
-        """Attach a program to an interface by a link; it goes with its last descriptor unless it is pinned."""
+    def link_create(
+        self,
+        prog: Fd,
+        ifindex: Ifindex,
+        attach_type: AttachType,
+        flags: int = 0,
+        *,
+        relative: int = 0,
+        revision: int = 0,
+    ) -> Fd:
+        """Attach a program to an interface by a link; it goes with its last descriptor unless it is pinned.
+
+        For TCX: `relative` is what the flags say (a program's id with BEFORE or AFTER and ID), `revision` the one that
+        the hook must have (else ESTALE), 0 for any.
+        """
         attr = LinkCreateAttr(prog_fd=prog.fileno(), target_ifindex=ifindex, attach_type=attach_type, flags=flags)
+        attr.tcx.relative_fd, attr.tcx.expected_revision = relative, revision
         return Fd(self._run(BpfCmd.LINK_CREATE, attr, f"cannot attach a link of type {attach_type.name.lower()}"))
 
     def link_update(self, link: Fd, new: Fd, *, expected: Fd | None = None) -> None:
@@ -246,6 +263,18 @@ class Bpf:
     def link_detach(self, link: Fd) -> None:
         """Detach a link's program though descriptors and pins of the link remain."""
         self._run(BpfCmd.LINK_DETACH, LinkDetachAttr(link_fd=link.fileno()), "cannot detach the link")
+
+    def chain(self, ifindex: Ifindex, attach_type: AttachType) -> Chain:
+        """Return the programs of a TCX hook in their order, and its revision."""
+        ids, links = make_u32s((0,) * CHAIN_MAX), make_u32s((0,) * CHAIN_MAX)
+        attr = ProgQueryAttr(target_ifindex=ifindex, attach_type=attach_type, count=CHAIN_MAX)
+        attr.prog_ids, attr.link_ids = pointer_of(ids), pointer_of(links)
+        self._run(BpfCmd.PROG_QUERY, attr, f"cannot ask for the programs of {attach_type.name.lower()}")
+        return Chain(
+            revision=attr.revision,
+            progs=tuple(map(ProgId, ids[: attr.count])),
+            links=tuple(map(LinkId, links[: attr.count])),
+        )
 
     # Infos and ids
 

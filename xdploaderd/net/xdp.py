@@ -5,6 +5,7 @@ Mirrors dev_xdp_attach() of net/core/dev.c and bpf_xdp_attach() of libbpf's netl
 """
 
 import errno
+from contextlib import suppress
 from typing import NoReturn
 
 from xdploaderd.errors import AttachError, HookBusyError, NoSuchInterfaceError
@@ -12,7 +13,7 @@ from xdploaderd.hooks import XdpMode
 from xdploaderd.info import Interface
 from xdploaderd.net import messages
 from xdploaderd.net.door import NOTHING, AnyFd, Netlink, ProgramFd, Programs, describe_prog, prog_name
-from xdploaderd.uapi.bpf import ProgId
+from xdploaderd.uapi.bpf import Ifindex, ProgId
 
 MODE_FLAGS = {
     XdpMode.NATIVE: messages.XDP_FLAGS_DRV_MODE,
@@ -87,6 +88,20 @@ async def detach_xdp(
     return True
 
 
+async def driver_text(rtnl: Netlink, index: Ifindex, prog: ProgramFd, mode: XdpMode) -> str:
+    """Return why the driver refuses a program on an empty hook, which the kernel does not tell for a bpf_link.
+
+    Should it be taken after all, it is taken off again.
+    """
+    try:
+        await rtnl.set_xdp(index, prog.fileno(), MODE_FLAGS[mode], NOTHING)
+    except AttachError as error:
+        return error.extack
+    with suppress(AttachError):  # somebody was faster, or the interface is gone
+        await rtnl.set_xdp(index, NOTHING, MODE_FLAGS[mode], prog.fileno())
+    return ""
+
+
 async def _refresh(rtnl: Netlink, interface: Interface) -> Interface:
     now = await rtnl.interface_at(interface.index)
     if now is None:
@@ -99,7 +114,7 @@ def _raise_busy(
 ) -> NoReturn:
     """Tell the causes of EBUSY and EEXIST apart by what is on the hook; the kernel's own text stays in the message."""
     kernel = f" (kernel: {error.extack})" if error.extack else ""
-    slot, prog_id = _blocking_slot(now, mode)
+    slot, prog_id = blocking_slot(now, mode)
     if error.errno not in (errno.EBUSY, errno.EEXIST):
         raise error
     if prog_id is None:
@@ -117,8 +132,8 @@ def _raise_busy(
     raise HookBusyError(text, prog_id=prog_id, prog_name=name, errno=error.errno, extack=error.extack) from error
 
 
-def _blocking_slot(now: Interface, mode: XdpMode) -> tuple[XdpMode, ProgId | None]:
-    """Return the slot asked for when it is taken, else that of the mode which cannot run beside it."""
+def blocking_slot(now: Interface, mode: XdpMode) -> tuple[XdpMode, ProgId | None]:
+    """Return the slot asked for when it is taken, else that of the mode which cannot run beside it; None: neither."""
     if mode is XdpMode.UNSPECIFIED and now.xdp:
         return now.xdp[0]
     if prog_id := now.xdp_prog(mode):

@@ -95,7 +95,7 @@ def test_no_attachments_are_no_error(text: str) -> None:
 @pytest.mark.parametrize(
     ("keys", "place", "message"),
     [
-        (", modes: skb", "2:80", "attachments[0].modes: unknown key 'modes', did you mean 'mode'?"),
+        (", mods: skb", "2:80", "attachments[0].mods: unknown key 'mods', did you mean 'modes'?"),
         (", mode: sbk", "2:86", "attachments[0].mode: 'sbk' is not one of native, skb, offload, unspecified, did you"),
         (", force: yes", "2:87", "attachments[0].force: want true or false, not 'yes'"),
         (", priority: 5", "2:80", "attachments[0].priority: has no meaning on hook 'xdp'"),

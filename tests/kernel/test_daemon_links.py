@@ -1,0 +1,217 @@
+"""A real daemon that attaches by bpf_link: found again, changed in place, and noticed when others take it off."""
+
+import json
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.daemon import OBJECTS, OWN_PINS, Daemon, counters, daemon_in, tc_ids, wait_for, xdp_entry, xdp_id
+from tests.support.netns import Veth, add_veth, ip, veth_pair
+from xdploaderd.errors import KernelError
+from xdploaderd.info import LinkInfo
+from xdploaderd.kernel.bpf import Bpf
+from xdploaderd.uapi.bpf import LinkId
+
+pytestmark = pytest.mark.kernel
+
+
+@pytest.fixture
+def veth() -> Iterator[Veth]:
+    with veth_pair() as pair:
+        yield pair
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    with daemon_in(tmp_path) as made:
+        yield made
+
+
+def xdp_link(**fields: object) -> dict[str, object]:
+    return {**xdp_entry(), "attach": "link", **fields}
+
+
+def tcx_link(name: str = "in", **fields: object) -> dict[str, object]:
+    entry = {"name": name, "interface": "veth0", "hook": "tc-ingress", "object": OBJECTS / "tc_count.bpf.o"}
+    return {**entry, "program": "count_in", "attach": "link", **fields}
+
+
+def links(interface: str = "veth0") -> list[LinkInfo]:
+    """Return every link to an interface, of whomever, by the ids of the kernel."""
+    index, bpf = socket.if_nametoindex(interface), Bpf()
+    infos = [info_of(bpf, number) for number in bpf.link_ids()]
+    return [info for info in infos if info is not None and info.ifindex == index]
+
+
+def info_of(bpf: Bpf, number: LinkId) -> LinkInfo | None:
+    try:
+        with bpf.link_by_id(number) as link:
+            return bpf.link_info(link)
+    except KernelError:  # somebody else's, that went meanwhile
+        return None
+
+
+def only_link() -> LinkInfo:
+    (link,) = links()
+    return link
+
+
+@pytest.mark.parametrize("entry", [xdp_link(), tcx_link()], ids=["xdp", "tcx"])
+def test_link_is_pinned_and_found_again_after_a_restart(veth: Veth, daemon: Daemon, entry: dict[str, object]) -> None:
+    daemon.configure(entry)
+    daemon.start()
+    name = str(entry["name"])
+    status, link = daemon.attachment(name), only_link()
+    assert (status["state"], status["attach"]) == ("attached", "link")
+    assert (status["link_id"], status["prog_id"]) == (link.id, link.prog_id)
+    assert str(OWN_PINS / name / "link") in status["pins"]
+    daemon.end(signal.SIGKILL)
+    assert only_link() == link
+    lines = len(daemon.changes())
+    daemon.start()
+    assert daemon.attachment(name) == status
+    assert daemon.changes()[lines:] == []
+    daemon.configure()
+    daemon.reload()
+    assert links() == []
+    assert not (OWN_PINS / name).exists()
+
+
+def test_change_of_the_object_updates_the_link(veth: Veth, daemon: Daemon, tmp_path: Path) -> None:
+    path = tmp_path / "fw.o"
+    path.write_bytes((OBJECTS / "xdp_count.bpf.o").read_bytes())
+    daemon.configure(xdp_link(object=path))
+    daemon.start()
+    before = only_link()
+    path.write_bytes((OBJECTS / "xdp_count_v2.bpf.o").read_bytes())
+    daemon.reload()
+    after = only_link()
+    assert after.id == before.id
+    assert after.prog_id != before.prog_id
+    assert xdp_id() == after.prog_id
+    veth.send_in(10)
+    wait_for(lambda: counters("xdp_frames")[0] >= 10, "frames are counted")
+
+
+def test_tcx_program_counts_and_leaves_clsact_alone(veth: Veth, daemon: Daemon) -> None:
+    daemon.configure(tcx_link())
+    daemon.start()
+    veth.send_in(10)
+    prog = daemon.attachment("in")["prog_id"]
+    run = subprocess.run(["bpftool", "-j", "prog", "show", "id", str(prog)], capture_output=True, text=True, check=True)
+    assert json.loads(run.stdout)["type"] == "sched_cls"
+    assert tc_ids() == []
+    assert "clsact" not in subprocess.run(["tc", "qdisc", "show"], capture_output=True, text=True, check=True).stdout
+
+
+def detach_by_others() -> None:
+    bpf = Bpf()
+    with bpf.link_by_id(only_link().id) as link:
+        bpf.link_detach(link)
+
+
+@pytest.mark.parametrize("entry", [xdp_link(), tcx_link()], ids=["xdp", "tcx"])
+@pytest.mark.parametrize(("policy", "state"), [("report", "foreign"), ("yield", "detached"), ("restore", "attached")])
+def test_link_that_somebody_detached_is_noticed(
+    veth: Veth, daemon: Daemon, entry: dict[str, object], policy: str, state: str
+) -> None:
+    daemon.configure({**entry, "on_foreign": policy})
+    daemon.start()
+    detach_by_others()
+    daemon.ctl("list")
+    ip("link", "set", "veth0", "txqueuelen", "99")  # LINK_DETACH of TCX makes no netlink event
+    name = str(entry["name"])
+    wait_for(lambda: daemon.attachment(name)["state"] == state and bool(links()) is (policy == "restore"), state)
+    assert (OWN_PINS / name / "link").exists() is (policy == "restore")
+    if policy != "restore":
+        assert "somebody took our program off" in daemon.attachment(name)["reason"]
+        daemon.call("Attach", name=name)
+        assert daemon.attachment(name)["prog_id"] == only_link().prog_id
+
+
+@pytest.mark.parametrize("entry", [xdp_link(), tcx_link()], ids=["xdp", "tcx"])
+def test_interface_that_is_made_anew_gets_a_new_link(veth: Veth, daemon: Daemon, entry: dict[str, object]) -> None:
+    daemon.configure(entry)
+    daemon.start()
+    name, before = str(entry["name"]), only_link()
+    ip("link", "del", "veth0")
+    wait_for(lambda: daemon.attachment(name)["state"] == "waiting", "it is gone")
+    assert not (OWN_PINS / name / "link").exists()
+    add_veth(veth.name, veth.peer, veth.namespace)
+    wait_for(lambda: daemon.attachment(name)["state"] == "attached", "it is attached again")
+    after = only_link()
+    assert after.prog_id == before.prog_id
+    assert after.id != before.id
+
+
+def test_other_tools_cannot_take_an_xdp_link_off(veth: Veth, daemon: Daemon) -> None:
+    daemon.configure(xdp_link())
+    daemon.start()
+    before = only_link()
+    refused = subprocess.run(
+        ["ip", "link", "set", "veth0", "xdp", "off"], capture_output=True, text=True, check=False
+    )  # fmt: skip
+    assert refused.returncode != 0
+    assert only_link() == before
+    assert daemon.attachment("edge")["state"] == "attached"
+
+
+@pytest.mark.parametrize("kinds", [("netlink", "link"), ("link", "netlink")])
+def test_change_of_kind_of_xdp_needs_allow_gap(veth: Veth, daemon: Daemon, kinds: tuple[str, str]) -> None:
+    daemon.configure(xdp_entry(attach=kinds[0]))
+    daemon.start()
+    before = xdp_id()
+    daemon.configure(xdp_entry(attach=kinds[1]))
+    daemon.reload()
+    found = daemon.attachment("edge")
+    assert (found["state"], found["error_code"], found["prog_id"]) == ("failed", "GapNeeded", before)
+    assert f"has a program by {kinds[0]}, wanted by {kinds[1]}" in found["reason"]
+    assert xdp_id() == before
+    daemon.configure(xdp_entry(attach=kinds[1], allow_gap=True))
+    daemon.reload()
+    assert daemon.attachment("edge")["state"] == "attached"
+    assert xdp_id() == before
+    assert len(links()) == (kinds[1] == "link")
+    assert any("ms without a program" in line for line in daemon.changes())
+
+
+def test_change_of_kind_of_tc_leaves_no_gap(veth: Veth, daemon: Daemon) -> None:
+    daemon.configure(tcx_link(attach="netlink"))
+    daemon.start()
+    (before,) = tc_ids()
+    daemon.configure(tcx_link())
+    daemon.reload()
+    assert daemon.attachment("in")["state"] == "attached"
+    assert (only_link().prog_id, tc_ids()) == (before, [])
+    daemon.configure(tcx_link(attach="netlink"))
+    daemon.reload()
+    assert (links(), tc_ids()) == ([], [before])
+
+
+def test_renamed_entry_takes_the_link_over(veth: Veth, daemon: Daemon) -> None:
+    daemon.configure(xdp_link())
+    daemon.start()
+    before = only_link()
+    daemon.configure(xdp_link(name="gate"))
+    daemon.reload()
+    assert daemon.attachment("gate")["state"] == "attached"
+    assert only_link().id == before.id
+    assert (OWN_PINS / "gate/link").exists()
+    assert not (OWN_PINS / "edge").exists()
+
+
+def test_entry_that_moves_to_another_interface_takes_its_link_along(veth: Veth, daemon: Daemon) -> None:
+    daemon.configure(xdp_link())
+    daemon.start()
+    with veth_pair("veth1", "peer1"):
+        daemon.configure(xdp_link(interface="veth1"))
+        daemon.reload()
+        assert daemon.attachment("edge")["state"] == "attached"
+        assert (links(), xdp_id(), bool(xdp_id("veth1"))) == ([], 0, True)
+        daemon.configure()
+        daemon.reload()
+        assert xdp_id("veth1") == 0
