@@ -7,8 +7,8 @@ move. None of it needs a privilege or calls bpf(2), and none of it keeps a file 
 from xdploaderd.btf.codec import Btf
 from xdploaderd.errors import CoreRelocationError, LoaderError, ObjectError, RelocationError
 from xdploaderd.kernel.known import target_from_file
+from xdploaderd.obj.btf_sections import CoreObject, read_core_object
 from xdploaderd.obj.core_record import CoreDifference, core_differences, core_log
-from xdploaderd.obj.metadata import CoreObject, read_core_object
 from xdploaderd.obj.minimize import minimize
 from xdploaderd.obj.open import open_object
 from xdploaderd.obj.prepare import prepare

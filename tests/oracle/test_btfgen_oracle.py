@@ -14,8 +14,8 @@ from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.ext import CoreReloKind
 from xdploaderd.errors import LoaderError
 from xdploaderd.kernel.known import target_from_file
+from xdploaderd.obj.btf_sections import read_core_object
 from xdploaderd.obj.elf import ElfImage
-from xdploaderd.obj.metadata import read_core_object
 from xdploaderd.obj.minimize import minimize
 from xdploaderd.obj.open import open_object
 from xdploaderd.obj.prepare import prepare

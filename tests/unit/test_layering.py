@@ -41,7 +41,7 @@ PURE = {
 }
 IMPURE_MODULES = {"asyncio", "ctypes", "fcntl", "mmap", "os", "signal", "socket", "subprocess", "threading"}
 SOLE_USERS = {
-    "elftools": {"obj/elf_headers.py"},
+    "elftools": {"obj/odd_headers.py"},
     "yaml": {"config/yaml_text.py"},
     "pydantic": {"config/attachment_model.py"},
     "pydantic_core": {"config/attachment_model.py"},

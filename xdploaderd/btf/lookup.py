@@ -4,12 +4,14 @@ import itertools
 import sys
 from array import array
 from bisect import bisect_left
+from collections.abc import Iterator
 
 from xdploaderd.btf.names import essential_name
 from xdploaderd.btf.search import Searchable
 from xdploaderd.btf.strings import BtfStrings
 from xdploaderd.errors import BtfError
 
+FEW_SEARCHES = 4  # what a column of all names takes
 MAX_SEARCHES = 256  # of some 3 ms in a kernel's blob; a table of all names takes less than the next so many
 MAX_HITS = 65_536  # of one name; a table is then as quick
 MAX_SAME_RECORDS = 16_384  # types of one name and its flavors; in a kernel some hundred
@@ -20,13 +22,14 @@ WORD = 4
 class NameLookup:
     """Remembers what was asked for; whoever asks for very many names gets a table of all."""
 
-    __slots__ = ("_found", "_hay", "_offsets", "_start", "_strings", "_table_made", "_words")
+    __slots__ = ("_column", "_found", "_hay", "_offsets", "_start", "_strings", "_table_made", "_words")
 
     def __init__(self, words: memoryview, hay: Searchable, start: int, strings: BtfStrings) -> None:
         self._words = words
         self._hay = hay  # has the words from byte `start` on
         self._start = start
         self._strings = strings
+        self._column = b""  # the first word of each record
         self._found: dict[str, tuple[int, ...]] = {}
         self._table_made = False
 
@@ -45,7 +48,6 @@ class NameLookup:
 
     def _search(self, name: str, offsets: "array[int]") -> tuple[int, ...] | None:
         """Return the numbers of the records of that name; None when its bytes are everywhere: make a table."""
-        end = self._start + self._words.nbytes
         same = tuple(itertools.islice(self._strings.offsets_of_essential(name), MAX_SAME_STRINGS + 1))
         if len(same) > MAX_SAME_STRINGS:
             raise BtfError(f"string at offset {same[0]} is stored over {MAX_SAME_STRINGS} times")
@@ -53,17 +55,34 @@ class NameLookup:
         hits = 0
         for string_offset in same:
             needle = string_offset.to_bytes(WORD, sys.byteorder)
-            at = self._start - 1
-            while (at := self._hay.find(needle, at + 1, end)) >= 0:
+            for number in self._hits(needle, offsets):
                 hits += 1
                 if hits > MAX_HITS:
                     return None
-                place, rest = divmod(at - self._start, WORD)
-                number = bisect_left(offsets, place)
-                # The same four bytes may be another field of a record.
-                if not rest and number < len(offsets) and offsets[number] == place:
+                if number is not None:
                     numbers.append(number)
         return tuple(sorted(numbers))
+
+    def _hits(self, needle: bytes, offsets: "array[int]") -> Iterator[int | None]:
+        """Yield wherever these bytes are the number of the record whose name they are, None where they are not one."""
+        if len(self._found) < FEW_SEARCHES:
+            return self._hits_in_records(needle, offsets)
+        if not self._column:
+            self._column = array("I", map(self._words.__getitem__, offsets)).tobytes()
+        return self._hits_in_column(needle)
+
+    def _hits_in_records(self, needle: bytes, offsets: "array[int]") -> Iterator[int | None]:
+        end, at = self._start + self._words.nbytes, self._start - 1
+        while (at := self._hay.find(needle, at + 1, end)) >= 0:
+            place, rest = divmod(at - self._start, WORD)
+            number = bisect_left(offsets, place)
+            # The same four bytes may be another field of a record.
+            yield number if not rest and number < len(offsets) and offsets[number] == place else None
+
+    def _hits_in_column(self, needle: bytes) -> Iterator[int | None]:
+        at = -1
+        while (at := self._column.find(needle, at + 1)) >= 0:
+            yield None if at % WORD else at // WORD  # the end of one word and the start of the next may be the same
 
     def _table(self, offsets: "array[int]") -> dict[str, tuple[int, ...]]:
         by_offset: dict[int, list[int]] = {}

@@ -10,14 +10,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
 from xdploaderd.btf.codec import Btf
-from xdploaderd.cli.objects import limits_of
+from xdploaderd.cli.named_values import limits_of
 from xdploaderd.cli.output import EXIT_DEGRADED, print_error, print_json, print_line, print_note
 from xdploaderd.daemon.object_file import read_object
 from xdploaderd.errors import FileError, LoaderError, UsageError, error_context
 from xdploaderd.kernel.btf_file import kernel_types, read_btf_file
 from xdploaderd.kernel.btf_search import btf_files
 from xdploaderd.limits import Limits
-from xdploaderd.obj.metadata import CoreObject, read_core_object
+from xdploaderd.obj.btf_sections import CoreObject, read_core_object
 from xdploaderd.obj.minimize import minimize
 from xdploaderd.printable import quoted
 

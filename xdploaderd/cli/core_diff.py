@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from xdploaderd.cli.objects import limits_of, open_named
+from xdploaderd.cli.named_values import limits_of
+from xdploaderd.cli.objects import open_named
 from xdploaderd.cli.output import print_json, print_line
 from xdploaderd.errors import UsageError, error_context
 from xdploaderd.kernel.known import target_from_file

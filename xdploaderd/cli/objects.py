@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from xdploaderd.cli.named_values import limits_of, parse_count, parse_pairs
 from xdploaderd.config.pinning import PinningConf
 from xdploaderd.daemon.object_file import read_object
 from xdploaderd.errors import UsageError
-from xdploaderd.limits import Limits, limits_with
+from xdploaderd.limits import Limits
 from xdploaderd.load.pinning_files import PINNING_CONF, read_pinning
 from xdploaderd.obj.open import open_object
 from xdploaderd.obj.overrides import leave_out_maps, set_globals, set_max_entries, share_maps
@@ -18,7 +19,6 @@ from xdploaderd.obj.spec import ObjectSpec
 from xdploaderd.printable import quoted
 from xdploaderd.uapi.bpf import ProgType
 
-_DIGITS_MAX = 20
 _SHORT_NAMES = {"tc": ProgType.SCHED_CLS, "classifier": ProgType.SCHED_CLS, "action": ProgType.SCHED_ACT}
 
 
@@ -33,12 +33,6 @@ def open_named(name: str, limits: Limits) -> ObjectSpec:
     return open_object(read_object(path, limits), name=path.name, limits=limits)
 
 
-def limits_of(args: argparse.Namespace) -> Limits:
-    """Return the limits of --limit. Raises UsageError."""
-    pairs = _pairs("--limit", "NAME=N", args.limit)
-    return limits_with({name: _parse_count("--limit", name, number) for name, number in pairs.items()})
-
-
 def pinning_of(args: argparse.Namespace) -> PinningConf:
     """Return the pinning configuration: that of --pinning, else the system's."""
     return read_pinning(Path(args.pinning) if args.pinning else PINNING_CONF)
@@ -46,10 +40,10 @@ def pinning_of(args: argparse.Namespace) -> PinningConf:
 
 def apply_overrides(obj: ObjectSpec, args: argparse.Namespace) -> ObjectSpec:
     """Return the object with what --global, --max-entries, --share and --no-map set in it."""
-    pairs = _pairs("--max-entries", "MAP=N", args.max_entries)
-    sizes = {name: _parse_count("--max-entries", name, size) for name, size in pairs.items()}
-    obj = set_globals(obj, _pairs("--global", "NAME=VALUE", args.globals))
-    obj = share_maps(set_max_entries(obj, sizes), _pairs("--share", "MAP=PIN", args.share))
+    pairs = parse_pairs("--max-entries", "MAP=N", args.max_entries)
+    sizes = {name: parse_count("--max-entries", name, size) for name, size in pairs.items()}
+    obj = set_globals(obj, parse_pairs("--global", "NAME=VALUE", args.globals))
+    obj = share_maps(set_max_entries(obj, sizes), parse_pairs("--share", "MAP=PIN", args.share))
     return leave_out_maps(obj, args.no_map)
 
 
@@ -73,24 +67,6 @@ def with_attach_targets(obj: ObjectSpec, words: Sequence[str]) -> tuple[ObjectSp
         if not name and not extensions:
             raise UsageError("--attach-target: the object has no freplace program, want PROG=PIN")
     return (replace(obj, programs=programs) if pins else obj), pins
-
-
-def _pairs(option: str, form: str, words: Sequence[str]) -> Mapping[str, str]:
-    pairs: dict[str, str] = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not equals or not name:
-            raise UsageError(f"{option} {quoted(word)} is not of the form {form}")
-        if name in pairs:
-            raise UsageError(f"{option} is given twice for {quoted(name)}")
-        pairs[name] = value
-    return pairs
-
-
-def _parse_count(option: str, name: str, word: str) -> int:
-    if not word.isascii() or not word.isdecimal() or len(word) > _DIGITS_MAX:
-        raise UsageError(f"{option} {quoted(name)}: {quoted(word)} is no whole number")
-    return int(word)
 
 
 def parse_types(words: Sequence[str]) -> Mapping[str, ProgType]:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from xdploaderd.cli.objects import limits_of, parse_types
+from xdploaderd.cli.named_values import limits_of
+from xdploaderd.cli.objects import parse_types
 from xdploaderd.cli.output import print_json
 from xdploaderd.cli.prepare_output import as_json, print_matrix, print_report
 from xdploaderd.daemon.object_file import read_object

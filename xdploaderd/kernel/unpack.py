@@ -11,19 +11,11 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, Protocol
+from importlib import import_module
+from typing import Any, BinaryIO, Protocol
 
 from xdploaderd.errors import FeatureMissingError, ObjectError
 from xdploaderd.kernel.elf_btf import read_range
-
-try:
-    import zstandard
-except ImportError:  # an optional dependency: kernels packed so are refused with its name
-    zstandard = None  # type: ignore[assignment]
-try:
-    import lz4.block
-except ImportError:
-    lz4 = None
 
 UNPACKED_MAX = 1 << 30  # bytes; a vmlinux without debugging data has 50 to 150 MB
 _CHUNK = 1 << 20
@@ -127,8 +119,7 @@ def _gzip_chunks(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _zstd_chunks(file: BinaryIO) -> Iterator[bytes]:
-    if zstandard is None:
-        raise _missing("zstandard")
+    zstandard = _library("zstandard")
     decoder = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_MAX).decompressobj()
     try:
         while not decoder.eof:
@@ -142,8 +133,7 @@ def _zstd_chunks(file: BinaryIO) -> Iterator[bytes]:
 
 def _lz4_chunks(file: BinaryIO) -> Iterator[bytes]:
     """Read the legacy frame: blocks of 8 MiB, the last of them shorter; the kernel puts its size behind them."""
-    if lz4 is None:
-        raise _missing("lz4")
+    lz4_block = _library("lz4.block")
     file.read(4)
     full = True
     while full and len(head := file.read(4)) == 4:  # noqa: PLR2004 - the size of a block
@@ -151,8 +141,8 @@ def _lz4_chunks(file: BinaryIO) -> Iterator[bytes]:
         if size > _LZ4_PACKED_MAX:
             raise ValueError(f"a block of {size} bytes")
         try:
-            block: bytes = lz4.block.decompress(file.read(size), uncompressed_size=_LZ4_BLOCK)
-        except lz4.block.LZ4BlockError as error:
+            block: bytes = lz4_block.decompress(file.read(size), uncompressed_size=_LZ4_BLOCK)
+        except lz4_block.LZ4BlockError as error:
             raise ValueError(str(error)) from None
         full = len(block) == _LZ4_BLOCK
         yield block
@@ -164,8 +154,14 @@ def _lzo_chunks(_file: BinaryIO) -> Iterator[bytes]:
     )
 
 
-def _missing(package: str) -> FeatureMissingError:
-    return FeatureMissingError(f"unpacking this kernel needs the Python package '{package}'", feature=package)
+def _library(module: str) -> Any:
+    """Return an optional dependency, imported for the kernels that are packed so: most commands unpack none."""
+    package = module.partition(".")[0]
+    try:
+        return import_module(module)
+    except ImportError:
+        text = f"unpacking this kernel needs the Python package '{package}'"
+        raise FeatureMissingError(text, feature=package) from None
 
 
 _CHUNKS: dict[str, Callable[[BinaryIO], Iterator[bytes]]] = {

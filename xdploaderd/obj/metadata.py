@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from xdploaderd.btf.codec import Btf
-from xdploaderd.btf.ext import BtfExt, parse_btf_ext
-from xdploaderd.errors import ObjectError, error_context
-from xdploaderd.limits import DEFAULT_LIMITS, Limits, over_limit
+from xdploaderd.btf.ext import BtfExt
+from xdploaderd.errors import ObjectError
 from xdploaderd.obj.btf_maps import MAPS_SECTION
-from xdploaderd.obj.elf import ElfImage, Section, SectionType
+from xdploaderd.obj.btf_sections import read_btf, read_btf_ext
+from xdploaderd.obj.elf import ElfImage
 from xdploaderd.obj.layout import DescribedSection, describe_sections
 from xdploaderd.obj.spec import DatasecLayout
-from xdploaderd.printable import quoted
 
 _LICENSE_MAX = 63  # bytes libbpf keeps
 _LEGACY_LICENSE_MAX = 128  # bytes iproute2 takes, with the final NUL
@@ -61,12 +60,12 @@ def read_types(image: ElfImage, name: str, *, optional: bool) -> ObjectTypes:
     """
     needed = image.section(MAPS_SECTION) is not None
     try:
-        btf = _read_btf(image, name)
+        btf = read_btf(image, name)
         if btf is None:
             if needed:
                 raise ObjectError("no BTF, which maps in section '.maps' need (build the object with -g)")
             return ObjectTypes()
-        btf_ext = _read_btf_ext(image, btf)
+        btf_ext = read_btf_ext(image, btf)
     except ObjectError as error:
         if needed:
             raise
@@ -77,50 +76,3 @@ def read_types(image: ElfImage, name: str, *, optional: bool) -> ObjectTypes:
         if not optional:
             raise
         return ObjectTypes(warnings=(f"BTF is not used: {error}",))
-
-
-@dataclass(frozen=True, slots=True)
-class CoreObject:
-    """Of an object, what its CO-RE records need: all that minimize() looks at."""
-
-    name: str
-    btf: Btf
-    btf_ext: BtfExt
-    limits: Limits = DEFAULT_LIMITS
-
-
-def read_core_object(raw: bytes, *, name: str, limits: Limits = DEFAULT_LIMITS) -> CoreObject:
-    """Return BTF and .BTF.ext of an object file, which need not be whole otherwise, such as one still to be linked.
-
-    Raises ObjectError, BtfError, LimitError; references between types are checked where they are followed.
-    """
-    image = ElfImage.parse(raw, name=name, limits=limits)
-    with error_context(f"object {quoted(name)}"):
-        btf = _read_btf(image, name, trusted=True)
-        btf_ext = _read_btf_ext(image, btf) if btf else None
-        if btf is None or btf_ext is None:
-            raise ObjectError("it has no section '.BTF' with '.BTF.ext': build it with -g and do not strip it")
-        len(btf)  # indexes the records, so that malformed ones are told here
-    return CoreObject(name, btf, btf_ext, limits)
-
-
-def _read_btf(image: ElfImage, name: str, *, trusted: bool = False) -> Btf | None:
-    section = _section(image, ".BTF")
-    if section is None:
-        return None
-    if section.size > image.limits.btf_size:
-        raise over_limit(image.limits, "btf_size", f"BTF of {section.size} bytes", "loaded")
-    return Btf.parse(bytes(section.data()), name=name, trusted=trusted)
-
-
-def _read_btf_ext(image: ElfImage, btf: Btf) -> BtfExt | None:
-    section = _section(image, ".BTF.ext")
-    return parse_btf_ext(bytes(section.data()), btf) if section else None
-
-
-def _section(image: ElfImage, name: str) -> Section | None:
-    section = image.section(name)
-    if section is not None and section.type != SectionType.PROGBITS:
-        with error_context(f"section '{name}'"):
-            raise ObjectError(f"has type {section.type}, want {int(SectionType.PROGBITS)} (PROGBITS)")
-    return section

@@ -301,6 +301,22 @@ def test_name_whose_bytes_are_everywhere_is_found_by_a_table() -> None:
         assert btf.ids_by_name("t", {BtfKind.STRUCT}) == (30_002,)
 
 
+def test_many_names_are_found_in_the_column_of_names() -> None:
+    builder = BtfBuilder()
+    for _ in range(200):  # whose names are at offset 1: the bytes of 65,536 are across any two of them
+        builder.add(struct("s", 4))
+    builder.add_string("x" * (65_536 - 4))
+    last = builder.add(struct("t", 4))
+    names = [builder.add(struct(f"u{number}", 4)) for number in range(lookup.FEW_SEARCHES)]
+    for most in (100, 100_000):
+        with mock.patch.object(lookup, "MAX_HITS", most):
+            btf = Btf.parse(builder.encode(), name="test")
+            for number, type_id in enumerate(names):
+                assert btf.ids_by_name(f"u{number}", {BtfKind.STRUCT}) == (type_id,)
+            assert btf.ids_by_name("t", {BtfKind.STRUCT}) == (last,)
+            assert btf.ids_by_name("s", {BtfKind.STRUCT}) == tuple(range(1, 201))
+
+
 def test_very_many_types_or_flavors_of_one_name_are_refused() -> None:
     btf = btf_of(*(struct("s", 4) for _ in range(lookup.MAX_SAME_RECORDS + 1)))
     with pytest.raises(BtfError, match="over 16384 types have one name"):
