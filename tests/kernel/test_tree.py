@@ -86,11 +86,18 @@ def test_directory_that_holds_something_is_refused() -> None:
     assert _tree() == {"apps", "apps/fw", "apps/fw/mine"}
 
 
-@pytest.mark.parametrize("name", ["a/b", "..\\x1b", "n" * 256])
-def test_name_that_cannot_be_a_pin_is_refused(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("a/b", "'a/b' cannot be the name of a pin: it is empty, or has a slash"),
+        ("..\\x1b", r"cannot be the name of a pin: it is empty, or has a slash"),
+        ("n" * 256, "of 256 bytes cannot be the name of a pin, want 255 at most"),
+    ],
+)
+def test_name_that_cannot_be_a_pin_is_refused(name: str, why: str) -> None:
     bpf = Bpf()
     with (
-        pytest.raises(PinError, match="cannot be the name of a pin, want 1 to 255 bytes"),
+        pytest.raises(PinError, match=why),
         load(prepared([], [map_spec(name)]), bpf, Pins()) as loaded,
     ):
         load_tree(loaded, bpf, DIR)

@@ -26,7 +26,8 @@ def check_names(maps: Iterable[MapSpec], programs: Iterable[str]) -> None:
 def check_pin_name(name: str) -> None:
     """Raise PinError unless a BPF file system takes the name."""
     if not name or not _PATH_CHARACTERS.isdisjoint(name) or not name.isprintable():
-        raise PinError(f"{quoted(name)} cannot be the name of a pin: it is empty, or has a meaning in paths")
+        fault = "it is empty, or has a slash, a backslash or what cannot be printed"
+        raise PinError(f"{quoted(name)} cannot be the name of a pin: {fault}")
     if "." in name:
         raise PinError(f"{quoted(name)} cannot be the name of a pin: a BPF file system takes no name with a dot")
     if len(name.encode()) > NAME_MAX:
