@@ -16,6 +16,7 @@ from xdploaderd.control.dbus import DbusServer
 from xdploaderd.control.listener import listening
 from xdploaderd.control.server import ControlServer
 from xdploaderd.daemon.adopting import Adopter
+from xdploaderd.daemon.applying import Applier
 from xdploaderd.daemon.core_logs import CoreLogs
 from xdploaderd.daemon.drop_ins import DropIns
 from xdploaderd.daemon.executor import Executor
@@ -35,6 +36,7 @@ from xdploaderd.daemon.service import Service
 from xdploaderd.daemon.settings import ConfigSource, check_objects, read_settings
 from xdploaderd.daemon.state_file import read_boot_id
 from xdploaderd.daemon.status import DaemonStatus
+from xdploaderd.daemon.transaction import Transaction
 from xdploaderd.daemon.wishes import Wishes, read_digests
 from xdploaderd.errors import FileError, LoaderError
 from xdploaderd.kernel.bpf import Bpf
@@ -139,7 +141,8 @@ def _assemble(options: Options, rtnl: Rtnl, worker: ThreadPoolExecutor) -> tuple
     reconciler = Reconciler(wishes, observer, executor)
     requests = Requests(reconciler, wishes, _stores(options), Adopter(observer, executor))
     requests.sweep()
-    service = Service(reconciler, observer, wishes, requests, source, core_logs)
+    applier = Applier(reconciler, wishes, observer, executor, Transaction(executor, placer, programs, worker))
+    service = Service(reconciler, wishes, requests, applier, source, core_logs)
     return reconciler, service
 
 

@@ -1,7 +1,7 @@
 """A world in memory: interfaces, hooks and own pins that the daemon's actions change as the kernel would."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -103,6 +103,18 @@ class FakeWorld:
                     owned, prog=owned.staged if action.promote else owned.prog, staged=None, leftovers=False
                 )
         return Outcome()
+
+    async def carry_out(
+        self, actions: Sequence[Change], *, before_hooks: Callable[[], None]
+    ) -> tuple[tuple[Change, Outcome], ...]:
+        """Change the world by all of these, or raise the next failure and leave it."""
+        before = dict(self.hooks), dict(self.owned), list(self.done)
+        try:
+            before_hooks()
+            return tuple([(action, await self.execute(action)) for action in actions])
+        except LoaderError:
+            self.hooks, self.owned, self.done = before
+            raise
 
     def _put(self, action: Attach | Replace) -> Outcome:
         place = action.place

@@ -119,6 +119,7 @@ def test_introspection_tells_methods_and_signal(address: str) -> None:
             ".Detach": ["method", "s", "a{sv}"],
             ".ListAttachments": ["method", "-", "aa{sv}"],
             ".Reload": ["method", "-", "a{sv}"],
+            ".Apply": ["method", "a{sv}", "a{sv}"],
             ".Status": ["method", "-", "a{sv}"],
             ".AttachmentChanged": ["signal", "a{sv}", "-"],
         }

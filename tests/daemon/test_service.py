@@ -12,6 +12,7 @@ import pytest
 from tests.daemon.fake_world import FakeWorld, entry
 from xdploaderd.config.pinning import PinningConf
 from xdploaderd.daemon.adopting import Adopter
+from xdploaderd.daemon.applying import Applier
 from xdploaderd.daemon.core_logs import CoreLogs
 from xdploaderd.daemon.drop_ins import DropIns
 from xdploaderd.daemon.kept_objects import KeptObjects
@@ -48,9 +49,10 @@ class Daemon:
         stores = Stores(*objects, DropIns(self.conf_d))
         adopter = Adopter(world, world)  # type: ignore[arg-type]  # tests that adopt have another
         self.requests = Requests(self.reconciler, self.wishes, stores, adopter)
+        self.applier = Applier(self.reconciler, self.wishes, world, world, world)
         self.core_logs = CoreLogs(tmp_path / "core", boot_id="boot")
         source = ConfigSource(read=self.read, config=Path("/etc/x.yaml"), pinning=Path("/etc/pinning.conf"))
-        self.service = Service(self.reconciler, world, self.wishes, self.requests, source, self.core_logs)
+        self.service = Service(self.reconciler, self.wishes, self.requests, self.applier, source, self.core_logs)
 
     def make_settings(self, *names: str) -> Settings:
         """Return settings with one XDP entry for each name, on the interface eth0, eth1, ..."""
@@ -213,7 +215,9 @@ def test_entry_without_object_file_fails_alone_and_comes_when_the_file_does(tmp_
         daemon = Daemon(tmp_path, FakeWorld("eth0"), "edge")
         daemon.object.unlink()
         async with running(daemon) as service:
-            await service.reload()
+            with pytest.raises(FileError):
+                await service.reload()
+            await service.reload(partial=True)
             found = (await service.list())[0]
             assert (found.state, found.error_code) == (State.FAILED, FileError.code)
             daemon.object.write_bytes(b"three")

@@ -93,8 +93,8 @@ class FakeLoader:
         await self._called(f"detach {name}{' for good' if permanent else ''}")
         return await self._set(name, State.DETACHED)
 
-    async def reload(self) -> DaemonStatus:
-        await self._called("reload")
+    async def reload(self, *, partial: bool = False) -> DaemonStatus:
+        await self._called("reload --partial" if partial else "reload")
         return self._status()
 
     async def plan(self) -> tuple[PlannedAction, ...]:

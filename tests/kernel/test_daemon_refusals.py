@@ -125,10 +125,12 @@ def test_f44_change_of_mode_is_refused_and_done_with_allow_gap(veth: Veth, daemo
     before = xdp_id()
     daemon.configure(xdp_entry(mode="skb"))
     daemon.reload()
-    found = daemon.attachment("edge")
-    assert (found["state"], found["actual_mode"]) == ("failed", "native")
-    assert "without a program" in found["reason"]
+    status = daemon.call("Status")["status"]
+    assert "without a program" in status["config_error"]
+    assert (status["attachments"][0]["state"], status["attachments"][0]["actual_mode"]) == ("attached", "native")
     assert xdp_id() == before
+    found = daemon.call("Reload", partial=True)["status"]["attachments"][0]
+    assert (found["state"], found["actual_mode"]) == ("failed", "native")
     daemon.configure(xdp_entry(mode="skb", allow_gap=True))
     daemon.reload()
     found = daemon.attachment("edge")

@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from xdploaderd import __version__
 from xdploaderd.cli import texts
+from xdploaderd.cli.apply_options import apply_verb
 from xdploaderd.cli.output import PROGRAM
 from xdploaderd.cli.plain import ONLINE, lazy, version
 from xdploaderd.errors import UsageError
@@ -119,7 +120,6 @@ class _Verbs:
 _PLAIN_ONLINE = {
     "status": "Show whether everything is as wanted. Exit 3 when something is not.",
     "list": "List the configured attachments with their programs.",
-    "reload": "Read the configuration again and do what it wants. A bad one is refused.",
     "plan": "Show what a reload would do, and why. Nothing is changed.",
 }
 
@@ -355,7 +355,8 @@ def _add_pinning_option(parser: _Parser) -> None:
 _VERBS: Mapping[str, Callable[[_Verbs, str], None]] = {
     "status": _plain_online,
     "list": _plain_online,
-    "reload": _plain_online,
+    "reload": apply_verb,
+    "apply": apply_verb,
     "plan": _plain_online,
     "attach": _attach_verb,
     "adopt": _adopt_verb,

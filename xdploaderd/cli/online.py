@@ -108,7 +108,7 @@ def detach(args: argparse.Namespace) -> int:
 
 def reload(args: argparse.Namespace) -> int:
     """Let the daemon read its configuration again; exit 3 when something is not as wanted afterwards."""
-    reply = call(args, "Reload")["status"]
+    reply = call(args, "Reload", {"partial": True} if getattr(args, "partial", False) else {})["status"]
     if args.json:
         print_json(reply)
     else:
@@ -163,7 +163,7 @@ def _print_status(reply: Mapping[str, Any]) -> None:
     print_line(f"configuration: {text_of(reply, 'config') or 'none'}")
     print_line(f"pinning:       {text_of(reply, 'pinning') or 'built-in defaults'}")
     if reply["config_error"]:
-        print_line(f"configuration refused, the last good one holds: {reply['config_error']}")
+        print_line(f"configuration refused, that of {reply['applied']} stays in force: {reply['config_error']}")
     if not attachments:
         print_line("no attachments are configured")
         return

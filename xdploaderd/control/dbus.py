@@ -37,6 +37,7 @@ _sender: contextvars.ContextVar[str] = contextvars.ContextVar("sender")
 _TAKES_DESCRIPTORS = (OBJECT_PATH, INTERFACE, "AttachObject", "a{sv}a{sv}")
 _FD_OPTIONS = ("object", "program")
 _OPTIONS: Mapping[str, type] = {"permanent": bool, "force": bool, "object": int, "program": int}
+_APPLY_OPTIONS: Mapping[str, type] = {"partial": bool}
 
 Properties = dict[str, Variant]
 PropertiesType = Annotated[Properties, DBusSignature("a{sv}")]
@@ -113,6 +114,12 @@ class _Manager(ServiceInterface):
         return to_properties((await self._guarded(self._service.reload)).to_json())
 
     @dbus_method()
+    async def Apply(self, options: PropertiesType) -> PropertiesType:
+        """Reload with options: partial b, every entry by itself instead of all or nothing."""
+        given = _plain(options)
+        return to_properties((await self._guarded(lambda: self._service.reload(**_apply_options(given)))).to_json())
+
+    @dbus_method()
     async def Status(self) -> PropertiesType:
         return to_properties((await self._guarded(self._service.status)).to_json())
 
@@ -186,6 +193,13 @@ def _request(entry: Mapping[str, Any], options: Mapping[str, Any]) -> AttachRequ
         descriptor=options.get("object"),
         program=options.get("program"),
     )
+
+
+def _apply_options(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    for name, value in options.items():
+        if type(value) is not _APPLY_OPTIONS.get(name):
+            raise UsageError(f"option {quoted(name)} is unknown or of another type, want partial b")
+    return options
 
 
 def _remember_sender(message: Message) -> None:

@@ -127,9 +127,11 @@ class LoaderInterface(VarlinkInterface, name=INTERFACE):
         return await _answer(self._service.detach(name, permanent=bool(permanent)))
 
     @varlinkmethod(return_parameter="status", return_type=wire.Status)
-    async def Reload(self) -> Any:
-        """Read the configuration anew and carry it out; a bad one is refused and changes nothing."""
-        return await _answer(self._service.reload())
+    async def Reload(self, *, partial: bool | None = None) -> Any:
+        """Read the configuration anew and carry it out as one change: where any of it cannot be, nothing is changed.
+        With partial every entry is carried out by itself.
+        """
+        return await _answer(self._service.reload(partial=bool(partial)))
 
     @varlinkmethod(return_parameter="actions", return_type=list[wire.Action])
     async def Plan(self) -> Any:

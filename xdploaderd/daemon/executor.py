@@ -63,20 +63,20 @@ class Executor:
     async def _change(self, action: Attach | Replace) -> Outcome:
         if action.from_pin:
             with self._programs.open(action.name) as prog, _context(action.place):
-                gap = await self._set(action, prog)
+                gap = await self.switch(action, prog)
             info = await self._in_worker(self._programs.moved, action.name, action.place)
             await self._take_off(action.name, action.strays)
             return Outcome(info, gap=gap)
         staged = await self._in_worker(self._programs.stage, action.wanted.config, action.place, action.wanted.sha1)
         with staged.loaded, _context(action.place):  # an error takes back the pins of its maps
-            gap = await self._set(action, staged.prog)
+            gap = await self.switch(action, staged.prog)
         if action.promote:
             await self._take_off(action.name, action.strays)
             await self._in_worker(self._programs.promote, action.name)
         return Outcome(staged.info, staged.record.sha1, gap)
 
-    async def _set(self, action: Attach | Replace, prog: Fd) -> float:
-        """The step that counts: from here on the new program runs. Returns the seconds in which none did."""
+    async def switch(self, action: Attach | Replace, prog: Fd) -> float:
+        """Take the step that counts: from here on the new program runs. Return the seconds in which none did."""
         label = f"{action.wanted.config.object.name}:[{action.wanted.config.program}]"
         match action:
             case Attach():

@@ -3,10 +3,11 @@
 All of it blocks (the verifier may take seconds), so it runs in the daemon's one worker thread.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 
 from xdploaderd.config.attachments import AttachmentConfig
 from xdploaderd.daemon.core_logs import CoreLogs
@@ -62,12 +63,17 @@ class OwnPrograms:
         self._core_logs.keep_only(prog.id for o in owned for prog in (o.prog, o.staged) if prog is not None)
         return owned
 
+    def prepare(self, config: AttachmentConfig, sha1: str) -> None:
+        """Prepare the entry's object for stage(), unless a loaded program will do; makes nothing in the kernel."""
+        if not any(self._loaded_before(config, sha1)):
+            self._objects.prepare(config, read_object(config.object))
+
     def stage(self, config: AttachmentConfig, place: Place, sha1: str = "") -> Staged:
         """Load the entry's program, pin and remember it. All or nothing; the caller leaves `loaded`, by its error.
 
         With `maps: shared`, a program that another entry has of the object `sha1` is taken instead of loading again.
         """
-        if config.maps is MapSharing.SHARED and (found := self._stage_shared(config, place, sha1)):
+        if found := self._stage_shared(config, place, sha1):
             return found
         prepared = self._prepare(config)
         with ExitStack() as stack:
@@ -109,6 +115,11 @@ class OwnPrograms:
     def info(self, prog: Fd) -> ProgInfo:
         """Return what the kernel tells of a program."""
         return self._bpf.prog_info(prog)
+
+    def label_of(self, name: str) -> str:
+        """Return what a filter with the entry's program is called for other tools."""
+        record = self._record_of(name, self._pins.prog(name))
+        return f"{PurePosixPath(record.object).name}:[{record.program}]" if record is not None else name
 
     def moved(self, name: str, place: Place) -> ProgInfo | None:
         """Remember that the program in force is now attached at `place`."""
@@ -170,9 +181,7 @@ class OwnPrograms:
 
         One load is one object, program, values set in it, kind of hook and kernel: pins do not outlive the kernel.
         """
-        for (owner, prog_id), record in self._records.all():
-            if owner == config.name or not _is_same_load(record, config, sha1):
-                continue
+        for owner, prog_id, record in self._loaded_before(config, sha1):
             with ExitStack() as stack:
                 pinned = self._pins.open_program(owner, prog_id)
                 if pinned is None:
@@ -185,6 +194,11 @@ class OwnPrograms:
                 self._records.put(prog_id, made)
                 return Staged(self._bpf.prog_info(prog), made, prog, stack.pop_all())
         return None
+
+    def _loaded_before(self, config: AttachmentConfig, sha1: str) -> Iterator[tuple[str, ProgId, Record]]:
+        for (owner, prog_id), record in self._records.all():
+            if owner != config.name and _is_same_load(record, config, sha1):
+                yield owner, prog_id, record
 
     def _stage_loaded(self, config: AttachmentConfig, place: Place, loaded: LoadedObject) -> Staged:
         spec = loaded.prepared.spec
@@ -215,8 +229,8 @@ def at_place(record: Record, place: Place) -> Record:
 
 
 def _is_same_load(record: Record, config: AttachmentConfig, sha1: str) -> bool:
-    given = (record.maps, record.sha1, record.program, record.hook, record.overrides)
-    return given == (MapSharing.SHARED, sha1, config.program, config.hook, overrides_of(config))
+    given = (record.maps, config.maps, record.sha1, record.program, record.hook, record.overrides)
+    return given == (MapSharing.SHARED, MapSharing.SHARED, sha1, config.program, config.hook, overrides_of(config))
 
 
 def _record(config: AttachmentConfig, place: Place, spec: ObjectSpec) -> Record:

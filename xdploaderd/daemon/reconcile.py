@@ -76,6 +76,7 @@ class Reconciler:
         self._told: dict[str, str] = {}  # the error of each name as it was logged last
         self._waiters: list[asyncio.Future[Picture]] = []
         self.picture = Picture(wanted=wishes.wanted(), settled=False, looked=False)
+        self.writing = asyncio.Lock()  # held by a pass, and by whoever changes hooks and pins besides
         self.on_pass: Callable[[Picture], None] = lambda _: None
 
     def poke(self) -> None:
@@ -113,7 +114,8 @@ class Reconciler:
         """Make one pass and tell those who wait for it."""
         waiters, self._waiters = self._waiters, []
         try:
-            self.picture = await self._pass()
+            async with self.writing:
+                self.picture = await self._pass()
         except LoaderError as error:
             if str(error) != str(self.picture.error):
                 log.error("interfaces and pins cannot be read: %s", error, extra={"ERROR_CODE": error.code})
@@ -144,7 +146,7 @@ class Reconciler:
             if not due:
                 break
             for action in due:
-                await _finish(self._carry_out(action, op_id))
+                await finish(self._carry_out(action, op_id))
         else:
             return await self._unsettled()
         self._wishes.passed(actions)
@@ -208,7 +210,7 @@ def _changes(actions: Sequence[Action]) -> Iterator[Change]:
             yield action
 
 
-async def _finish(work: Coroutine[None, None, None]) -> None:
+async def finish(work: Coroutine[None, None, None]) -> None:
     """Wait for `work`; when cancelled meanwhile, let it come to its end first: no change is left half done."""
     task = asyncio.ensure_future(work)
     try:

@@ -1,6 +1,6 @@
 """What the reconciler asks of its parts: the seams that tests replace."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -31,6 +31,14 @@ class Executes(Protocol):
     """What changes it; daemon.executor.Executor is one."""
 
     async def execute(self, action: Change) -> Outcome: ...
+
+
+class Transacts(Protocol):
+    """What carries out a whole plan or nothing; daemon.transaction.Transaction is one."""
+
+    async def carry_out(
+        self, actions: Sequence[Change], *, before_hooks: Callable[[], None]
+    ) -> tuple[tuple[Change, Outcome], ...]: ...
 
 
 class Wish(Protocol):

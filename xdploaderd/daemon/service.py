@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -11,13 +12,12 @@ from typing import Any
 from xdploaderd import __version__
 from xdploaderd.daemon import events
 from xdploaderd.daemon.actions import Refuse, describe
+from xdploaderd.daemon.applying import Applier
 from xdploaderd.daemon.caller import audit
 from xdploaderd.daemon.core_logs import CoreLogs
-from xdploaderd.daemon.plan import make_plan
 from xdploaderd.daemon.reconcile import Picture, Reconciler
 from xdploaderd.daemon.report import AS_WANTED, attachment_statuses
 from xdploaderd.daemon.requests import BAD_STATES, AttachRequest, Requests
-from xdploaderd.daemon.seams import Snapshots
 from xdploaderd.daemon.settings import ConfigSource
 from xdploaderd.daemon.settle import settle
 from xdploaderd.daemon.status import AttachmentStatus, DaemonStatus, Origin, PlannedAction, State
@@ -36,19 +36,20 @@ class Service:
     def __init__(
         self,
         reconciler: Reconciler,
-        snapshots: Snapshots,
         wishes: Wishes,
         requests: Requests,
+        applier: Applier,
         source: ConfigSource,
         core_logs: CoreLogs,
     ) -> None:
         self._reconciler = reconciler
-        self._snapshots = snapshots
         self._wishes = wishes
         self._requests = requests
+        self._applier = applier
         self._source = source
         self._core_logs = core_logs
         self._config_error = ""
+        self._applied = time.time()
         self._changing = asyncio.Lock()  # entries change by one reload or request at a time
         self._subscribers: set[asyncio.Queue[AttachmentStatus]] = set()
         self._known: dict[str, AttachmentStatus] = {}
@@ -72,6 +73,7 @@ class Service:
             config=str(self._source.config),
             pinning=str(self._source.pinning),
             config_error=self._config_error,
+            applied=_utc(self._applied),
             attachments=attachments,
         )
 
@@ -111,20 +113,26 @@ class Service:
         audit("detach", name)
         return status
 
-    async def reload(self) -> DaemonStatus:
-        """Read configuration and objects anew, carry them out, return how all stands then.
+    async def reload(self, *, partial: bool = False) -> DaemonStatus:
+        """Read configuration and objects anew, carry them out as one change, return how all stands then.
 
-        Raises ConfigError or FileError for a bad configuration, and the last good one stays in force.
+        With `partial`, entries that cannot be carried out do not keep the others from it. Raises the LoaderError that
+        keeps the configuration from being carried out; then nothing was changed, and the last good one stays in force.
         """
         async with self._changing:
             try:
                 settings, digests = await asyncio.to_thread(self._read)
+                if partial:
+                    self._wishes.adopt(settings, digests)
+                else:
+                    await self._applier.apply(settings, digests)
             except LoaderError as error:
                 self._config_error = str(error)
-                log.error("configuration not reloaded, the last good one stays: %s", error, extra=_code(error))
+                log.error("configuration not applied, the last good one stays: %s", error, extra=_code(error))
+                await self._reconciler.settled()
+                audit("reload", "", result=str(error))
                 raise
-            self._config_error = ""
-            self._wishes.adopt(settings, digests)
+            self._config_error, self._applied = "", time.time()
             self._reconciler.forgive()
             await self._reconciler.settled()
             await asyncio.to_thread(self._requests.sweep)
@@ -134,9 +142,7 @@ class Service:
     async def plan(self) -> tuple[PlannedAction, ...]:
         """Return what reload() would do now, without doing it; raises as reload() does."""
         settings, digests = await asyncio.to_thread(self._read)
-        wanted = self._wishes.preview(settings, digests)
-        observed = await self._snapshots.snapshot(wanted)
-        return tuple(describe(action) for action in make_plan(wanted, observed))
+        return tuple(describe(action) for action in await self._applier.plan(settings, digests))
 
     async def core_log(self, name: str) -> Sequence[Mapping[str, Any]]:
         """Return how the CO-RE relocations of an entry's program came about (docs/core-log.schema.json).
@@ -207,6 +213,10 @@ def _put_newest(queue: asyncio.Queue[AttachmentStatus], status: AttachmentStatus
         with suppress(asyncio.QueueEmpty):
             queue.get_nowait()
     queue.put_nowait(status)
+
+
+def _utc(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def _code(error: LoaderError) -> dict[str, str]:

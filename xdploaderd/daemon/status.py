@@ -69,7 +69,10 @@ class AttachmentStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaemonStatus:
-    """The daemon as a whole; degraded when an attachment or the configuration is not as wanted."""
+    """The daemon as a whole; degraded when an attachment or the configuration is not as wanted.
+
+    `applied`: since when the configuration in force is (RFC 3339, UTC).
+    """
 
     version: str
     pid: int
@@ -77,6 +80,7 @@ class DaemonStatus:
     config: str
     pinning: str
     config_error: str
+    applied: str = ""
     attachments: tuple[AttachmentStatus, ...]
 
     def to_json(self) -> dict[str, Any]:

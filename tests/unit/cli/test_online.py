@@ -131,7 +131,19 @@ def test_text_that_the_terminal_cannot_show_is_escaped(tmp_path: Path) -> None:
     assert rb"gr\xf6\xdfe" in done.stdout
 
 
-VERBS = ["status", "list", "attach", "detach", "reload", "plan", "load", "unload", "explain-pin", "convert-pinning"]
+VERBS = [
+    "status",
+    "list",
+    "attach",
+    "detach",
+    "reload",
+    "apply",
+    "plan",
+    "load",
+    "unload",
+    "explain-pin",
+    "convert-pinning",
+]
 
 
 @pytest.mark.parametrize("argv", [[], *([verb] for verb in VERBS), ["map"], ["map", "dump"], ["version"]])

@@ -1,0 +1,182 @@
+"""A real daemon that reloads: all of a configuration comes into force, or nothing of it is changed (F19, G10)."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.daemon import (
+    BPFFS,
+    OBJECTS,
+    Daemon,
+    counters,
+    daemon_in,
+    tail_entry,
+    tc_ids,
+    wait_for,
+    xdp_entry,
+    xdp_id,
+)
+from tests.support.netns import Veth, add_veth, ip, veth_pair
+from tests.support.sandbox import pin_tree
+from xdploaderd.errors import LoaderError
+
+pytestmark = pytest.mark.kernel
+
+COUNT = 5  # of entries in the bounded form of F19; the bad one is the first, the middle one and the last
+
+
+@pytest.fixture
+def veth() -> Iterator[Veth]:
+    with veth_pair() as pair:
+        add_veth("veth8", "veth9", pair.namespace)
+        yield pair
+        ip("link", "del", "veth8")
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    with daemon_in(tmp_path) as made:
+        yield made
+
+
+def entries() -> list[dict[str, object]]:
+    """Return entries on veth0: XDP, and tc filters with a program and an array each."""
+    filters = [tail_entry(f"tail-{number}", priority=number) for number in range(2, COUNT + 1)]
+    return [xdp_entry(), *filters]
+
+
+def bad_entry(kind: str, tmp_path: Path) -> dict[str, object]:
+    """Return an entry that cannot be carried out."""
+    match kind:
+        case "syntax":
+            return xdp_entry("bad", interface="veth8", mode="fast")
+        case "interface":
+            return xdp_entry("bad", interface="a/b")
+        case "file":
+            return xdp_entry("bad", interface="veth8", object=tmp_path / "none.o")
+        case "verifier":
+            return xdp_entry("bad", interface="veth8", object=OBJECTS / "reject.bpf.o", program="bad")
+        case "pin":
+            return xdp_entry("bad", interface="veth8", max_entries={"xdp_frames": 7})
+        case _:
+            ip("link", "set", "veth8", "xdpdrv", "obj", str(OBJECTS / "xdp_pass.bpf.o"), "sec", "xdp")
+            return xdp_entry("bad", interface="veth8")
+
+
+def world(interfaces: tuple[str, ...] = ("veth0", "veth8")) -> tuple[object, ...]:
+    links = subprocess.run(["bpftool", "-j", "prog", "show"], capture_output=True, text=True, check=True).stdout
+    assert links
+    return *((xdp_id(name), *tc_ids(name)) for name in interfaces), frozenset(pin_tree())
+
+
+@pytest.mark.parametrize("position", [0, COUNT // 2, COUNT])
+def test_g10_f19_one_bad_entry_changes_nothing(veth: Veth, daemon: Daemon, tmp_path: Path, position: int) -> None:
+    daemon.configure(*entries())
+    daemon.start()
+    for kind in ("syntax", "interface", "file", "verifier", "pin", "busy"):
+        changed = entries()
+        changed[0]["object"] = OBJECTS / "xdp_count_v2.bpf.o"  # a change that must not be made either
+        changed.insert(position, bad_entry(kind, tmp_path))
+        before, changes = world(), kernel_changes(daemon)
+        daemon.configure(*changed)
+        with pytest.raises(LoaderError, match=r"bad|a/b|fast"):
+            daemon.call("Reload")
+        assert (kind, world(), kernel_changes(daemon)) == (kind, before, changes)
+        status = daemon.call("Status")["status"]
+        assert status["degraded"]
+        assert status["config_error"]
+        assert {a["state"] for a in status["attachments"]} == {"attached"}
+        assert "bad" not in daemon.names()
+    assert_partial_applies_the_rest(daemon)
+
+
+def kernel_changes(daemon: Daemon) -> list[str]:
+    return [line for line in daemon.changes() if "audit:" not in line]
+
+
+def assert_partial_applies_the_rest(daemon: Daemon) -> None:
+    before = xdp_id()
+    status = daemon.call("Reload", partial=True)["status"]
+    assert {a["name"]: a["state"] for a in status["attachments"]}["bad"] == "foreign"
+    assert xdp_id() not in (0, before)
+    assert not status["config_error"]
+
+
+def test_reload_counts_on_through_a_change_of_everything(veth: Veth, daemon: Daemon, tmp_path: Path) -> None:
+    copy = tmp_path / "count.o"
+    shutil.copy(OBJECTS / "xdp_count.bpf.o", copy)
+    daemon.configure(xdp_entry(object=copy), tail_entry(), xdp_entry("gone", interface="veth8"))
+    daemon.start()
+    first = xdp_id()
+    veth.send_in(2)
+    wait_for(lambda: sum(counters("xdp_frames")) == 2, "two frames")
+    shutil.copy(OBJECTS / "xdp_count_v2.bpf.o", copy)
+    daemon.configure(tail_entry("moved"), xdp_entry(object=copy), tail_entry("more", interface="veth8"))
+    planned = daemon.call("Plan")["actions"]
+    status = daemon.call("Reload")["status"]
+    assert not status["degraded"]
+    assert [(a["action"], a["name"]) for a in planned] == [
+        ("replace", "moved"),
+        ("replace", "edge"),
+        ("attach", "more"),
+        ("detach", "gone"),
+    ]
+    assert xdp_id() not in (0, first)
+    assert (xdp_id("veth8"), len(tc_ids()), len(tc_ids("veth8"))) == (0, 1, 1)
+    assert sorted(path.name for path in (BPFFS / "xdploaderd").iterdir()) == ["edge", "more", "moved"]
+    assert daemon.call("Plan")["actions"] == []
+
+
+def test_entry_that_failed_before_does_not_keep_others_from_a_reload(
+    veth: Veth, daemon: Daemon, tmp_path: Path
+) -> None:
+    bad = bad_entry("file", tmp_path)
+    daemon.configure(bad)
+    daemon.start()
+    daemon.configure(bad, xdp_entry())
+    status = daemon.call("Reload")["status"]
+    assert not status["config_error"]
+    assert {a["name"]: a["state"] for a in status["attachments"]} == {"bad": "failed", "edge": "attached"}
+
+
+def kernel_writes(trace: Path) -> list[str]:
+    """Return the calls in a trace that change anything in the kernel, or below the BPF file system."""
+    reads = ("BPF_OBJ_GET", "_GET_", "BPF_PROG_QUERY", "BPF_MAP_LOOKUP")
+    writes = []
+    for line in trace.read_text().splitlines():
+        is_bpf = "bpf(BPF_" in line and not any(word in line for word in reads)
+        is_netlink = any(f"RTM_{verb}" in line for verb in ("NEW", "SET", "DEL"))
+        is_file = str(BPFFS) in line and "bpf(" not in line
+        if is_bpf or is_netlink or is_file:
+            writes.append(line)
+    return writes
+
+
+def trace_of(daemon: Daemon, trace: Path) -> "subprocess.Popen[str]":
+    calls = "trace=bpf,sendto,sendmsg,rename,renameat,renameat2,mkdir,mkdirat,unlink,unlinkat,rmdir,symlink,chmod"
+    command = ["strace", "-f", "-s", "200", "-p", str(daemon.pid), "-o", str(trace), "-e", calls]
+    tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert tracer.stderr is not None
+    assert "attached" in tracer.stderr.readline()
+    return tracer
+
+
+def traced(daemon: Daemon, trace: Path, work: Mapping[str, Any]) -> list[str]:
+    with trace_of(daemon, trace) as tracer:
+        daemon.call(**work)
+        tracer.terminate()
+    return kernel_writes(trace)
+
+
+def test_g10_reload_without_a_change_writes_nothing_to_the_kernel(veth: Veth, daemon: Daemon, tmp_path: Path) -> None:
+    daemon.configure(*entries(), xdp_entry("one", interface="veth8", maps="shared"))
+    daemon.start()
+    daemon.end()
+    daemon.start()  # one that has prepared nothing yet
+    assert traced(daemon, tmp_path / "trace", {"method": "Reload"}) == []
+    daemon.configure(*entries())
+    assert traced(daemon, tmp_path / "trace2", {"method": "Reload"}) != []

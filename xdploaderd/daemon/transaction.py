@@ -1,0 +1,193 @@
+"""A plan carried out as one change: all of it, or nothing.
+
+Every object is prepared, then every program loaded and pinned beside the old one, then the hooks change, and last the
+new pins are put in force. Old programs stay pinned until then, so what fails before is undone in reverse. A crash
+leaves what a single change leaves, for each entry by itself: the repair of the next start looks at the hooks.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Executor as Pool
+from contextlib import AsyncExitStack, ExitStack
+from dataclasses import replace
+from typing import TypeVar, TypeVarTuple
+
+from xdploaderd.daemon.actions import Attach, Change, Detach, Replace
+from xdploaderd.daemon.executor import Executor
+from xdploaderd.daemon.placing import Placer
+from xdploaderd.daemon.programs import OwnPrograms, Staged
+from xdploaderd.daemon.seams import Outcome
+from xdploaderd.daemon.world import Occupant, Place
+from xdploaderd.errors import LoaderError, error_context
+from xdploaderd.kernel.syscall import Fd
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Args = TypeVarTuple("Args")
+Outcomes = tuple[tuple[Change, Outcome], ...]
+
+
+class Transaction:
+    """Carries out plans. Raises LoaderError; then everything is as it was, but for what the log says."""
+
+    def __init__(self, executor: Executor, placer: Placer, programs: OwnPrograms, worker: Pool) -> None:
+        self._executor = executor
+        self._placer = placer
+        self._programs = programs
+        self._worker = worker
+
+    async def carry_out(
+        self, actions: Sequence[Change], *, before_hooks: Callable[[], None] = lambda: None
+    ) -> Outcomes:
+        """Carry out attachments, replacements and detachments, and return what each came to.
+
+        `before_hooks` is called in the worker when all is loaded and no hook has changed yet; what it raises is undone.
+        """
+        changes = [action for action in actions if isinstance(action, Attach | Replace)]
+        detaches = [action for action in actions if isinstance(action, Detach)]
+        fresh = [action for action in changes if not action.from_pin]
+        for action in fresh:
+            with _of(action):
+                await self._work(self._programs.prepare, action.wanted.config, action.wanted.sha1)
+        with ExitStack() as held:
+            async with AsyncExitStack() as undo:
+                staged = await self._stage_all(fresh, held, undo)
+                await self._work(before_hooks)
+                gaps = {}
+                for action in changes:
+                    with _of(action):
+                        gaps[action.name] = await self._switch(action, staged, held, undo)
+                for left in (*changes, *detaches):
+                    with _of(left):
+                        places = left.places if isinstance(left, Detach) else left.strays
+                        await self._take_off(left.name, places, held, undo)
+                undo.pop_all()
+        return await self._commit(changes, detaches, staged, gaps)
+
+    async def _stage_all(
+        self, fresh: Sequence[Attach | Replace], held: ExitStack, undo: AsyncExitStack
+    ) -> Mapping[str, Staged]:
+        """Load and pin the programs; the pins of their maps go with `held`, when an error ends it."""
+        staged = {}
+        for action in fresh:
+            with _of(action):
+                config, sha1 = action.wanted.config, action.wanted.sha1
+                made = await self._work(self._programs.stage, config, action.place, sha1)
+            held.enter_context(made.loaded)
+            staged[action.name] = made
+            undo.push_async_callback(_undone, f"the new program of '{action.name}' stays pinned", self._discard(action))
+        return staged
+
+    def _discard(self, action: Change) -> Callable[[], Awaitable[None]]:
+        return lambda: self._work(self._programs.discard, action.name)
+
+    async def _switch(
+        self, action: Attach | Replace, staged: Mapping[str, Staged], held: ExitStack, undo: AsyncExitStack
+    ) -> float:
+        prog = staged[action.name].prog if action.name in staged else held.enter_context(self._open(action.name))
+        old = self._old_program(action)
+        if old is not None:
+            held.enter_context(old)
+        gap = await self._executor.switch(action, prog)
+        what = f"the program of '{action.name}' stays on {action.place}"
+        undo.push_async_callback(_undone, what, lambda: self._switch_back(action, prog, old))
+        return gap
+
+    def _open(self, name: str) -> Fd:
+        return self._programs.open(name)
+
+    def _old_program(self, action: Attach | Replace) -> Fd | None:
+        """Open what runs there; somebody else's program can be opened by whoever has CAP_SYS_ADMIN."""
+        match action:
+            case Replace(owner=str(owner)):
+                return self._open(owner)
+            case Replace(current=Occupant(prog_id=int(prog_id))):
+                try:
+                    return self._programs.open_foreign(prog_id)
+                except LoaderError:
+                    return None
+            case _:
+                return None
+
+    async def _switch_back(self, action: Attach | Replace, prog: Fd, old: Fd | None) -> None:
+        place = action.place
+        remove_clsact = self._programs.made_clsact(place.ifindex)
+        match action:
+            case Attach():
+                await self._placer.take_off(place, prog, remove_clsact=remove_clsact)
+            case Replace() if old is None:
+                raise LoaderError("the program of others that was there cannot be put back: that needs CAP_SYS_ADMIN")
+            case Replace(gap=True, current=current):
+                await self._placer.take_off(place, prog)
+                await self._placer.put(current.place, old, label=current.name)
+            case Replace(current=current):
+                now = Occupant(replace(current.place, slot=place.slot), self._programs.info(prog).id)
+                await self._placer.swap(now, current.place, old, expected=prog, label=current.name)
+
+    async def _take_off(self, name: str, places: Sequence[Place], held: ExitStack, undo: AsyncExitStack) -> None:
+        if not places:
+            return
+        prog = held.enter_context(self._open(name))
+        await self._work(self._programs.leaves, name, places)  # first: a crash after that is not blamed on others
+        for place in places:
+            remove_clsact = self._programs.made_clsact(place.ifindex)
+            await self._placer.take_off(place, prog, remove_clsact=remove_clsact)
+            what = f"the program of '{name}' is off {place}"
+            undo.push_async_callback(_undone, what, self._put_back_at(name, place, prog))
+
+    def _put_back_at(self, name: str, place: Place, prog: Fd) -> Callable[[], Awaitable[None]]:
+        async def put_back() -> None:
+            if await self._placer.put(place, prog, label=self._programs.label_of(name)):
+                self._programs.clsact_was_made(place.ifindex)
+            await self._work(self._programs.moved, name, place)
+
+        return put_back
+
+    async def _commit(
+        self,
+        changes: Sequence[Attach | Replace],
+        detaches: Sequence[Detach],
+        staged: Mapping[str, Staged],
+        gaps: Mapping[str, float],
+    ) -> Outcomes:
+        """Put the pins in force. From here on nothing is undone: what fails is left to the repair of the next pass."""
+        done: list[tuple[Change, Outcome]] = []
+        for action in changes:
+            if action.name in staged:
+                done.append(
+                    (action, Outcome(staged[action.name].info, staged[action.name].record.sha1, gaps[action.name]))
+                )
+                if action.promote:
+                    await self._settle(self._programs.promote, action.name)
+            else:
+                info = await self._settle(self._programs.moved, action.name, action.place)
+                done.append((action, Outcome(info, gap=gaps[action.name])))
+        for detach in detaches:
+            done.append((detach, Outcome()))
+            if detach.forget:
+                await self._settle(self._programs.forget, detach.name)
+        return tuple(done)
+
+    async def _settle(self, function: Callable[[*Args], T], *args: *Args) -> T | None:
+        try:
+            return await self._work(function, *args)
+        except LoaderError as error:
+            log.error("pins are not in order yet, the next look at them mends it: %s", error)
+            return None
+
+    async def _work(self, function: Callable[[*Args], T], *args: *Args) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._worker, function, *args)
+
+
+def _of(action: Change) -> error_context:
+    return error_context(f"attachment '{action.name}'")
+
+
+async def _undone(otherwise: str, undo: Callable[[], Awaitable[None]]) -> None:
+    """Undo one step; what cannot be undone is told, and the rest is undone all the same."""
+    try:
+        await undo()
+    except LoaderError as error:
+        log.error("a change could not be undone, %s: %s", otherwise, error, extra={"ERROR_CODE": error.code})
