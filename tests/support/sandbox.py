@@ -61,14 +61,18 @@ def clear_pins() -> None:
 
 
 def wait_until_freed(before: dict[str, frozenset[int]]) -> dict[str, frozenset[int]]:
-    """Return the objects made since `before` that are still alive after the settling time; empty sets: no leak."""
+    """Return the objects made since `before` that are still alive after the settling time; empty sets: no leak.
+
+    What appears only from now on is another process's on this machine, since the test is over.
+    """
     deadline = time.monotonic() + SETTLE_SECONDS
-    while True:
-        now = object_ids()
-        left = {kind: now[kind] - before[kind] for kind in now}
-        if not any(left.values()) or time.monotonic() > deadline:
-            return left
+    left = object_ids()
+    left = {kind: left[kind] - before[kind] for kind in left}
+    while any(left.values()) and time.monotonic() < deadline:
         time.sleep(0.02)
+        now = object_ids()
+        left = {kind: left[kind] & now[kind] for kind in now}
+    return left
 
 
 @contextmanager
