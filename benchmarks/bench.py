@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import btf_index, libbpf, pairs
+from benchmarks import btf_index, btfgen, libbpf, pairs
 from benchmarks.big_object import build_big_object
 from tests.support import sandbox
 from tests.support.loading import DEFAULT_PINS, OBJECTS
@@ -153,6 +153,9 @@ def main(rounds: int, more: list[Path]) -> None:
     bench_big_open(max(5, rounds // 3))
     btf_index.run(max(5, rounds // 3))
     bench_start("start: xdploaderctl version", ["-c", CONTROL, "version"], rounds)
+    bench_start("start: xdploaderctl load --help", ["-c", CONTROL, "load", "--help"], rounds)
+    if more:
+        btfgen.run(more[:10], rounds)
     bench_load_memory(plain[0])
 
 

@@ -1,59 +1,34 @@
-"""A matrix of objects and kernels: `xdploaderctl prepare` beside bpftool, which decides the same records pair by pair.
+"""What `xdploaderctl prepare` takes for a matrix of objects and kernels: CPU time, time that passes, peak memory.
 
-    python -m benchmarks.matrix OBJECTS-DIR BTF-DIR [OBJECTS [ROUNDS]]
-
-CPU time of whole processes, by turns; bpftool runs once for each pair, since it takes one kernel and keeps nothing.
-Objects without CO-RE records cost bpftool nothing but its start; ours checks them all the same.
+usage: python -m benchmarks.matrix BTF... -- OBJECT...
 """
 
 import resource
-import statistics
 import subprocess
 import sys
-from collections.abc import Callable
-from pathlib import Path
+import time
 
-from xdploaderd.kernel.btf_search import btf_files
+from benchmarks.btfgen import COMMAND
 
-RUNNING = Path("/sys/kernel/btf/vmlinux")
-
-
-def main() -> None:
-    """Print one line: CPU seconds of both, the ratio, and our peak memory."""
-    objects = sorted(Path(sys.argv[1]).glob("*.o"))[: int(sys.argv[3]) if len(sys.argv) > 3 else 50]
-    kernels = [*btf_files(Path(sys.argv[2])), RUNNING]
-    rounds = int(sys.argv[4]) if len(sys.argv) > 4 else 3
-    ours, theirs, peak = [], [], 0.0
-    for _ in range(rounds):
-        ours.append(_cpu(lambda: _prepare(objects, kernels)))
-        peak = peak or resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-        theirs.append(_cpu(lambda: _bpftool(objects, kernels)))
-    mine, peers = statistics.median(ours), statistics.median(theirs)
-    print(
-        f"matrix of {len(objects)} objects x {len(kernels)} kernels: ours {mine:.2f} s, bpftool {peers:.2f} s,"
-        f" ratio {mine / peers:.2f}, peak {peak:.0f} MiB"
-    )
+HOLDS, FAILS, UNKNOWN = 0, 1, 3
 
 
-def _cpu(run: Callable[[], None]) -> float:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    run()
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-
-def _prepare(objects: list[Path], kernels: list[Path]) -> None:
-    files = [word for kernel in kernels for word in ("--btf", str(kernel))]
-    command = [sys.executable, "-m", "xdploaderd.cli.main", "prepare", "--json", *map(str, objects), *files]
-    subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
-
-
-def _bpftool(objects: list[Path], kernels: list[Path]) -> None:
-    for kernel in kernels:
-        for obj in objects:
-            command = ["bpftool", "gen", "min_core_btf", str(kernel), "/dev/null", str(obj)]
-            subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+def run(kernels: list[str], objects: list[str]) -> None:
+    """Run the command once and print what it took."""
+    options = [word for kernel in kernels for word in ("--btf", kernel)]
+    argv = [sys.executable, "-c", COMMAND, "prepare", "--json", *options, *objects]
+    before = time.monotonic()
+    done = subprocess.run(argv, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    seconds = time.monotonic() - before
+    if done.returncode not in (HOLDS, FAILS, UNKNOWN):
+        raise RuntimeError(f"the command ended with {done.returncode}")
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cells = len(kernels) * len(objects)
+    cpu = used.ru_utime + used.ru_stime
+    print(f"prepare: {len(objects)} objects x {len(kernels)} kernels: {cpu:.1f} s of CPU, {seconds:.1f} s in all,")
+    print(f"{cpu / cells * 1000:.1f} ms of CPU a cell, peak {used.ru_maxrss / 1024:.1f} MiB")
 
 
 if __name__ == "__main__":
-    main()
+    split = sys.argv.index("--")
+    run(sys.argv[1:split], sys.argv[split + 1 :])

@@ -1,9 +1,11 @@
 """Measure two ways of doing one thing by turns and print the ratio: medians of CPU time, both sides in one run."""
 
+import os
 import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 
@@ -27,14 +29,21 @@ def in_process(ours: Callable[[], object], theirs: Callable[[], object], *, roun
 
 
 def whole_process(ours: Sequence[str], theirs: Sequence[str], *, rounds: int) -> tuple[float, float]:
-    """Return the median CPU milliseconds (user and system, children included) of two commands, run by turns."""
+    """Return the median CPU milliseconds (user and system, children included) of two commands, run by turns.
+
+    Both run once before, and compiled modules are kept for the others, as an installed package has them.
+    """
     times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(rounds):
-        for side, argv in enumerate((ours, theirs)):
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            times[side].append((after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1000)
+    with tempfile.TemporaryDirectory() as compiled:
+        env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        env["PYTHONPYCACHEPREFIX"] = compiled
+        for number in range(rounds + 1):
+            for side, argv in enumerate((ours, theirs)):
+                before = resource.getrusage(resource.RUSAGE_CHILDREN)
+                subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, env=env)
+                after = resource.getrusage(resource.RUSAGE_CHILDREN)
+                if number:
+                    times[side].append((after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1000)
     return statistics.median(times[0]), statistics.median(times[1])
 
 
