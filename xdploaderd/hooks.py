@@ -36,6 +36,14 @@ class Where(StrEnum):
     AFTER = "after"
 
 
+class OnMismatch(StrEnum):
+    """What is done when a pinned map differs from the object's."""
+
+    REFUSE = "refuse"
+    RECREATE = "recreate"  # a new map, empty, takes the pin over
+    MIGRATE = "migrate"  # likewise, with a copy of the entries
+
+
 ETH_P_ALL: Final = 0x0003
 # Names that tc(8) has for protocols (include/uapi/linux/if_ether.h); any other is written as a number.
 PROTOCOLS: Final[Mapping[str, int]] = {

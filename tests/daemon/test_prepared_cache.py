@@ -33,6 +33,7 @@ DECIDING: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
     ("xdp_count", {"program": "xdp_count"}, {"no_maps": ("xdp_frames",)}),
 )
 WITHOUT_A_PART = {
+    "map_init",
     "name",
     "interface",
     "mode",

@@ -60,7 +60,7 @@ class _Decoder:
     def _plain(self, btf_type: object, raw: bytes, depth: int) -> JsonValue:
         match btf_type:
             case Ref(kind=BtfKind.PTR):
-                return int.from_bytes(raw, _HOST)
+                return int.from_bytes(raw, HOST)
             case Float(size=size) if size in _FLOATS:
                 (number,) = struct.unpack(_FLOATS[size], raw)
                 return float(number)
@@ -90,8 +90,8 @@ class _Decoder:
         start, count = member.bit_offset, member.bitfield_size
         if start + count > len(raw) * _BITS:
             raise BtfError(f"bit field '{member.name}' ends at bit {start + count} of {len(raw) * _BITS}")
-        whole = int.from_bytes(raw, _HOST)
-        shift = start if _HOST == "little" else len(raw) * _BITS - start - count
+        whole = int.from_bytes(raw, HOST)
+        shift = start if HOST == "little" else len(raw) * _BITS - start - count
         value = whole >> shift & (1 << count) - 1
         match self._btf.type_by_id(self._btf.skip_mods_and_typedefs(member.type_id)):
             case Int(encoding=encoding) if encoding & IntEncoding.SIGNED and value >> (count - 1):
@@ -105,7 +105,7 @@ class _Decoder:
 
     def _elements(self, array: Array, raw: bytes, depth: int) -> JsonValue:
         element = self._btf.type_by_id(self._btf.skip_mods_and_typedefs(array.elem_type_id))
-        if isinstance(element, Int) and _is_char(element):
+        if isinstance(element, Int) and is_char(element):
             text = _text(raw)
             if text is not None:
                 return text
@@ -122,15 +122,15 @@ class _Decoder:
         return self.value(type_id, raw[offset:end], depth + 1)
 
 
-_HOST: Literal["little", "big"] = "little" if sys.byteorder == "little" else "big"
+HOST: Literal["little", "big"] = "little" if sys.byteorder == "little" else "big"
 
 
 def _number(raw: bytes, encoding: int) -> int | bool:
-    value = int.from_bytes(raw, _HOST, signed=bool(encoding & IntEncoding.SIGNED))
+    value = int.from_bytes(raw, HOST, signed=bool(encoding & IntEncoding.SIGNED))
     return bool(value) if encoding & IntEncoding.BOOL and value in {0, 1} else value
 
 
-def _is_char(element: Int) -> bool:
+def is_char(element: Int) -> bool:
     # Compilers mark char as merely signed, so that its name has to tell.
     return element.size == 1 and (element.name == "char" or bool(element.encoding & IntEncoding.CHAR))
 
@@ -145,7 +145,7 @@ def _text(raw: bytes) -> str | None:
 
 
 def _enumerator(enum: Enum, raw: bytes) -> str | int:
-    return _name_of(enum, int.from_bytes(raw, _HOST), len(raw) * _BITS)
+    return _name_of(enum, int.from_bytes(raw, HOST), len(raw) * _BITS)
 
 
 def _name_of(enum: Enum, value: int, bits: int) -> str | int:

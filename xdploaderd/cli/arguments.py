@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 from xdploaderd import __version__
-from xdploaderd.cli import texts
+from xdploaderd.cli import map_options, texts
 from xdploaderd.cli.apply_options import apply_verb
 from xdploaderd.cli.output import PROGRAM
 from xdploaderd.cli.plain import ONLINE, lazy, version
@@ -196,7 +196,7 @@ def _check_attach(parser: _Parser, args: argparse.Namespace) -> None:
         if missing:
             parser.error(f"--object needs {' and '.join(missing)}")
         return
-    keys = (*_ENTRY_OPTIONS, "globals", "max_entries", "share", "no_map", "permanent", "force", "by_path")
+    keys = (*_ENTRY_OPTIONS, "globals", "max_entries", "share", "no_map", "map_init", "permanent", "force", "by_path")
     given = [f"--{key.replace('_', '-')}" for key in keys if getattr(args, key)]
     if given:
         parser.error(f"without --object there is no meaning in {', '.join(given)}")
@@ -266,10 +266,10 @@ def _core_diff_verb(verbs: _Verbs, name: str) -> None:
 
 
 def _map_verb(verbs: _Verbs, name: str) -> None:
-    dump = verbs.add(name, lazy("maps", "dump"), "Look into a pinned map.")
-    actions = dump.add_subparsers(metavar="ACTION", required=True)
-    action = _Verbs(actions).add("dump", lazy("maps", "dump"), texts.DUMP)
-    action.add_argument("pin", metavar="PIN", help="path of the pinned map")
+    maps = verbs.add(name, lazy("maps", "dump"), map_options.MAP, epilog=map_options.MAP_EPILOG)
+    actions = _Verbs(maps.add_subparsers(metavar="ACTION", required=True))
+    for action, text in map_options.MAP_ACTIONS.items():
+        map_options.add_map_arguments(action, actions.add(action, lazy("maps", action), text))
 
 
 def _version_verb(verbs: _Verbs, name: str) -> None:
@@ -303,6 +303,14 @@ def _add_value_options(parser: _Parser) -> None:
     )
     parser.add_argument(
         "--max-entries", action="append", default=[], metavar="MAP=N", help="size of a map; may be given again"
+    )
+    parser.add_argument(
+        "--map-init",
+        action="append",
+        default=[],
+        metavar="MAP=FILE",
+        help="fill this map, when it is made, with the entries of a JSON file, as `map dump --json` prints them;"
+        " may be given again",
     )
 
 

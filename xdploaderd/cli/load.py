@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import PurePosixPath
 
-from xdploaderd.cli.objects import apply_overrides, open_selected, pinning_of, with_attach_targets
+from xdploaderd.cli.objects import apply_overrides, map_rules, open_selected, pinning_of, with_attach_targets
 from xdploaderd.cli.output import EXIT_DEGRADED, print_json, print_line, print_table, print_warnings
 from xdploaderd.config.pinning import PinningConf
 from xdploaderd.errors import LoaderError
@@ -16,6 +16,7 @@ from xdploaderd.kernel.syscall import checked_before
 from xdploaderd.kernel.target import running_kernel
 from xdploaderd.load import object as load_object
 from xdploaderd.load.attach_targets import open_attach_targets
+from xdploaderd.load.maps import MapRules
 from xdploaderd.load.object import LoadedObject
 from xdploaderd.load.tree import TreePins, load_tree, tree_paths, unload_tree
 from xdploaderd.obj.prepare import prepare, target_needs
@@ -72,12 +73,14 @@ class Report:
 def load(args: argparse.Namespace) -> int:
     """Load an object and pin what it has; exit 3 when a part failed and was allowed to."""
     obj = apply_overrides(open_selected(args, names=args.program), args)
-    pins = pinning_of(args)
+    pins, rules = pinning_of(args), map_rules(args)
     with held_signals() as check:
-        return _load(args, obj, pins, check)
+        return _load(args, obj, pins, rules, check)
 
 
-def _load(args: argparse.Namespace, obj: ObjectSpec, pins: PinningConf, check: Callable[[], None]) -> int:
+def _load(
+    args: argparse.Namespace, obj: ObjectSpec, pins: PinningConf, rules: MapRules, check: Callable[[], None]
+) -> int:
     directory = PurePosixPath(args.directory)
     if not args.partial:  # what fails takes no name
         wanted = [program for program in obj.programs.values() if program.autoload]
@@ -88,7 +91,9 @@ def _load(args: argparse.Namespace, obj: ObjectSpec, pins: PinningConf, check: C
         targets, btfs = open_attach_targets(bpf, target_pins, stack)
         kernel = replace(running_kernel(bpf, target_needs(obj)), program_btfs=btfs)
         prepared = prepare(obj, kernel, partial=args.partial)
-        loaded = stack.enter_context(load_object.load(prepared, bpf, pins, partial=args.partial, targets=targets))
+        loaded = stack.enter_context(
+            load_object.load(prepared, bpf, pins, partial=args.partial, targets=targets, rules=rules)
+        )
         report = _report(obj, loaded, load_tree(loaded, bpf, directory))
         check()
         print_warnings((*pins.warnings, *obj.warnings, *_guessed_types(obj), *loaded.warnings), as_json=args.json)

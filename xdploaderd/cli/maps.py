@@ -1,23 +1,26 @@
-"""`map dump`: the entries of a pinned map, decoded by its BTF where it has any, else as hex bytes."""
+"""`map dump` and `map load`: the entries of a pinned map, decoded by its BTF where it has any, else as hex bytes."""
 
 import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.dump import decode_value
-from xdploaderd.cli.output import print_line, print_warnings
-from xdploaderd.errors import BtfError, KernelError, PinError
+from xdploaderd.cli.output import print_json, print_line, print_warnings
+from xdploaderd.daemon.object_file import read_document
+from xdploaderd.errors import BtfError, ConfigError, KernelError, PinError, error_context
 from xdploaderd.info import MapInfo
 from xdploaderd.kernel.bpf import Bpf, ObjectKind
 from xdploaderd.kernel.bpffs import is_bpffs
-from xdploaderd.kernel.facts import possible_cpus
-from xdploaderd.load.map_entries import MapEntry, is_per_cpu, map_entries
+from xdploaderd.kernel.syscall import Fd
+from xdploaderd.load.map_entries import MapEntry, map_entries
 from xdploaderd.load.pins import open_pin
+from xdploaderd.load.restore import restore_entries, shape_of_info
+from xdploaderd.obj.map_document import EntryShape, read_entries
 from xdploaderd.printable import quoted
 from xdploaderd.terminal import write_out
 from xdploaderd.uapi.bpf import MapType, enum_name
@@ -27,16 +30,10 @@ _BATCH = 1000  # entries written at once
 
 def dump(args: argparse.Namespace) -> int:
     """Print every entry of a pinned map."""
-    path = PurePosixPath(args.pin)
-    if os.path.exists(path) and not is_bpffs(path):
-        raise PinError(f"{quoted(args.pin)} does not lie on a BPF file system")
     bpf = Bpf()
-    fd = open_pin(bpf, path, ObjectKind.MAP)
-    if fd is None:
-        raise PinError(f"nothing is pinned at {quoted(args.pin)}")
-    with fd:
+    with _open(bpf, args.pin) as fd:
         info = bpf.map_info(fd)
-        shape = _Shape(info, _read_btf(bpf, info))
+        shape = _Shown(shape_of_info(info, _read_btf(bpf, info)), exact=args.json)
         entries = (shape.entry(entry) for entry in map_entries(bpf, fd, info))
         if args.json:
             _print_json(info, entries)
@@ -45,35 +42,75 @@ def dump(args: argparse.Namespace) -> int:
     return 0
 
 
-class _Shape:
-    """How the bytes of one map are shown."""
+def load(args: argparse.Namespace) -> int:
+    """Set the entries of a file in a pinned map."""
+    document = read_document(PurePosixPath(args.file))
+    bpf = Bpf()
+    with _open(bpf, args.pin) as fd:
+        info = bpf.map_info(fd)
+        with error_context(f"map {quoted(args.pin)}"):
+            entries = read_entries(document, shape_of_info(info, _read_btf(bpf, info)))
+            restore_entries(bpf, fd, info, entries, replace=args.replace)
+    if args.json:
+        print_json({"map": _described(info), "set": len(entries)})
+    else:
+        print_line(f"{len(entries)} entries set" if len(entries) != 1 else "1 entry set")
+    return 0
 
-    def __init__(self, info: MapInfo, btf: Btf | None) -> None:
-        self._btf = btf
-        self._key_type = info.btf_key_type_id
-        self._value_type = info.btf_value_type_id
-        self._per_cpu = is_per_cpu(info)
+
+def _open(bpf: Bpf, pin: str) -> Fd:
+    path = PurePosixPath(pin)
+    if os.path.exists(path) and not is_bpffs(path):
+        raise PinError(f"{quoted(pin)} does not lie on a BPF file system")
+    fd = open_pin(bpf, path, ObjectKind.MAP)
+    if fd is None:
+        raise PinError(f"nothing is pinned at {quoted(pin)}")
+    return fd
+
+
+class _Shown:
+    """How the bytes of one map are shown; `exact`: with the bytes beside a value that does not tell all of them."""
+
+    def __init__(self, shape: EntryShape, *, exact: bool) -> None:
+        self._shape = shape
+        self._exact = exact and shape.btf is not None
 
     def entry(self, entry: MapEntry) -> dict[str, Any]:
         """Return one entry as JSON values: `value`, for a per-CPU map `values`, or why there is none."""
-        shown: dict[str, Any] = {"key": self._decode(self._key_type, entry.key)}
+        shape = self._shape
+        shown = self._part("key", shape.key_type_id, entry.key, shape.key)
         if entry.error:
             return {**shown, "error": entry.error}
-        values = [self._decode(self._value_type, value) for value in entry.values]
-        if not self._per_cpu:
-            return {**shown, "value": values[0]}
-        return {**shown, "values": [{"cpu": c, "value": v} for c, v in zip(possible_cpus(), values, strict=True)]}
+        values = [self._part("value", shape.value_type_id, value, shape.value) for value in entry.values]
+        if not shape.cpus:
+            return {**shown, **values[0]}
+        return {**shown, "values": [{"cpu": c, **value} for c, value in zip(shape.cpus, values, strict=True)]}
+
+    def _part(self, name: str, type_id: int, raw: bytes, encode: Callable[[object], bytes]) -> dict[str, Any]:
+        value = self._decode(type_id, raw)
+        shown = {name: value}
+        if self._exact and not _is_exact(value, raw, encode):  # bytes between members, of which no member tells
+            shown[f"{name}_bytes"] = raw.hex(" ")
+        return shown
 
     def _decode(self, type_id: int, raw: bytes) -> Any:
-        if self._btf is None:
+        btf = self._shape.btf
+        if btf is None:
             return raw.hex(" ")
         if not type_id:  # void: the key of a data map, an index
             return int.from_bytes(raw, sys.byteorder)
         try:
-            value = decode_value(self._btf, type_id, raw)
+            value = decode_value(btf, type_id, raw)
         except BtfError:
             return raw.hex(" ")
         return raw.hex(" ") if value == {} else value  # a DATASEC whose variables have no names
+
+
+def _is_exact(value: object, raw: bytes, encode: Callable[[object], bytes]) -> bool:
+    try:
+        return encode(value) == raw
+    except ConfigError:
+        return False
 
 
 def _read_btf(bpf: Bpf, info: MapInfo) -> Btf | None:

@@ -8,9 +8,10 @@ from pathlib import Path, PurePosixPath
 
 from xdploaderd.cli.named_values import limits_of, parse_count, parse_pairs
 from xdploaderd.config.pinning import PinningConf
-from xdploaderd.daemon.object_file import read_object
+from xdploaderd.daemon.object_file import read_document, read_object
 from xdploaderd.errors import UsageError
 from xdploaderd.limits import Limits
+from xdploaderd.load.maps import MapRules
 from xdploaderd.load.pinning_files import PINNING_CONF, read_pinning
 from xdploaderd.obj.open import open_object
 from xdploaderd.obj.overrides import leave_out_maps, set_globals, set_max_entries, share_maps
@@ -45,6 +46,13 @@ def apply_overrides(obj: ObjectSpec, args: argparse.Namespace) -> ObjectSpec:
     obj = set_globals(obj, parse_pairs("--global", "NAME=VALUE", args.globals))
     obj = share_maps(set_max_entries(obj, sizes), parse_pairs("--share", "MAP=PIN", args.share))
     return leave_out_maps(obj, args.no_map)
+
+
+def map_rules(args: argparse.Namespace) -> MapRules:
+    """Return what --map-init wants of the object's maps, its files read."""
+    files = parse_pairs("--map-init", "MAP=FILE", args.map_init)
+    limits = limits_of(args)
+    return MapRules(init={name: read_document(PurePosixPath(file), limits) for name, file in files.items()})
 
 
 def with_attach_targets(obj: ObjectSpec, words: Sequence[str]) -> tuple[ObjectSpec, Mapping[str, PurePosixPath]]:

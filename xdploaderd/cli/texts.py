@@ -145,8 +145,3 @@ examples:
 
 exit status: 0 nothing differs, 1 something does
 """
-
-DUMP = """\
-Print the entries of a pinned map, decoded by its BTF where it has any, else as hex bytes. A per-CPU map shows one
-value for each CPU.
-"""

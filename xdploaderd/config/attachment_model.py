@@ -212,6 +212,15 @@ def _share(value: object) -> dict[str, str]:
     return pins
 
 
+def _map_init(value: object) -> dict[str, str]:
+    files = {name: _value_of(name, node) for name, node in _entries(value).items()}
+    for name, file in files.items():
+        if not file.startswith("/"):
+            raise _refuse(f"{quoted(name)}: {quoted(file)} is not an absolute path")
+        _limited(file, PATH_MAX)
+    return files
+
+
 def _no_maps(value: object) -> list[str]:
     if not isinstance(value, Items):
         raise _refuse(f"want a list, not {_shape(value)}")
@@ -314,6 +323,11 @@ class AttachmentModel(BaseModel):
     )
     no_maps: Annotated[list[str], BeforeValidator(_no_maps)] = Field(
         default=[], description="maps of the object that are not made, for programs that never come to use them"
+    )
+    map_init: Annotated[dict[str, str], BeforeValidator(_map_init)] = Field(
+        default={},
+        description="JSON files with the entries that new maps of the object hold from the start, by map",
+        json_schema_extra={"additionalProperties": {"type": "string", "pattern": "^/"}},
     )
 
 

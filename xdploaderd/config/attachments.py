@@ -27,7 +27,8 @@ class AttachmentConfig:
     a tc hook. `priority` and `handle` place a tc filter and are 0 for all else; `protocol` is the EtherType it looks
     at, `classid` the class it gives to packets, both without meaning for others; `mode` is UNSPECIFIED for tc.
     `globals` and `max_entries` are set in the object before it is loaded, by variable and by map, in the order of their
-    names, and so are the pins of `share`; maps of `no_maps` are not made.
+    names, and so are the pins of `share`; maps of `no_maps` are not made. `map_init`: files with the entries of new
+    maps, by map.
     """
 
     name: AttachmentName
@@ -51,6 +52,7 @@ class AttachmentConfig:
     share: tuple[tuple[str, str], ...] = ()
     no_maps: tuple[str, ...] = ()
     maps: MapSharing = MapSharing.PER_INTERFACE
+    map_init: tuple[tuple[str, str], ...] = ()
 
     @property
     def is_filter(self) -> bool:
@@ -169,4 +171,5 @@ def _config(model: AttachmentModel) -> AttachmentConfig:
         share=tuple(sorted(model.share.items())),
         no_maps=tuple(sorted(model.no_maps)),
         maps=model.maps,
+        map_init=tuple(sorted(model.map_init.items())),
     )

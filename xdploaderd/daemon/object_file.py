@@ -1,4 +1,4 @@
-"""An entry's object file: its bytes, read with care, and their digest."""
+"""The files that an entry names, objects and entries of maps: their bytes, read with care, and their digest."""
 
 import hashlib
 import os
@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from xdploaderd.errors import FileError, LoaderError
 from xdploaderd.limits import DEFAULT_LIMITS, Limits, over_limit
+from xdploaderd.obj.map_document import Document
 from xdploaderd.printable import quoted
 
 _CHUNK = 1 << 20
@@ -18,17 +19,12 @@ def read_object(path: PurePosixPath, limits: Limits = DEFAULT_LIMITS) -> bytes:
 
     Only a regular file is read: opening a fifo or a device must not block or act.
     """
-    fields = {"path": str(path)}
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-        try:
-            return _read(fd, f"object {quoted(str(path))}", fields, limits)
-        finally:
-            os.close(fd)
-    except OSError as error:
-        raise FileError(
-            f"object {quoted(str(path))} cannot be read: {(error.strerror or str(error)).lower()}", fields=fields
-        ) from error
+    return _read_path(path, f"object {quoted(str(path))}", limits)
+
+
+def read_document(path: PurePosixPath, limits: Limits = DEFAULT_LIMITS) -> Document:
+    """Return a file of map entries; raises FileError, and LimitError for one that is too large."""
+    return Document(str(path), _read_path(path, f"file {quoted(str(path))}", limits))
 
 
 def read_open_object(fd: int, limits: Limits = DEFAULT_LIMITS) -> bytes:
@@ -37,6 +33,19 @@ def read_open_object(fd: int, limits: Limits = DEFAULT_LIMITS) -> bytes:
         return _read(fd, "the object's descriptor", {}, limits)
     except OSError as error:
         raise FileError(f"the object's descriptor cannot be read: {(error.strerror or str(error)).lower()}") from error
+
+
+def _read_path(path: PurePosixPath, what: str, limits: Limits) -> bytes:
+    fields = {"path": str(path)}
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        try:
+            return _read(fd, what, fields, limits)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise FileError(f"{what} cannot be read: {reason}", fields=fields) from error
 
 
 def _read(fd: int, what: str, fields: Mapping[str, str], limits: Limits) -> bytes:

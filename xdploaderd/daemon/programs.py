@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 from xdploaderd.config.attachments import AttachmentConfig
 from xdploaderd.daemon.core_logs import CoreLogs
-from xdploaderd.daemon.object_file import read_object
+from xdploaderd.daemon.object_file import read_document, read_object
 from xdploaderd.daemon.pins import OwnPins
 from xdploaderd.daemon.prepared_cache import PreparedCache
 from xdploaderd.daemon.records import Records
@@ -23,6 +23,7 @@ from xdploaderd.info import ProgInfo
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.kernel.target import running_kernel
+from xdploaderd.load.maps import MapRules
 from xdploaderd.load.object import LoadedObject, load
 from xdploaderd.load.same import trial_load
 from xdploaderd.obj.select import find_program
@@ -77,7 +78,7 @@ class OwnPrograms:
             return found
         prepared = self._prepare(config)
         with ExitStack() as stack:
-            loaded = stack.enter_context(load(prepared, self._bpf, self._settings().pinning))
+            loaded = stack.enter_context(load(prepared, self._bpf, self._settings().pinning, rules=self._rules(config)))
             staged = self._stage_loaded(config, place, loaded)
             stack.pop_all()
             return staged
@@ -159,6 +160,10 @@ class OwnPrograms:
     def made_clsact(self, ifindex: Ifindex) -> bool:
         """Return whether the daemon made clsact there."""
         return self._records.made_clsact(ifindex)
+
+    def _rules(self, config: AttachmentConfig) -> MapRules:
+        limits = self._settings().limits
+        return MapRules(init={name: read_document(PurePosixPath(file), limits) for name, file in config.map_init})
 
     def _owned_one(self, name: str) -> Owned:
         prog, staged, links = self._pins.prog(name), self._pins.staged(name), self._pins.links.infos(name)

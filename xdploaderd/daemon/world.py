@@ -264,8 +264,11 @@ def tc_occupant(interface: Interface, item: TcFilter) -> Occupant:
 
 def overrides_of(config: AttachmentConfig) -> str:
     """Return what the entry sets in its object, as one text: a program loaded with other values is another program."""
-    later = [config.share, config.no_maps] if config.share or config.no_maps else []  # not in older records
-    values = [config.globals, config.max_entries, *later]
+    values: list[object] = [config.globals, config.max_entries]
+    if config.share or config.no_maps or config.map_init:  # not in older records
+        values += [config.share, config.no_maps]
+    if config.map_init:
+        values.append(config.map_init)
     return json.dumps(values) if any(values) else ""
 
 

@@ -50,6 +50,22 @@ class MapElemAttr(BpfAttr):
     _fields_ = [("map_fd", c_uint32), ("key", c_uint64), ("_value", _ValueOrNextKey), ("flags", c_uint64)]
 
 
+class MapBatchAttr(BpfAttr):
+    """BPF_MAP_LOOKUP_BATCH and BPF_MAP_UPDATE_BATCH; the kernel writes how many elements it did to `count`."""
+
+    UAPI_ARM = "batch"
+    _fields_ = [
+        ("in_batch", c_uint64),
+        ("out_batch", c_uint64),
+        ("keys", c_uint64),
+        ("values", c_uint64),
+        ("count", c_uint32),
+        ("map_fd", c_uint32),
+        ("elem_flags", c_uint64),
+        ("flags", c_uint64),
+    ]
+
+
 class ProgLoadAttr(BpfAttr):
     """BPF_PROG_LOAD."""
 

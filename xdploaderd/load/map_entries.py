@@ -8,11 +8,9 @@ from xdploaderd.info import MapInfo
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.facts import possible_cpus
 from xdploaderd.kernel.syscall import Fd
+from xdploaderd.obj.map_document import PER_CPU, SLOT
 from xdploaderd.uapi.bpf import MapType, enum_name
 
-_PER_CPU = frozenset(
-    {MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PERCPU_HASH, MapType.PERCPU_CGROUP_STORAGE_DEPRECATED}
-)
 _WITHOUT_KEYS = frozenset(
     {
         MapType.QUEUE,
@@ -29,7 +27,6 @@ _WITHOUT_KEYS = frozenset(
 )
 _ENOTSUPP = 524  # of the kernel's own, which the C library does not know
 _UNREADABLE = "the kernel does not show values of this type of map"
-_SLOT = 8  # bytes that each CPU's value is rounded up to
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +36,6 @@ class MapEntry:
     key: bytes
     values: tuple[bytes, ...] = ()
     error: str = ""
-
-
-def is_per_cpu(info: MapInfo) -> bool:
-    """Tell whether a map has one value for each CPU."""
-    return info.type in _PER_CPU
 
 
 def map_entries(bpf: Bpf, fd: Fd, info: MapInfo) -> Iterator[MapEntry]:
@@ -58,7 +50,7 @@ def map_entries(bpf: Bpf, fd: Fd, info: MapInfo) -> Iterator[MapEntry]:
 
 
 def _walk(bpf: Bpf, fd: Fd, info: MapInfo) -> Iterator[MapEntry]:
-    cpus = len(possible_cpus()) if is_per_cpu(info) else 0
+    cpus = len(possible_cpus()) if info.type in PER_CPU else 0
     seen: set[bytes] = set()
     key = bpf.map_next_key(fd, None, info.key_size)
     while key is not None and key not in seen and len(seen) < info.max_entries:
@@ -70,7 +62,7 @@ def _walk(bpf: Bpf, fd: Fd, info: MapInfo) -> Iterator[MapEntry]:
 
 
 def _entry(bpf: Bpf, fd: Fd, info: MapInfo, key: bytes, cpus: int) -> MapEntry | None:
-    slot = -(-info.value_size // _SLOT) * _SLOT
+    slot = -(-info.value_size // SLOT) * SLOT
     try:
         raw = bpf.map_lookup(fd, key, slot * cpus if cpus else info.value_size)
     except KernelError as error:

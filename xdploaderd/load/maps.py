@@ -1,6 +1,7 @@
 """Create, reuse, pin and fill the maps of a prepared object (libbpf bpf_object__create_maps)."""
 
 import errno
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -12,9 +13,11 @@ from xdploaderd.kernel.bpf import Bpf, ObjectKind
 from xdploaderd.kernel.bpffs import check_pin_path
 from xdploaderd.kernel.modules import ModuleBtfs
 from xdploaderd.kernel.syscall import Fd
+from xdploaderd.load.fill import Entries, put_entries
 from xdploaderd.load.missing import missing_for_map
 from xdploaderd.load.pins import PinPaths, open_pin, pin, pin_path
 from xdploaderd.load.reuse import check_reusable
+from xdploaderd.obj.map_document import Document
 from xdploaderd.obj.spec import MapSpec, PreparedObject
 from xdploaderd.obj.target_maps import WITHOUT_BTF
 from xdploaderd.uapi.bpf import MapType
@@ -36,11 +39,25 @@ class LoadedMap:
 
 @dataclass(frozen=True, slots=True)
 class MapTypes:
-    """BTFs that key and value types of maps are in, borrowed; `warnings` learns of maps that are made without."""
+    """BTFs that key and value types of maps are in, borrowed; `warnings` learns of maps that are made without.
+
+    `entries`: what new maps hold from the start.
+    """
 
     btf: Fd | None
     modules: ModuleBtfs
     warnings: list[str] = field(default_factory=list)
+    entries: Entries = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapRules:
+    """What a user wants of an object's maps besides what it says: by map, the entries that a new one gets."""
+
+    init: Mapping[str, Document] = field(default_factory=dict)
+
+
+NO_RULES = MapRules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +129,8 @@ def create_map(bpf: Bpf, spec: MapSpec, types: MapTypes) -> Fd:
         inner = mine.enter_context(_create_typed(bpf, spec.inner, None, types)) if spec.inner else None
         fd = mine.enter_context(_create_typed(bpf, spec, inner, types))
         _fill(bpf, spec, fd)
+        if types.entries.get(spec.name):
+            put_entries(bpf, fd, types.entries[spec.name])
         if inner is not None:
             inner.close()
         mine.pop_all()

@@ -18,7 +18,8 @@ from xdploaderd.kernel.modules import ModuleBtfs
 from xdploaderd.kernel.probes import ensure_memlock
 from xdploaderd.kernel.prog_load import kernel_name
 from xdploaderd.kernel.syscall import Fd
-from xdploaderd.load.maps import LoadedMap, MapTypes, Ownership, create_maps
+from xdploaderd.load.fill import Entries, read_init
+from xdploaderd.load.maps import NO_RULES, LoadedMap, MapRules, MapTypes, Ownership, create_maps
 from xdploaderd.load.pins import PinPaths, check_pins
 from xdploaderd.load.programs import ProgramLoader
 from xdploaderd.load.slots import fill_map_of_maps, fill_program_arrays
@@ -76,32 +77,38 @@ def load(
     *,
     partial: bool = False,
     targets: Mapping[str, Fd] = NO_TARGETS,
+    rules: MapRules = NO_RULES,
 ) -> LoadedObject:
     """Create the maps and load the programs of a prepared object.
 
     With `partial`, programs and maps that fail are listed in `failed` beside those that preparation gave up, and the
     rest is loaded. `targets` are the loaded programs that programs of the object attach to, by the name of the latter,
-    borrowed. Raises LoaderError; then nothing is left.
+    borrowed. `rules` say what its maps are to hold. Raises LoaderError; then nothing is left.
     """
     with error_context(f"object '{prepared.spec.name}'"), ExitStack() as stack:
         if prepared.spec.byteorder != sys.byteorder:
             raise ObjectError(f"the object is {prepared.spec.byteorder}-endian, wanted {sys.byteorder}-endian")
         check_pins(pins, prepared)
         own = Ownership(fds=stack.enter_context(ExitStack()), undo=stack.enter_context(ExitStack()))
-        loaded = _load(prepared, bpf, pins, own, targets, partial=partial)
+        entries = read_init(prepared, rules.init)
+        loaded = _load(_Wanted(prepared, pins, targets, entries, partial), bpf, own)
         stack.pop_all()
         return loaded
 
 
-def _load(
-    prepared: PreparedObject,
-    bpf: Bpf,
-    pins: PinPaths,
-    own: Ownership,
-    targets: Mapping[str, Fd],
-    *,
-    partial: bool,
-) -> LoadedObject:
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """One load: the object and what goes with it."""
+
+    prepared: PreparedObject
+    pins: PinPaths
+    targets: Mapping[str, Fd]
+    entries: Entries
+    partial: bool
+
+
+def _load(wanted: _Wanted, bpf: Bpf, own: Ownership) -> LoadedObject:
+    prepared, partial = wanted.prepared, wanted.partial
     warnings = [*prepared.warnings, *_unusable_names(prepared)]
     failed = dict(prepared.failed)
     ensure_memlock(bpf)
@@ -111,8 +118,8 @@ def _load(
             temporary.enter_context(btf)
         modules = ModuleBtfs(bpf)
         temporary.callback(modules.close)
-        types = MapTypes(btf, modules, warnings)
-        maps, failed_maps = create_maps(prepared, bpf, pins, types, own, partial=partial)
+        types = MapTypes(btf, modules, warnings, wanted.entries)
+        maps, failed_maps = create_maps(prepared, bpf, wanted.pins, types, own, partial=partial)
         warnings.extend(_unconfigured_pins(maps))
         failed_maps |= _fill_maps(bpf, maps, partial=partial)
         loader = ProgramLoader(
@@ -122,7 +129,7 @@ def _load(
             failed_maps=failed_maps,
             btf=btf,
             modules=modules,
-            targets=targets,
+            targets=wanted.targets,
         )
         programs = _load_programs(loader, prepared, own, failed, partial=partial)
     fill_program_arrays(bpf, maps, programs, prepared.spec.dialect, own)

@@ -58,14 +58,14 @@ def set_max_entries(obj: ObjectSpec, sizes: Mapping[str, int]) -> ObjectSpec:
     with error_context(f"object {quoted(obj.name)}"):
         for name, entries in sizes.items():
             with error_context(f"map {quoted(name)}"):
-                maps[name] = _resized(_defined_map(obj, name), entries)
+                maps[name] = _resized(defined_map(obj, name), entries)
     return replace(obj, maps=maps)
 
 
 def leave_out_maps(obj: ObjectSpec, names: Iterable[str]) -> ObjectSpec:
     """Return the object without the creation of some maps; a program that really uses one is refused by the kernel."""
     with error_context(f"object {quoted(obj.name)}"):
-        unwanted = {_defined_map(obj, name).name for name in names}
+        unwanted = {defined_map(obj, name).name for name in names}
     maps = {name: replace(spec, autocreate=spec.autocreate and name not in unwanted) for name, spec in obj.maps.items()}
     return replace(obj, maps=maps) if unwanted else obj
 
@@ -113,7 +113,8 @@ def _only(name: str, found: Mapping[str, list[_Variable]]) -> _Variable:
     raise OverrideError(f"no such variable{_near(name, found)}", near=_nearest(name, found))
 
 
-def _defined_map(obj: ObjectSpec, name: str) -> MapSpec:
+def defined_map(obj: ObjectSpec, name: str) -> MapSpec:
+    """Return a map that is none of a data section. Raises OverrideError with names like it."""
     spec = obj.maps.get(name)
     if spec is None or spec.section:
         known = [n for n, other in obj.maps.items() if not other.section]
