@@ -25,6 +25,7 @@ from xdploaderd.daemon.link_placing import LinkPlacer
 from xdploaderd.daemon.lock import state_lock
 from xdploaderd.daemon.observe import Observer
 from xdploaderd.daemon.options import Options, parse_options
+from xdploaderd.daemon.orphans import Orphans
 from xdploaderd.daemon.pins import OwnPins
 from xdploaderd.daemon.placing import Placer
 from xdploaderd.daemon.programs import OwnPrograms
@@ -138,7 +139,7 @@ def _assemble(options: Options, rtnl: Rtnl, worker: ThreadPoolExecutor) -> tuple
     observer = Observer(rtnl, programs, worker)
     placer = Placer(rtnl, bpf, LinkPlacer(rtnl, bpf, pins.links))
     executor = Executor(placer, programs, worker)
-    reconciler = Reconciler(wishes, observer, executor)
+    reconciler = Reconciler(wishes, observer, executor, orphans=Orphans(options.orphan_grace))
     requests = Requests(reconciler, wishes, _stores(options), Adopter(observer, executor))
     requests.sweep()
     applier = Applier(reconciler, wishes, observer, executor, Transaction(executor, placer, programs, worker))

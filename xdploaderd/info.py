@@ -70,7 +70,10 @@ class Chain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interface:
-    """A network interface as RTM_GETLINK shows it, with the programs on its XDP slots."""
+    """A network interface as RTM_GETLINK shows it, with the programs on its XDP slots.
+
+    `kind` is that of a virtual one (veth, vlan); `driver` is empty unless it was asked for.
+    """
 
     index: Ifindex
     name: str
@@ -79,6 +82,7 @@ class Interface:
     up: bool = False
     altnames: tuple[str, ...] = ()
     kind: str = ""
+    driver: str = ""
     xdp: tuple[tuple[XdpMode, ProgId], ...] = ()
 
     def xdp_prog(self, mode: XdpMode) -> ProgId | None:

@@ -156,6 +156,9 @@ class FakeWishes:
     def wanted(self) -> tuple[Wanted, ...]:
         return self.list
 
+    def ended(self) -> frozenset[str]:
+        return frozenset()
+
     def loaded(self, name: str, sha1: str) -> None:
         self.list = tuple(replace(w, sha1=sha1) if w.config.name == name else w for w in self.list)
 

@@ -36,6 +36,7 @@ WITHOUT_A_PART = {
     "map_init",
     "name",
     "interface",
+    "match",
     "mode",
     "modes",
     "attach",

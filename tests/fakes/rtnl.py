@@ -96,6 +96,9 @@ class FakeRtnl:
         self.links[index] = replace(link, xdp=(*others, *new))
         self._notify(index)
 
+    def driver(self, name: str) -> str:
+        return next((link.driver for link in self.links.values() if link.name == name), "")
+
     async def qdisc_kind(self, index: Ifindex) -> str:
         return self.qdiscs.get(index, "")
 

@@ -115,6 +115,7 @@ def test_removed_entry_is_detached_on_reload_and_at_start(veth: Veth, daemon: Da
     assert xdp_id()
     daemon.end()
     daemon.configure()
+    daemon.orphan_grace = 0
     daemon.start()
     assert not xdp_id()
     assert not OWN_PINS.exists()

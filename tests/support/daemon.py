@@ -42,6 +42,7 @@ class Daemon:
         self.data = directory / "data"
         self.errors = directory / "stderr"
         self.bus = "none"
+        self.orphan_grace = 60.0  # seconds
         self.pinning.write_text("")
         self._pins = pin_tree()
         self.configure()
@@ -67,6 +68,7 @@ class Daemon:
             "--pinning": self.pinning,
             "--state-dir": self.state,
             "--data-dir": self.data,
+            "--orphan-grace": self.orphan_grace,
         }
         options = [str(word) for pair in paths.items() for word in pair]
         return [sys.executable, "-m", "xdploaderd", *options, "--bus", self.bus, *more]

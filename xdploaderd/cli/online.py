@@ -181,7 +181,7 @@ def _print_attachment(args: argparse.Namespace, attachment: Mapping[str, Any]) -
         print_json(attachment)
     else:
         program = f", program {attachment['prog_id']} ({attachment['prog_name']})" if attachment["prog_id"] else ""
-        place = f"{attachment['hook']} of {attachment['interface']}"
+        place = f"{attachment['hook']} of {attachment['interface']}" if attachment["interface"] else attachment["hook"]
         print_line(f"{attachment['name']}: {attachment['state']}, {place}{program}")
         _print_reasons([attachment])
     return 0 if attachment["state"] in ("attached", "detached") else EXIT_DEGRADED

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from xdploaderd.config.interface_match import ANY, Match, parse_match
 from xdploaderd.config.problems import PROBLEM_LIMIT, Place, Problem
 from xdploaderd.config.yaml_text import Entries, Items, Node, Word
 from xdploaderd.hooks import ETH_P_ALL, PROTOCOLS, AttachKind, Hook, MapSharing, OnForeign, Where, XdpMode
@@ -87,6 +88,13 @@ def _interface(text: str) -> str:
     if len(text.encode()) > IFNAME_MAX:
         raise _refuse(f"{quoted(text)} has {len(text.encode())} bytes, names of interfaces have at most {IFNAME_MAX}")
     return text
+
+
+def _match(value: object) -> Match:
+    try:
+        return parse_match(value)
+    except ValueError as error:
+        raise _refuse(str(error)) from error
 
 
 def _object(text: str) -> str:
@@ -241,17 +249,41 @@ def _value_of(name: str, node: Node) -> str:
     return node.text
 
 
-class AttachmentModel(BaseModel):
-    """One program attached to one hook of one interface."""
+_TEXT_SCHEMA = {"type": "string", "minLength": 1}
+_MATCH_SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "minProperties": 1,
+    "properties": {
+        "name": {**_TEXT_SCHEMA, "description": "name of the interface, or a glob"},
+        "altname": {**_TEXT_SCHEMA, "description": "alternative name of the interface, or a glob"},
+        "mac": {**_TEXT_SCHEMA, "description": "hardware address"},
+        "driver": {**_TEXT_SCHEMA, "description": "driver as ethtool -i tells it, or kind of link"},
+        "ifindex": {"type": "integer", "minimum": 1, "description": "index of the interface"},
+    },
+}
 
-    model_config = ConfigDict(extra="forbid", frozen=True, title="attachment")
+
+class AttachmentModel(BaseModel):
+    """One program attached to one hook of one interface, or of each interface that fits."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        title="attachment",
+        json_schema_extra={"oneOf": [{"required": ["interface"]}, {"required": ["match"]}]},
+    )
 
     name: Annotated[str, BeforeValidator(_word), AfterValidator(_name)] = Field(
         description="unique name of the attachment", json_schema_extra={"pattern": f"^{_NAME.pattern}$"}
     )
     interface: Annotated[str, BeforeValidator(_word), AfterValidator(_interface)] = Field(
+        default="",
         description="name of the network interface; it may appear later",
         json_schema_extra={"minLength": 1, "maxLength": IFNAME_MAX},
+    )
+    match: Annotated[Match, BeforeValidator(_match), WithJsonSchema(_MATCH_SCHEMA)] = Field(
+        default=ANY, description="what an interface must be, in place of its name; all that is given must hold"
     )
     hook: Annotated[Hook, BeforeValidator(_hook)] = Field(description="where on the interface the program runs")
     object: Annotated[str, BeforeValidator(_word), AfterValidator(_object)] = Field(
@@ -422,7 +454,7 @@ def _validate_entry(node: Node, path: str, problems: list[Problem]) -> tuple[Att
     if not isinstance(node, Entries):
         problems.append(Problem(node.place, f"want a mapping, not {_shape(node)}", path))
         return None
-    found = _misplaced_keys(node, path)
+    found = [*_misplaced_keys(node, path), *_which_interface(node, path)]
     try:
         model = AttachmentModel.model_validate(node.nodes)
     except ValidationError as error:
@@ -474,6 +506,17 @@ def _misplaced_keys(node: Entries, path: str) -> list[Problem]:
 
 def _misplaced(node: Entries, path: str, key: str, message: str) -> Problem:
     return Problem(node.keys[key].place, message, _under(path, key))
+
+
+def _which_interface(node: Entries, path: str) -> list[Problem]:
+    """Tell of an entry that is for no interface, or for two at once."""
+    if "match" not in node.keys:
+        missing = Problem(node.place, "key 'interface' is missing, or 'match'", path)
+        return [] if "interface" in node.keys else [missing]
+    if "interface" not in node.keys:
+        return []
+    message = "stands beside 'interface', which is short for `match: {name: ...}`: want one of the two"
+    return [Problem(node.keys["match"].place, message, _under(path, "match"))]
 
 
 def _unknown(key: str, known: list[str]) -> str:

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import NewType
 
 from xdploaderd.config.attachment_model import AttachmentModel, validate, validate_entry
+from xdploaderd.config.interface_match import ANY, Match, is_glob
 from xdploaderd.config.problems import Place, Problem, config_error
 from xdploaderd.config.yaml_text import Node, parse_yaml
 from xdploaderd.errors import ConfigError
@@ -21,7 +22,9 @@ AttachmentName = NewType("AttachmentName", str)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttachmentConfig:
-    """One wanted attachment. `object` is absolute; `program` a function's name, or a section where it has none.
+    """One wanted attachment, to `interface` or to what `match` says.
+
+    `object` is absolute; `program` a function's name, or a section where it has none.
 
     `modes` is what will do instead of `mode`, best first; `order` is a text such as first or before:NAME, for a link on
     a tc hook. `priority` and `handle` place a tc filter and are 0 for all else; `protocol` is the EtherType it looks
@@ -32,7 +35,8 @@ class AttachmentConfig:
     """
 
     name: AttachmentName
-    interface: str
+    interface: str = ""
+    match: Match = ANY
     hook: Hook
     object: PurePosixPath
     program: str
@@ -63,6 +67,17 @@ class AttachmentConfig:
     def ladder(self) -> tuple[XdpMode, ...]:
         """The modes of XDP that will do, best first."""
         return self.modes or (self.mode,)
+
+    @property
+    def several(self) -> bool:
+        """Whether the entry may stand for several attachments, one on each interface that fits."""
+        return not self.interface and not self.match.one
+
+    @property
+    def exact_name(self) -> str:
+        """Return the interface's name where that is what the entry gives, and all; else nothing."""
+        only_name = set(self.match.parts) == {"name"} and not is_glob(self.match.name)
+        return self.interface or (self.match.name if only_name else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,15 +149,17 @@ def claims_of(attachment: AttachmentConfig) -> frozenset[tuple[str, ...]]:
 
 def _claims(attachment: AttachmentConfig) -> Sequence[tuple[tuple[str, ...], str]]:
     """Return what an attachment claims for itself, with the message for whoever claims it again."""
-    name, interface = quoted(attachment.name), quoted(attachment.interface)
+    name, interface = quoted(attachment.name), quoted(attachment.exact_name)
     by_name = (("name", attachment.name), f"attachment {name} is already configured at")
+    if not attachment.exact_name:  # what the others claim depends on the interfaces there are
+        return (by_name,)
     if attachment.hook is Hook.XDP:
-        slot = (("xdp", attachment.interface), f"{name}: XDP on interface {interface} is already taken at")
+        slot = (("xdp", attachment.exact_name), f"{name}: XDP on interface {interface} is already taken at")
         return by_name, slot
     if not attachment.is_filter:
         return (by_name,)
     numbers = f"priority {attachment.priority} and handle {attachment.handle}"
-    key = (attachment.hook.value, attachment.interface, numbers)
+    key = (attachment.hook.value, attachment.exact_name, numbers)
     return by_name, (key, f"{name}: {attachment.hook} on interface {interface} with {numbers} is already taken at")
 
 
@@ -152,6 +169,7 @@ def _config(model: AttachmentModel) -> AttachmentConfig:
     return AttachmentConfig(
         name=AttachmentName(model.name),
         interface=model.interface,
+        match=model.match,
         hook=model.hook,
         object=PurePosixPath(model.object),
         program=model.program,

@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from xdploaderd.config.attachments import AttachmentConfig, attachment_of
+from xdploaderd.config.interface_match import Match
 from xdploaderd.config.problems import Place
 from xdploaderd.config.yaml_text import MAX_DEPTH, Entries, Items, Node, Word
 from xdploaderd.errors import ConfigError
@@ -79,5 +80,7 @@ def _plain(value: Any) -> Any:
             return dict(value)
         case tuple():
             return [_plain(item) for item in value]
+        case Match():
+            return dict(value.parts)
         case _:
             return value

@@ -78,8 +78,18 @@ class Repair:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rename:
+    """The interface got another name: what is pinned as `name` is that of `wanted` from now on, and runs on."""
+
+    name: str
+    wanted: Wanted
+    place: Place
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """Nothing can be done before the interface appears."""
+    """Nothing can be done before an interface appears."""
 
     name: str
     wanted: Wanted
@@ -96,14 +106,14 @@ class Refuse:
     error: LoaderError
 
 
-Action = Attach | Replace | Detach | Repair | Wait | Refuse
-Change = Attach | Replace | Detach | Repair
+Action = Attach | Replace | Detach | Repair | Rename | Wait | Refuse
+Change = Attach | Replace | Detach | Repair | Rename
 
 
 def describe(action: Action) -> PlannedAction:
     """Return the action in the words that users see."""
     match action:
-        case Attach() | Replace() | Wait() | Refuse():
+        case Attach() | Replace() | Rename() | Wait() | Refuse():
             config = action.wanted.config
             interface, hook = config.interface, config.hook
         case Detach() | Repair():

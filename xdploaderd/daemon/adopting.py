@@ -4,7 +4,7 @@ from xdploaderd.config.attachments import AttachmentConfig
 from xdploaderd.daemon.executor import Executor
 from xdploaderd.daemon.seams import Snapshots
 from xdploaderd.daemon.world import Place, Wanted, wanted_place
-from xdploaderd.errors import HookBusyError, NoSuchInterfaceError
+from xdploaderd.errors import HookBusyError, NoSuchInterfaceError, UsageError
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.printable import quoted
 
@@ -30,6 +30,8 @@ class Adopter:
         await self._executor.disown(name)
 
     async def _find(self, config: AttachmentConfig, prog_id: int) -> Place:
+        if not config.interface:
+            raise UsageError("a program is taken over from one interface: give `interface`, not `match`")
         observed = await self._snapshots.snapshot((Wanted(config=config),))
         interface = observed.interface(config.interface)
         if interface is None:

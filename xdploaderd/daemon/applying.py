@@ -8,7 +8,8 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from xdploaderd.daemon import events
-from xdploaderd.daemon.actions import Action, Change, Detach, Refuse, Repair, Wait
+from xdploaderd.daemon.actions import Action, Change, Detach, Refuse, Rename, Repair, Wait
+from xdploaderd.daemon.matching import resolve
 from xdploaderd.daemon.plan import make_plan
 from xdploaderd.daemon.reconcile import Reconciler, finish
 from xdploaderd.daemon.seams import Executes, Snapshots, Transacts
@@ -37,7 +38,16 @@ class Applier:
     async def plan(self, settings: Settings, digests: Digests) -> tuple[Action, ...]:
         """Return what apply() would do now, and the pass after it, without doing it."""
         wanted = self._wishes.preview(settings, digests)
-        return make_plan(wanted, await self._snapshots.snapshot(wanted))
+        _, actions = self._plan(wanted, await self._snapshots.snapshot(wanted))
+        return actions
+
+    def _plan(self, wanted: Sequence[Wanted], observed: Observed) -> tuple[tuple[Wanted, ...], tuple[Action, ...]]:
+        """Return what is wanted on the interfaces observed, and what has to be done for it."""
+        resolved = resolve(wanted, observed.interfaces)
+        before = {config.name for config in self._wishes.entries} | self._wishes.ended()
+        ended = before - {want.config.name for want in wanted}
+        spared = self._reconciler.orphans.peek(resolved, observed, ended)
+        return resolved, make_plan(resolved, observed, spared.keys())
 
     async def apply(
         self, settings: Settings, digests: Digests, *, before_hooks: Callable[[], None] = lambda: None
@@ -50,9 +60,11 @@ class Applier:
 
     async def _apply(self, settings: Settings, digests: Digests, before_hooks: Callable[[], None]) -> None:
         async with self._reconciler.writing:
-            before = {str(want.config.name): want for want in self._wishes.wanted()}
-            wanted = self._wishes.preview(settings, digests)
-            actions = make_plan(wanted, await self._look(wanted))
+            preview = self._wishes.preview(settings, digests)
+            observed = await self._look(preview)
+            now = resolve(self._wishes.wanted(), observed.interfaces)
+            before = {str(want.config.name): want for want in now}
+            wanted, actions = self._plan(preview, observed)
             part = tuple(_changed(actions, wanted, before))
             for refusal in part:
                 if isinstance(refusal, Refuse):
@@ -68,9 +80,10 @@ class Applier:
             events.log_change(action, outcome, op_id)
 
     async def _look(self, wanted: Sequence[Wanted]) -> Observed:
-        """Return the world after what an earlier change left behind was repaired."""
+        """Return the world after what an earlier change left behind was repaired, and interfaces were followed."""
         observed = await self._snapshots.snapshot(wanted)
-        repairs = [action for action in make_plan(wanted, observed) if isinstance(action, Repair)]
+        _, actions = self._plan(wanted, observed)
+        repairs = [action for action in actions if isinstance(action, Repair | Rename)]
         for repair in repairs:
             with error_context(f"attachment '{repair.name}'"):
                 await self._executor.execute(repair)

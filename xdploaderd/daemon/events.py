@@ -3,7 +3,7 @@
 import logging
 from typing import assert_never
 
-from xdploaderd.daemon.actions import Attach, Change, Detach, Refuse, Repair, Replace, describe
+from xdploaderd.daemon.actions import Attach, Change, Detach, Refuse, Rename, Repair, Replace, describe
 from xdploaderd.daemon.seams import Outcome
 from xdploaderd.daemon.world import Place
 from xdploaderd.errors import HookBusyError, LoaderError, VerifierError
@@ -44,10 +44,13 @@ def log_change(action: Change, outcome: Outcome, op_id: str) -> None:
             extra |= {"IFNAME": action.interface, "MESSAGE_ID": MESSAGE_DETACHED}
             where = _all(action.places)
             log.info("detached '%s': %s from %s: %s", action.name, prog, where, action.reason, extra=extra)
-        case Repair(promote=True):
-            log.info("took over the program of '%s': %s", action.name, action.reason, extra=extra)
+        case Rename():
+            extra |= {"IFNAME": action.place.ifname}
+            new = action.wanted.config.name
+            log.info("renamed '%s' to '%s': %s runs on", action.name, new, prog, extra=extra)
         case Repair():
-            log.info("removed the unused program of '%s': %s", action.name, action.reason, extra=extra)
+            what = "took over the" if action.promote else "removed the unused"
+            log.info("%s program of '%s': %s", what, action.name, action.reason, extra=extra)
         case _:
             assert_never(action)
 

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from typing import TypeVar, TypeVarTuple, assert_never
 
 from xdploaderd.config.attachments import AttachmentConfig
-from xdploaderd.daemon.actions import Attach, Change, Detach, Repair, Replace
+from xdploaderd.daemon.actions import Attach, Change, Detach, Rename, Repair, Replace
 from xdploaderd.daemon.placing import Placer
 from xdploaderd.daemon.programs import OwnPrograms
 from xdploaderd.daemon.seams import Outcome
@@ -45,6 +45,9 @@ class Executor:
                 return await self._detach(action)
             case Repair():
                 return await self._repair(action)
+            case Rename():
+                name = action.wanted.config.name
+                return Outcome(await self._in_worker(self._programs.rename, action.name, name, action.place))
             case _:
                 assert_never(action)
 

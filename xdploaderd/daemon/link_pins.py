@@ -5,11 +5,11 @@ that somebody detached, is dead for good, and is swept.
 """
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Final
 
+from xdploaderd.daemon.pin_names import NAME, file_name
 from xdploaderd.daemon.world import Place
 from xdploaderd.errors import PinError
 from xdploaderd.hooks import AttachKind, Hook
@@ -20,7 +20,6 @@ from xdploaderd.kernel.syscall import Fd
 from xdploaderd.load.pins import open_pin
 from xdploaderd.uapi.bpf import AttachType, Ifindex
 
-NAME: Final = re.compile(r"[a-z0-9-]{1,63}")  # of an entry, and so of its directory
 FILES: Final = ("link", "link_new")
 LINK_TYPE_XDP, LINK_TYPE_TCX = 6, 11  # enum bpf_link_type
 _TCX_HOOKS = {AttachType.TCX_INGRESS: Hook.TC_INGRESS, AttachType.TCX_EGRESS: Hook.TC_EGRESS}
@@ -59,7 +58,7 @@ class LinkPins:
         self.sweep(name)
         free = next((path for path in self._files(name) if not os.path.lexists(path)), None)
         if free is None:
-            raise PinError(f"'{self._root / name}' has links to two hooks already")
+            raise PinError(f"'{self._root / file_name(name)}' has links to two hooks already")
         self._bpf.obj_pin(link, free)
 
     def move(self, owner: str, name: str, ifindex: Ifindex, hook: Hook) -> None:
@@ -68,7 +67,9 @@ class LinkPins:
         if found is None:
             return
         self.sweep(name)
-        free = next((path for path in self._files(name) if not os.path.lexists(path)), self._root / name / FILES[-1])
+        free = next(
+            (path for path in self._files(name) if not os.path.lexists(path)), self._root / file_name(name) / FILES[-1]
+        )
         try:
             os.rename(found, free)
         except OSError as error:
@@ -86,7 +87,7 @@ class LinkPins:
             unpin(path)
 
     def _files(self, name: str) -> tuple[PurePosixPath, ...]:
-        return tuple(self._root / name / file for file in FILES)
+        return tuple(self._root / file_name(name) / file for file in FILES)
 
     def _find(self, name: str, ifindex: Ifindex, hook: Hook) -> PurePosixPath | None:
         return next((path for path, info in self._each(name) if (info.ifindex, hook_of(info)) == (ifindex, hook)), None)

@@ -6,6 +6,7 @@ from concurrent.futures import Executor as Pool
 from dataclasses import replace
 
 from xdploaderd.daemon.link_places import with_links
+from xdploaderd.daemon.matching import resolve
 from xdploaderd.daemon.programs import OwnPrograms
 from xdploaderd.daemon.world import Observed, Occupant, Owned, Wanted, tc_occupant, wanted_place, xdp_occupants
 from xdploaderd.hooks import Hook
@@ -27,7 +28,8 @@ class Observer:
     async def snapshot(self, wanted: Sequence[Wanted]) -> Observed:
         """Return the world as far as it matters for the entries and for what is ours."""
         owned = await asyncio.get_running_loop().run_in_executor(self._worker, self._programs.owned)
-        interfaces = await self._rtnl.interfaces()
+        interfaces = self._with_drivers(wanted, await self._rtnl.interfaces())
+        wanted = resolve(wanted, interfaces)
         self._programs.keep_clsact_of({interface.index for interface in interfaces})
         occupants: list[Occupant] = list(with_links(xdp_occupants(interfaces), owned, interfaces))
         for interface in self._with_filters(wanted, owned, interfaces):
@@ -37,9 +39,16 @@ class Observer:
         seen = Observed(interfaces=interfaces, occupants=tuple(occupants), owned={o.name: o for o in owned})
         return self._with_foreign_names(wanted, await self._without_gone(seen))
 
+    def _with_drivers(self, wanted: Sequence[Wanted], interfaces: tuple[Interface, ...]) -> tuple[Interface, ...]:
+        """Ask for the interfaces' drivers where an entry goes by them."""
+        if not any(want.config.match.driver for want in wanted):
+            return interfaces
+        return tuple(replace(interface, driver=self._rtnl.driver(interface.name)) for interface in interfaces)
+
     def _with_foreign_names(self, wanted: Sequence[Wanted], seen: Observed) -> Observed:
         """Name the programs of others that are in the way of an entry: whoever is refused wants to know by what."""
-        interfaces = ((want.config, seen.interface(want.config.interface)) for want in wanted)
+        present = (want.config for want in wanted if not want.missing)
+        interfaces = ((config, seen.interface(config.interface)) for config in present)
         met = {seen.in_the_way(wanted_place(config, found)) for config, found in interfaces if found is not None}
         infos: dict[ProgId, ProgInfo | None] = {
             occupant.prog_id: self._programs.info_of(occupant.prog_id)

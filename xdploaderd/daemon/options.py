@@ -13,6 +13,8 @@ from xdploaderd.load.pinning_files import PINNING_CONF
 STATE_DIR = Path("/run/xdploaderd")
 DATA_DIR = Path("/var/lib/xdploaderd")
 SOCKET_NAME = "control"
+ORPHAN_GRACE = 60.0  # seconds
+MOST_SECONDS = 86400.0
 LEVELS = {"error": logging.ERROR, "warning": logging.WARNING, "info": logging.INFO, "debug": logging.DEBUG}
 
 
@@ -25,6 +27,7 @@ class Options:
     socket: Path
     state_dir: Path
     data_dir: Path
+    orphan_grace: float
     check: bool
     bus: str
     log_level: int
@@ -57,6 +60,13 @@ def parse_options(argv: Sequence[str]) -> Options:
         help="D-Bus to serve on: system, none or an address (%(default)s)",
     )
     parser.add_argument("--log-level", choices=tuple(LEVELS), default="info", help="default: %(default)s")
+    parser.add_argument(
+        "--orphan-grace",
+        type=_seconds,
+        default=ORPHAN_GRACE,
+        metavar="SECONDS",
+        help="how long programs of ours that no entry wants run on (default: %(default)g)",
+    )
     given = parser.parse_args(argv)
     return Options(
         config=given.config,
@@ -64,10 +74,18 @@ def parse_options(argv: Sequence[str]) -> Options:
         socket=given.socket or given.state_dir / SOCKET_NAME,
         state_dir=given.state_dir,
         data_dir=given.data_dir,
+        orphan_grace=given.orphan_grace,
         check=given.check,
         bus=given.bus,
         log_level=LEVELS[given.log_level],
     )
+
+
+def _seconds(word: str) -> float:
+    seconds = float(word)
+    if not 0 <= seconds <= MOST_SECONDS:
+        raise argparse.ArgumentTypeError(f"want a number of seconds from 0 to {MOST_SECONDS:g}, not '{word}'")
+    return seconds
 
 
 class _Parser(argparse.ArgumentParser):

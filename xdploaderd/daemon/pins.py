@@ -3,7 +3,7 @@
 A change pins its program as NAME/prog_new, and its arrays beside those in force under the new program's id, before it
 touches the hook; after that prog_new is renamed over prog, and the arrays of other programs go. A crash at any point
 leaves the program that runs pinned under one of the two names, with its arrays, and the next start tells by the hook
-which of them it is.
+which of them it is. The directory of NAME@IFNAME may have %XX for a byte of IFNAME: bpffs has no names with a dot.
 """
 
 import os
@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import PurePosixPath
 
-from xdploaderd.daemon.link_pins import NAME, LinkPins
+from xdploaderd.daemon.link_pins import LinkPins
 from xdploaderd.daemon.lock import RootLock
+from xdploaderd.daemon.pin_names import file_name, name_in
 from xdploaderd.errors import LoaderError, PinError
 from xdploaderd.info import ProgInfo
 from xdploaderd.kernel.bpf import Bpf, ObjectKind
@@ -40,28 +41,41 @@ class OwnPins:
     def names(self) -> tuple[str, ...]:
         """Return the attachments that have a directory here."""
         entries = list_dir(self.root)
-        return tuple(e.name for e in entries if NAME.fullmatch(e.name) and e.is_dir(follow_symlinks=False))
+        found = (name_in(e.name) for e in entries if e.is_dir(follow_symlinks=False))
+        return tuple(name for name in found if name is not None)
+
+    def directory(self, name: str) -> PurePosixPath:
+        """Return where the attachment's pins are."""
+        return self.root / file_name(name)
+
+    def rename(self, name: str, new: str) -> None:
+        """Let the pins of `name` be those of `new`, which has none; one step."""
+        old = self.directory(name)
+        try:
+            os.rename(old, self.directory(new))
+        except OSError as error:
+            raise PinError(f"'{old}' cannot be renamed to '{file_name(new)}': {error.strerror}") from error
 
     def prog(self, name: str) -> ProgInfo | None:
         """Return the program pinned as in force."""
-        return self._info(self.root / name / PROG)
+        return self._info(self.directory(name) / PROG)
 
     def staged(self, name: str) -> ProgInfo | None:
         """Return the program that a change pinned and did not come round to put in force."""
-        return self._info(self.root / name / STAGED)
+        return self._info(self.directory(name) / STAGED)
 
     def paths(self, name: str) -> tuple[str, ...]:
         """Return the paths of every pin of the attachment."""
-        return tuple(str(path) for path in pins_under(self.root / name))
+        return tuple(str(path) for path in pins_under(self.directory(name)))
 
     def has_leftovers(self, name: str, *progs: ProgInfo | None) -> bool:
         """Return whether there are arrays, or their directory, of any program but these."""
         kept = {f"{ARRAYS}{prog.id}" for prog in progs if prog is not None}
-        return any(e.name.startswith(ARRAYS) and e.name not in kept for e in list_dir(self.root / name))
+        return any(e.name.startswith(ARRAYS) and e.name not in kept for e in list_dir(self.directory(name)))
 
     def open_prog(self, name: str) -> Fd:
         """Return a new descriptor of the program in force; the caller closes it."""
-        path = self.root / name / PROG
+        path = self.directory(name) / PROG
         found = open_pin(self._bpf, path, ObjectKind.PROG)
         if found is None:
             raise PinError(f"'{path}' is gone, wanted the program of attachment '{name}'")
@@ -73,14 +87,14 @@ class OwnPins:
         The caller closes the descriptors.
         """
         for file in (PROG, STAGED):
-            prog = open_pin(self._bpf, self.root / name / file, ObjectKind.PROG)
+            prog = open_pin(self._bpf, self.directory(name) / file, ObjectKind.PROG)
             if prog is None:
                 continue
             with ExitStack() as stack:
                 stack.enter_context(prog)
                 if self._bpf.prog_info(prog).id != prog_id:
                     continue
-                arrays = self._open_arrays(self.root / name / f"{ARRAYS}{prog_id}", stack)
+                arrays = self._open_arrays(self.directory(name) / f"{ARRAYS}{prog_id}", stack)
                 stack.pop_all()
                 return prog, arrays
         return None
@@ -91,7 +105,7 @@ class OwnPins:
 
     def stage(self, name: str, prog: Fd, arrays: Mapping[str, Fd]) -> None:
         """Pin a program and its arrays beside those in force; all or nothing."""
-        directory = self.root / name
+        directory = self.directory(name)
         own_arrays = directory / f"{ARRAYS}{self._bpf.prog_info(prog).id}"
         made = make_pin_dir(directory)
         try:
@@ -112,7 +126,7 @@ class OwnPins:
 
     def promote(self, name: str) -> None:
         """Put the staged program in force, then remove the arrays of any other."""
-        directory = self.root / name
+        directory = self.directory(name)
         try:
             os.rename(directory / STAGED, directory / PROG)
         except OSError as error:
@@ -121,7 +135,7 @@ class OwnPins:
 
     def discard(self, name: str) -> None:
         """Remove what is staged, and dead links; the directory too when nothing is in force."""
-        unpin(self.root / name / STAGED)
+        unpin(self.directory(name) / STAGED)
         self.links.sweep(name)
         self._keep_arrays_of(name, self.prog(name))
         self._remove_empty(name)
@@ -129,22 +143,22 @@ class OwnPins:
     def forget(self, name: str) -> None:
         """Remove every pin of the attachment."""
         for file in (STAGED, PROG):
-            unpin(self.root / name / file)
+            unpin(self.directory(name) / file)
         self.links.forget(name)
         self._keep_arrays_of(name, None)
         self._remove_empty(name)
 
     def _keep_arrays_of(self, name: str, prog: ProgInfo | None) -> None:
         kept = f"{ARRAYS}{prog.id}" if prog is not None else ""
-        for entry in list_dir(self.root / name):
+        for entry in list_dir(self.directory(name)):
             if entry.name.startswith(ARRAYS) and entry.name != kept:
-                directory = self.root / name / entry.name
+                directory = self.directory(name) / entry.name
                 for path in pins_under(directory):
                     unpin(path)
                 remove_dirs([directory])
 
     def _remove_empty(self, name: str) -> None:
-        remove_dirs([self.root, self.root / name])
+        remove_dirs([self.root, self.directory(name)])
 
     def _info(self, path: PurePosixPath) -> ProgInfo | None:
         found = open_pin(self._bpf, path, ObjectKind.PROG)

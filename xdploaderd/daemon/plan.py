@@ -4,6 +4,7 @@ Rules, in the order they are tried for an entry:
 
 * a change that was cut short is repaired first: the staged program takes over where it runs, else it goes;
 * `detach NAME`, or an entry that is gone: off the hooks, and only where the program is the one pinned as ours;
+* its interface got another name, and the entry is for that one too: the pins get the new name, the program stays;
 * no such interface: wait;
 * somebody else took our program off, or put another in its place: what the entry says for that case;
 * our program is there and is what is wanted: nothing;
@@ -15,9 +16,11 @@ Rules, in the order they are tried for an entry:
 """
 
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
-from xdploaderd.daemon.actions import Action, Attach, Detach, Refuse, Repair, Replace, Wait
+from xdploaderd.config.interface_match import entry_of
+from xdploaderd.daemon.actions import Action, Attach, Detach, Refuse, Rename, Repair, Replace, Wait
 from xdploaderd.daemon.reasons import displaced, gap_needed, hook_busy, replace_reason
 from xdploaderd.daemon.status import State
 from xdploaderd.daemon.world import Observed, Occupant, Owned, Place, Wanted, overrides_of, wanted_place
@@ -27,22 +30,56 @@ from xdploaderd.uapi.bpf import ProgType
 
 RESTORED = "somebody else took our program off, and the entry says to restore it"
 GONE = "no entry of that name any more"
+NOT_HERE = "the entry is not for this interface any more"
 
 
-def make_plan(wanted: Sequence[Wanted], observed: Observed) -> tuple[Action, ...]:
+def make_plan(
+    wanted: Sequence[Wanted], observed: Observed, spared: AbstractSet[str] = frozenset()
+) -> tuple[Action, ...]:
     """Return what has to be done; the order is that of execution. No action: all is as wanted.
 
-    An entry under repair is planned again from the snapshot after its repair.
+    `wanted` was resolved on the interfaces observed. An entry under repair, or renamed, is planned again from the
+    snapshot after that. `spared`: what is pinned under these names is left alone, although no entry wants it.
     """
     repairs = tuple(_repairs(observed))
+    renames = tuple(_renames(wanted, observed))
     later = {repair.name for repair in repairs}
+    later |= {name for rename in renames for name in (rename.name, rename.wanted.config.name)}
     entries = (want for want in wanted if want.config.name not in later)
     actions = [action for want in entries for action in _plan_entry(want, observed)]
-    known = {want.config.name for want in wanted} | later
-    gone = [_detach(owned, observed, GONE) for owned in observed.owned.values() if owned.name not in known]
+    known = names_of(wanted) | later | spared
+    bases = {entry_of(want.config.name) for want in wanted}
+    gone = [
+        _detach(owned, observed, NOT_HERE if entry_of(owned.name) in bases else GONE)
+        for owned in observed.owned.values()
+        if owned.name not in known
+    ]
     claimed = frozenset(action.current.place for action in actions if isinstance(action, Replace))
     kept = (_without_claimed(action, claimed) for action in (*actions, *gone))
-    return (*repairs, *(action for action in kept if action is not None))
+    return (*repairs, *renames, *(action for action in kept if action is not None))
+
+
+def names_of(wanted: Sequence[Wanted]) -> frozenset[str]:
+    """Return the names under which something may be pinned; an entry for several interfaces has none itself."""
+    return frozenset(want.config.name for want in wanted if not want.config.several)
+
+
+def _renames(wanted: Sequence[Wanted], observed: Observed) -> Iterator[Rename]:
+    """Yield what is pinned under the name that an entry had before, on the very interface where it is wanted now."""
+    names = names_of(wanted)
+    left = {
+        (entry_of(owned.name), owned.record.ifindex, owned.record.hook): owned
+        for owned in observed.owned.values()
+        if owned.name not in names and owned.record is not None and owned.staged is None and not owned.leftovers
+    }
+    for want in wanted:
+        interface = None if want.missing else observed.interface(want.config.interface)
+        if interface is None or want.problem is not None or want.config.name in observed.owned:
+            continue
+        found = left.pop((entry_of(want.config.name), interface.index, want.config.hook), None)
+        if found is not None:
+            place = wanted_place(want.config, interface)
+            yield Rename(name=found.name, wanted=want, place=place, reason=f"it is '{want.config.name}' now")
 
 
 def _repairs(observed: Observed) -> Iterator[Repair]:
@@ -79,12 +116,13 @@ def _plan_entry(want: Wanted, observed: Observed) -> Iterator[Action]:
     if want.problem is not None:
         yield Refuse(name=config.name, wanted=want, state=State.FAILED, error=want.problem)
         return
-    interface = observed.interface(config.interface)
+    interface = None if want.missing else observed.interface(config.interface)
     ours = observed.places_of(owned)
     if interface is None:
         if ours and owned is not None:
             yield _off_strays(owned, ours)
-        yield Wait(name=config.name, wanted=want, reason=f"no interface named '{config.interface}' yet")
+        reason = want.missing or f"no interface named '{config.interface}' yet"
+        yield Wait(name=config.name, wanted=want, reason=reason)
         return
     if not want.retake and observed.was_displaced(owned, interface):
         yield _plan_displaced(want, observed, interface)

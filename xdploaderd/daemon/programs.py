@@ -130,6 +130,15 @@ class OwnPrograms:
             self._records.put(prog.id, at_place(record, place))
         return prog
 
+    def rename(self, name: str, new: str, place: Place) -> ProgInfo | None:
+        """Let what is pinned as `name` be that of `new`, attached at `place` as before."""
+        prog = self._pins.prog(name)
+        record = self._records.find(name, prog.id) if prog is not None else None
+        if prog is not None and record is not None:
+            self._records.put(prog.id, replace(record, attachment=new, interface=place.ifname))
+        self._pins.rename(name, new)
+        return prog
+
     def leaves(self, name: str, places: Sequence[Place]) -> None:
         """Remember that we ourselves take the program in force off these places."""
         prog = self._pins.prog(name)

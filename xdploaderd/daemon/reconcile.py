@@ -9,10 +9,12 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from xdploaderd.daemon import events
-from xdploaderd.daemon.actions import Action, Attach, Change, Refuse, Repair, Replace, Wait
+from xdploaderd.daemon.actions import Action, Attach, Change, Refuse, Rename, Repair, Replace, Wait
+from xdploaderd.daemon.matching import resolve
+from xdploaderd.daemon.orphans import Orphans
 from xdploaderd.daemon.plan import make_plan
 from xdploaderd.daemon.seams import Executes, Snapshots, Wish
 from xdploaderd.daemon.world import Observed, Wanted
@@ -53,6 +55,7 @@ class Picture:
     error: LoaderError | None = None  # the world could not be read
     settled: bool = True
     looked: bool = True  # False: the daemon has just started, no pass was made yet
+    orphans: Mapping[str, float] = field(default_factory=dict)  # left alone until then (time.monotonic)
 
 
 class Reconciler:
@@ -65,11 +68,13 @@ class Reconciler:
         executor: Executes,
         *,
         pace: Pace = Pace(),
+        orphans: Orphans | None = None,
     ) -> None:
         self._wishes = wishes
         self._snapshots = snapshots
         self._executor = executor
         self._pace = pace
+        self.orphans = orphans or Orphans()
         self._wake = asyncio.Event()
         self._failures: dict[str, Failure] = {}
         self._forgiven: set[str] = set()
@@ -139,9 +144,8 @@ class Reconciler:
         if any(want.problem for want in self._wishes.wanted()):
             await asyncio.to_thread(self._wishes.read_failed_again)
         for _ in range(ROUNDS):
-            wanted = self._wishes.wanted()
-            observed = await self._snapshots.snapshot(wanted)
-            actions = make_plan(wanted, observed)
+            picture = await self._look()
+            actions = picture.actions
             due = tuple(action for action in _changes(actions) if self._is_due(action, started))
             if not due:
                 break
@@ -153,14 +157,21 @@ class Reconciler:
         planned = {action.name for action in _changes(actions)}
         self._failures = {name: failure for name, failure in self._failures.items() if name in planned}
         self._told = {name: text for name, text in self._told.items() if name in planned}
-        return Picture(wanted=wanted, observed=observed, actions=actions, failures=dict(self._failures))
+        return replace(picture, failures=dict(self._failures))
 
-    async def _unsettled(self) -> Picture:
+    async def _look(self) -> Picture:
+        """Return how all stands now, and what has to be done."""
         wanted = self._wishes.wanted()
         observed = await self._snapshots.snapshot(wanted)
-        actions = make_plan(wanted, observed)
+        wanted = resolve(wanted, observed.interfaces)
+        orphans = self.orphans.look(wanted, observed, self._wishes.ended())
+        actions = make_plan(wanted, observed, orphans.keys())
+        return Picture(wanted=wanted, observed=observed, actions=actions, orphans=orphans)
+
+    async def _unsettled(self) -> Picture:
+        picture = await self._look()
         log.warning("what was changed does not stay so; the next look is in %g s", self._pace.first_retry)
-        return Picture(wanted=wanted, observed=observed, actions=actions, failures=dict(self._failures), settled=False)
+        return replace(picture, failures=dict(self._failures), settled=False)
 
     def _is_due(self, action: Change, now: float) -> bool:
         failure = self._failures.get(action.name)
@@ -180,7 +191,7 @@ class Reconciler:
                 self._wishes.loaded(action.name, outcome.sha1)
             if isinstance(action, Attach | Replace) and action.restores:
                 self._wishes.restored(action.name)
-            if not isinstance(action, Repair):
+            if not isinstance(action, Repair | Rename):
                 self._failures.pop(action.name, None)
                 self._told.pop(action.name, None)
             elif action.name in self._failures:
@@ -200,8 +211,8 @@ class Reconciler:
         if not self.picture.settled:
             return self._pace.first_retry
         now = time.monotonic()
-        retries = (failure.not_before - now for failure in self._failures.values())
-        return max(0.0, min(self._pace.resync, *retries, self._pace.resync))
+        times = (*(failure.not_before for failure in self._failures.values()), *self.picture.orphans.values())
+        return max(0.0, min((self._pace.resync, *(at - now for at in times))))
 
 
 def _changes(actions: Sequence[Action]) -> Iterator[Change]:

@@ -109,6 +109,10 @@ class Held:
     def __contains__(self, name: object) -> bool:
         return name in self._names
 
+    def names(self) -> AbstractSet[str]:
+        """Return every name that is held."""
+        return self._names
+
     def hold(self, name: str) -> None:
         """Keep `name` detached."""
         if name not in self._names or self._store.dirty:

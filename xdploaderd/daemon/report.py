@@ -1,8 +1,10 @@
 """From how all stood at the end of a pass to what users are told: pure."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from xdploaderd.daemon.actions import Action, Refuse, Wait
+from xdploaderd.config.interface_match import entry_of
+from xdploaderd.daemon.actions import Action, Refuse, Rename, Wait
 from xdploaderd.daemon.link_pins import is_at
 from xdploaderd.daemon.reconcile import Picture
 from xdploaderd.daemon.status import AttachmentStatus, State
@@ -11,20 +13,50 @@ from xdploaderd.errors import LoaderError
 from xdploaderd.hooks import Hook
 
 JUST_STARTED = "not looked at yet: the daemon has just started"
-AS_WANTED = frozenset({State.ATTACHED, State.DETACHED})
+_FARTHEST = (State.FAILED, State.FOREIGN, State.WAITING, State.DETACHED, State.ATTACHED, State.IDLE)
+AS_WANTED = frozenset({State.ATTACHED, State.DETACHED, State.IDLE})
 
 
 def attachment_statuses(picture: Picture) -> tuple[AttachmentStatus, ...]:
     """Return the status of every entry, in the order of the configuration."""
     planned: dict[str, Action] = {}
     for action in picture.actions:
-        planned.setdefault(action.name, action)
+        planned.setdefault(action.wanted.config.name if isinstance(action, Rename) else action.name, action)
     return tuple(_status(want, picture, planned.get(want.config.name)) for want in picture.wanted)
 
 
+def status_of(picture: Picture, name: str) -> AttachmentStatus | None:
+    """Return the status of an attachment, or the summary of an entry for several interfaces; None: no such name."""
+    statuses = attachment_statuses(picture)
+    found = next((status for status in statuses if status.name == name), None)
+    parts = tuple(status for status in statuses if status.entry == name)
+    return found if found is not None or not parts else summary(parts)
+
+
+def summary(parts: Sequence[AttachmentStatus]) -> AttachmentStatus:
+    """Return one status for all attachments of an entry: that of the one that is farthest from its wish."""
+    worst = min(parts, key=lambda status: _FARTHEST.index(status.state))
+    names = ", ".join(status.interface for status in parts)
+    return replace(
+        worst,
+        name=worst.entry,
+        interface="",
+        ifindex=0,
+        prog_id=0,
+        prog_name="",
+        prog_tag="",
+        actual_mode="",
+        pins=tuple(pin for status in parts for pin in status.pins),
+        reason=f"on {names}" if worst.state is State.ATTACHED else f"{worst.interface}: {worst.reason}",
+    )
+
+
 def find_error(picture: Picture, name: str) -> LoaderError | None:
-    """Return why the entry is not as wanted, where an error is the reason."""
-    return _error(picture, name, next((action for action in picture.actions if action.name == name), None))
+    """Return why the attachment, or one of the entry's, is not as wanted, where an error is the reason."""
+    names = [want.config.name for want in picture.wanted if name in (want.config.name, entry_of(want.config.name))]
+    planned = {action.name: action for action in reversed(picture.actions)}
+    errors = (_error(picture, each, planned.get(each)) for each in names)
+    return next((error for error in errors if error is not None), None)
 
 
 def _error(picture: Picture, name: str, planned: Action | None) -> LoaderError | None:
@@ -42,6 +74,7 @@ def _status(want: Wanted, picture: Picture, planned: Action | None) -> Attachmen
     config = want.config
     base = AttachmentStatus(
         name=config.name,
+        entry=entry_of(config.name),
         interface=config.interface,
         hook=config.hook,
         object=str(config.object),
@@ -66,7 +99,7 @@ def _state(want: Wanted, planned: Action | None, error: LoaderError | None) -> t
     if error is not None:
         return State.FAILED, str(error)
     if isinstance(planned, Wait):
-        return State.WAITING, planned.reason
+        return State.IDLE if want.config.several else State.WAITING, planned.reason
     if planned is not None:
         return State.FAILED, f"not done yet: {planned.reason}"
     if want.held:

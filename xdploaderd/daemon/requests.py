@@ -172,6 +172,8 @@ class Requests:
             values["program"] = program_for(open_object(raw, name=known.object.name, limits=limits), known.hook).name
         if request.force:
             values["force"] = True
+        if "name" not in values and not known.interface:
+            raise UsageError("an entry with `match` needs a name")
         values.setdefault("name", self._name_for(known))
         return raw, parse_entry(values, source=SOURCE)
 
@@ -190,7 +192,7 @@ class Requests:
         rival = self._wishes.rival_of(config)
         if rival is not None:
             where = "XDP" if config.hook is Hook.XDP else f"{config.hook} with that priority and handle"
-            raise UsageError(f"{where} of {quoted(config.interface)} is that of attachment {quoted(rival.name)}")
+            raise UsageError(f"{where} of {quoted(config.exact_name)} is that of attachment {quoted(rival.name)}")
 
     async def _attach(
         self, made: _Made, before: Checkpoint, program: Fd | None, *, permanent: bool

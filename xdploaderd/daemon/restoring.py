@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from xdploaderd.config.interface_match import entry_of
+
 MOST: Final = 3
 WITHIN_SECONDS: Final = 60.0
 
@@ -20,6 +22,10 @@ class Restoring:
         """Return whether the entry may be restored now."""
         return name not in self._given_up and len(self._recent(name)) < MOST
 
+    def exhausted(self) -> frozenset[str]:
+        """Return the names that may not be restored now."""
+        return frozenset(name for name in {*self._given_up, *self._done} if not self.allows(name))
+
     def restored(self, name: str) -> None:
         """Take note of one more."""
         self._done[name] = [*self._recent(name), self._clock()]
@@ -29,9 +35,11 @@ class Restoring:
         self._given_up.add(name)
 
     def forgive(self, name: str) -> None:
-        """Begin anew: it was asked for."""
-        self._given_up.discard(name)
-        self._done.pop(name, None)
+        """Begin anew, on all interfaces of an entry: it was asked for."""
+        for known in {*self._given_up, *self._done}:
+            if name in (known, entry_of(known)):
+                self._given_up.discard(known)
+                self._done.pop(known, None)
 
     def _recent(self, name: str) -> list[float]:
         return [at for at in self._done.get(name, ()) if self._clock() - at < WITHIN_SECONDS]

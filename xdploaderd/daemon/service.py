@@ -10,13 +10,15 @@ from dataclasses import replace
 from typing import Any
 
 from xdploaderd import __version__
+from xdploaderd.config.interface_match import entry_of
 from xdploaderd.daemon import events
 from xdploaderd.daemon.actions import Refuse, describe
 from xdploaderd.daemon.applying import Applier
 from xdploaderd.daemon.caller import audit
 from xdploaderd.daemon.core_logs import CoreLogs
+from xdploaderd.daemon.matching import resolve
 from xdploaderd.daemon.reconcile import Picture, Reconciler
-from xdploaderd.daemon.report import AS_WANTED, attachment_statuses
+from xdploaderd.daemon.report import AS_WANTED, attachment_statuses, status_of
 from xdploaderd.daemon.requests import BAD_STATES, AttachRequest, Requests
 from xdploaderd.daemon.settings import ConfigSource
 from xdploaderd.daemon.settle import settle
@@ -83,6 +85,9 @@ class Service:
         An interface that is not there (yet) is no error. Raises NoSuchAttachmentError.
         """
         self._check_name(name)
+        if name != entry_of(name) and self._wishes.is_held(entry_of(name)):
+            whole = quoted(entry_of(name))
+            raise UsageError(f"attachment {whole} is detached on all its interfaces: attach {whole} as a whole")
         self._wishes.release(name)
         self._wishes.retake(name)
         status = await settle(self._reconciler, name, failed=BAD_STATES)
@@ -103,6 +108,8 @@ class Service:
         async with self._changing:
             self._check_name(name)
             origin = self._wishes.origin_of(name)
+            if permanent and origin is None:
+                raise UsageError(f"only {quoted(entry_of(name))} as a whole can be ended, not on one interface")
             if permanent and origin is Origin.CONFIGURED:
                 raise UsageError(f"attachment {quoted(name)} is configured by hand: take it out of its file")
             if permanent or origin is Origin.RUNTIME:
@@ -184,14 +191,18 @@ class Service:
 
     def _check_name(self, name: str) -> None:
         names = [config.name for config in self._wishes.entries]
-        if name not in names:
+        if name not in names and name not in self._known:
             known = ", ".join(quoted(n) for n in names) or "none"
             raise NoSuchAttachmentError(f"no attachment named {quoted(name)} is configured (there is: {known})")
 
     def _status_of(self, name: str) -> AttachmentStatus:
         """Return the entry's status, as of now rather than of the last pass."""
-        picture = replace(self._reconciler.picture, wanted=self._wishes.wanted())
-        return next(status for status in attachment_statuses(picture) if status.name == name)
+        picture = self._reconciler.picture
+        wanted = resolve(self._wishes.wanted(), picture.observed.interfaces)
+        found = status_of(replace(picture, wanted=wanted), name)
+        if found is None:
+            raise NoSuchAttachmentError(f"attachment {quoted(name)} went from the configuration meanwhile")
+        return found
 
     def _publish(self, picture: Picture) -> None:
         for refusal in (a for a in picture.actions if isinstance(a, Refuse)):

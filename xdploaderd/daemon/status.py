@@ -8,10 +8,11 @@ from xdploaderd.hooks import AttachKind, Hook, XdpMode
 
 
 class State(StrEnum):
-    """How an attachment stands. Only ATTACHED and DETACHED are as wanted."""
+    """How an attachment stands. Only ATTACHED, DETACHED and IDLE are as wanted."""
 
     ATTACHED = "attached"
     DETACHED = "detached"  # by `detach NAME`, until `attach NAME` or reboot
+    IDLE = "idle"  # an entry for several interfaces, none of which is there
     WAITING = "waiting"  # for its interface to appear
     FOREIGN = "foreign"  # somebody else's program is on the hook
     FAILED = "failed"
@@ -29,11 +30,13 @@ class Origin(StrEnum):
 class AttachmentStatus:
     """One attachment: the wish, what is observed, and why they differ (`reason`, `error_code`).
 
+    `entry` is the name, or what stands before the `@` where the entry is for several interfaces.
     `modes` is what will do instead of `mode`, best first. `chain` is what runs on its TCX hook, in order, each as
     "ID NAME", and `position` the place of ours in it, from 1. `note` tells what of an attached program is second best.
     """
 
     name: str
+    entry: str = ""
     interface: str
     hook: Hook
     object: str

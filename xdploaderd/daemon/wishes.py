@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from xdploaderd.config.attachments import AttachmentConfig, claims_of
+from xdploaderd.config.interface_match import entry_of
 from xdploaderd.config.pinning import PinningConf
 from xdploaderd.daemon.actions import Action, Refuse
 from xdploaderd.daemon.object_file import read_digest
@@ -13,7 +14,7 @@ from xdploaderd.daemon.records import Held
 from xdploaderd.daemon.restoring import Restoring
 from xdploaderd.daemon.runtime_entries import RuntimeEntries
 from xdploaderd.daemon.status import Origin, State
-from xdploaderd.daemon.world import Wanted
+from xdploaderd.daemon.world import Marks, Wanted
 from xdploaderd.errors import LoaderError
 from xdploaderd.limits import DEFAULT_LIMITS, Limits
 
@@ -53,6 +54,7 @@ class Wishes:
         self._settings = settings
         self._digests: dict[str, str | LoaderError] = {}
         self._retaken: set[str] = set()
+        self._ended: set[str] = set()
         self._restoring = Restoring()
         self._adopt(settings, digests)
 
@@ -80,7 +82,9 @@ class Wishes:
 
         What others took off is wanted again.
         """
+        before = self.entries
         self._adopt(settings, digests)
+        self._note_ended(before)
         for config in self.entries:
             self.retake(config.name)
 
@@ -100,15 +104,18 @@ class Wishes:
         runtime.pop(entry.name, None) if permanent else runtime.update({entry.name: entry})
         self._runtime.replace_all(runtime.values())
         self._digests[entry.name] = sha1
+        self._ended.discard(entry.name)
         self.retake(entry.name)
 
     def drop(self, name: str) -> None:
         """Want an entry no longer."""
+        before = self.entries
         configured = tuple(e for e in self._settings.attachments if e.name != name)
         self._settings = replace(self._settings, attachments=configured, permanent=self._settings.permanent - {name})
         self._runtime.replace_all(e for e in self._runtime.all() if e.name != name)
         self._digests.pop(name, None)
-        self._held.release(name)
+        self.release(name)
+        self._note_ended(before)
 
     def checkpoint(self) -> Checkpoint:
         """Return what is wanted now, for restore()."""
@@ -116,8 +123,18 @@ class Wishes:
 
     def restore(self, before: Checkpoint) -> None:
         """Want again what was wanted then."""
+        entries = self.entries
         self._settings, self._digests = before.settings, dict(before.digests)
         self._runtime.replace_all(before.runtime)
+        self._note_ended(entries)
+
+    def ended(self) -> AbstractSet[str]:
+        """Return the entries that were wanted since the daemon started, and ended by request."""
+        return self._ended
+
+    def _note_ended(self, before: Iterable[AttachmentConfig]) -> None:
+        names = {entry.name for entry in self.entries}
+        self._ended = (self._ended | {entry.name for entry in before}) - names
 
     def wanted(self) -> tuple[Wanted, ...]:
         """Return the wanted state as the planner takes it."""
@@ -133,8 +150,8 @@ class Wishes:
 
     def loaded(self, name: str, sha1: str) -> None:
         """Take note that the object's bytes were those of `sha1` when the entry's program was loaded."""
-        if name in self._digests:
-            self._digests[name] = sha1
+        if entry_of(name) in self._digests:
+            self._digests[entry_of(name)] = sha1
 
     def read_failed_again(self) -> None:
         """Try again to read the objects that could not be read; those that were read stay as they were."""
@@ -149,7 +166,7 @@ class Wishes:
     def passed(self, actions: Iterable[Action]) -> None:
         """Take note of what is left to do after a pass: what is nothing has been taken back."""
         left = {action.name: action for action in actions}
-        self._retaken &= set(left)
+        self._retaken &= {*left, *map(entry_of, left)}
         for name, action in left.items():
             if isinstance(action, Refuse) and action.state is State.FOREIGN and not self._restoring.allows(name):
                 self._restoring.give_up(name)
@@ -163,9 +180,14 @@ class Wishes:
         """Keep the entry detached."""
         self._held.hold(name)
 
+    def is_held(self, name: str) -> bool:
+        """Return whether that very name is kept detached."""
+        return name in self._held
+
     def release(self, name: str) -> None:
-        """Let the entry be attached again."""
-        self._held.release(name)
+        """Let the entry be attached again, on all its interfaces."""
+        for held in (name, *_parts_of(name, self._held.names())):
+            self._held.release(held)
 
     def _wanted(
         self,
@@ -183,9 +205,24 @@ class Wishes:
                 origin=origins[config.name],
                 retake=config.name in retaken,
                 may_restore=self._restoring.allows(config.name),
+                marks=self._marks(config, retaken),
             )
             for config in entries
         )
+
+    def _marks(self, config: AttachmentConfig, retaken: AbstractSet[str]) -> Marks:
+        if not config.several:
+            return Marks()
+        return Marks(
+            held=_parts_of(config.name, self._held.names()),
+            retake=_parts_of(config.name, retaken),
+            exhausted=_parts_of(config.name, self._restoring.exhausted()),
+        )
+
+
+def _parts_of(name: str, names: Iterable[str]) -> frozenset[str]:
+    """Return the attachments of an entry for several interfaces."""
+    return frozenset(n for n in names if n != name and entry_of(n) == name)
 
 
 def read_digests(attachments: Iterable[AttachmentConfig], limits: Limits = DEFAULT_LIMITS) -> Digests:

@@ -25,11 +25,21 @@ XDP_CONFLICTS = frozenset({XdpMode.NATIVE, XdpMode.SKB})  # the kernel lets one 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Marks:
+    """What holds of single attachments of an entry for several interfaces: `exhausted` are not restored now."""
+
+    held: frozenset[str] = frozenset()
+    retake: frozenset[str] = frozenset()
+    exhausted: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """One wanted attachment; `sha1` is its object file's, '' where `problem` says why it could not be read.
 
     `retake`: it was asked for, so what others did to it before does not count. `may_restore`: what they do to it may
-    be undone now.
+    be undone now. `missing`: why there is no interface for it. daemon.matching makes one of these for each interface
+    of an entry for several, whose name has an `@` then; `marks` are for that.
     """
 
     config: AttachmentConfig
@@ -38,6 +48,8 @@ class Wanted:
     origin: Origin = Origin.CONFIGURED
     retake: bool = False
     may_restore: bool = False
+    missing: str = ""
+    marks: Marks = Marks()
     problem: LoaderError | None = field(default=None, compare=False)
 
 

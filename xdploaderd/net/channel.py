@@ -6,6 +6,7 @@ Mirrors include/uapi/linux/netlink.h: dumps in pieces, and the mark of one that 
 import asyncio
 
 from xdploaderd.net import messages
+from xdploaderd.net.ethtool import driver_of
 from xdploaderd.net.messages import Message
 from xdploaderd.net.request import open_socket, raise_for_error
 
@@ -25,6 +26,10 @@ class Channel:
     def close(self) -> None:
         """Close the socket; a second call does nothing."""
         self._socket.close()
+
+    def driver(self, name: str) -> str:
+        """Return the driver of an interface; see net.ethtool."""
+        return driver_of(self._socket, name)
 
     async def get(self, kind: int, payload: bytes) -> Message | None:
         """Return the one answer to a request; raises AttachError with the kernel's errno and text.

@@ -61,6 +61,10 @@ class Rtnl:
         links = await self._channel.dump(messages.RTM_GETLINK, messages.pack_link_dump())
         return tuple(messages.parse_link(link.payload) for link in links if link.type == messages.RTM_NEWLINK)
 
+    def driver(self, name: str) -> str:
+        """Return the driver of an interface as `ethtool -i` tells it; '' where the interface is gone or tells none."""
+        return self._channel.driver(name)
+
     async def interface(self, name: str) -> Interface:
         """Return the interface of that name or alternative name; raises NoSuchInterfaceError with names like it."""
         try:

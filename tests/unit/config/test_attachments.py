@@ -177,7 +177,7 @@ def test_all_faults_of_a_file_are_told_at_once_in_order() -> None:
     )
     assert [fault.split(": ", 1) for fault in faults] == [
         ["f:1:1", "attachment: unknown key 'attachment', did you mean 'attachments'?"],
-        ["f:3:3", "attachments[0]: key 'interface' is missing"],
+        ["f:3:3", "attachments[0]: key 'interface' is missing, or 'match'"],
         ["f:3:3", "attachments[0]: key 'object' is missing"],
         ["f:3:3", "attachments[0]: key 'program' is missing"],
         ["f:5:3", "attachments[0].mode: has no meaning on hook 'tc-egress'"],
@@ -298,7 +298,8 @@ def test_schema_names_every_key() -> None:
     entry = schema["$defs"]["AttachmentModel"]
     assert entry["additionalProperties"] is False
     assert set(entry["properties"]) == set(AttachmentConfig.__dataclass_fields__)
-    assert entry["required"] == ["name", "interface", "hook", "object", "program"]
+    assert entry["required"] == ["name", "hook", "object", "program"]
+    assert entry["oneOf"] == [{"required": ["interface"]}, {"required": ["match"]}]
     assert entry["properties"]["priority"]["maximum"] == 65535
 
 

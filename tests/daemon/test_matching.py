@@ -1,0 +1,151 @@
+"""Which interfaces an entry is for, and who has a place that several want."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.daemon.fake_world import FakeWorld, entry, want
+from xdploaderd.config.interface_match import Match
+from xdploaderd.daemon.actions import Attach, Detach, Refuse, Rename
+from xdploaderd.daemon.matching import resolve
+from xdploaderd.daemon.orphans import Orphans
+from xdploaderd.daemon.plan import make_plan
+from xdploaderd.daemon.status import State
+from xdploaderd.daemon.world import Marks, Wanted
+from xdploaderd.hooks import Hook
+from xdploaderd.info import Interface
+from xdploaderd.uapi.bpf import Ifindex
+
+ETH0 = Interface(index=Ifindex(1), name="eth0", mac="02:00:00:00:00:01", altnames=("up", "wan0"), driver="e1000e")
+ETH1 = Interface(index=Ifindex(2), name="eth1", mac="02:00:00:00:00:02", kind="veth")
+LINKS = (ETH0, ETH1)
+
+
+def glob(entry_name: str = "all", /, hook: Hook = Hook.XDP, **match: Any) -> Wanted:
+    return want(entry(entry_name, "", hook, match=Match(**match or {"name": "eth*"})))
+
+
+def names(*wanted: Wanted) -> list[str]:
+    return [f"{w.config.name} {w.config.interface}".strip() for w in resolve(wanted, LINKS)]
+
+
+@pytest.mark.parametrize(
+    ("match", "found"),
+    [
+        ({"name": "eth*"}, ["all@eth0 eth0", "all@eth1 eth1"]),
+        ({"name": "eth[!1]"}, ["all@eth0 eth0"]),
+        ({"altname": "wa?0"}, ["all@eth0 eth0"]),
+        ({"mac": "02:00:00:00:00:02"}, ["all@eth1 eth1"]),
+        ({"driver": "veth"}, ["all@eth1 eth1"]),
+        ({"driver": "e1000e"}, ["all@eth0 eth0"]),
+        ({"driver": "e1000e", "name": "eth1"}, ["all"]),
+        ({"name": "eth1"}, ["all eth1"]),
+        ({"altname": "wan0"}, ["all eth0"]),
+        ({"ifindex": 2}, ["all eth1"]),
+        ({"ifindex": 2, "mac": "02:00:00:00:00:01"}, ["all"]),
+        ({"name": "e.h*"}, ["all"]),
+    ],
+)
+def test_every_part_that_is_given_must_hold(match: dict[str, Any], found: list[str]) -> None:
+    assert names(glob(**match)) == found
+
+
+def test_entry_without_an_interface_tells_which_it_wants() -> None:
+    (nobody,) = resolve((glob(mac="02:00:00:00:00:09"),), LINKS)
+    assert "mac '02:00:00:00:00:09'" in nobody.missing
+    (nobody,) = resolve((want(entry(interface="eth7")),), LINKS)
+    assert "'eth7'" in nobody.missing
+
+
+def test_exact_entry_wins_over_the_glob() -> None:
+    assert names(glob(), want(entry("edge", "eth1"))) == ["all@eth0 eth0", "edge eth1"]
+    assert names(glob(), glob("edge", altname="up")) == ["all@eth1 eth1", "edge eth0"]
+
+
+def test_entries_on_other_hooks_or_priorities_are_no_rivals() -> None:
+    assert len(names(glob(), glob("tc", hook=Hook.TC_INGRESS))) == 4
+    second = replace(glob("b", hook=Hook.TC_INGRESS).config, priority=2)
+    assert len(names(glob("a", hook=Hook.TC_INGRESS), want(second))) == 4
+
+
+def test_two_globs_on_one_interface_are_refused_there_and_nowhere_else() -> None:
+    wanted = resolve((glob(), glob("one", mac="02:00:00:00:00:02")), LINKS)
+    world = FakeWorld("eth0", "eth1")
+    actions = {action.name: action for action in make_plan(wanted, world.observed())}
+    assert isinstance(actions["all@eth0"], Attach)
+    for name in ("all@eth1", "one@eth1"):
+        refused = actions[name]
+        assert isinstance(refused, Refuse)
+        assert refused.state is State.FAILED
+        assert "'eth1'" in str(refused.error)
+        assert "'all' and 'one'" in str(refused.error)
+
+
+def test_two_exact_entries_that_come_to_one_interface_are_refused() -> None:
+    wanted = resolve((want(entry("a", "eth0")), glob("b", altname="up")), LINKS)
+    assert all(w.problem is not None for w in wanted)
+
+
+def test_what_was_resolved_stays_as_it_is() -> None:
+    once = resolve((glob(), want(entry("edge", "eth1")), glob("none", name="ppp*")), LINKS)
+    assert resolve(once, LINKS) == once
+
+
+def test_marks_of_one_interface_hold_for_it_alone() -> None:
+    marks = Marks(held=frozenset({"all@eth0"}), retake=frozenset({"all@eth1"}), exhausted=frozenset({"all@eth0"}))
+    first, second = resolve((replace(glob(), marks=marks),), LINKS)
+    assert (first.held, first.retake, first.may_restore) == (True, False, False)
+    assert (second.held, second.retake, second.may_restore) == (False, True, True)
+
+
+def renamed() -> FakeWorld:
+    """Return a world where eth0, with the program of all@eth0, is called eth5 now."""
+    world = FakeWorld("eth5")
+    wish = entry("all@eth0", "eth0")
+    owned = world.add_owned(wish, 7)
+    assert owned.record is not None
+    world.owned["all@eth0"] = replace(owned, record=replace(owned.record, ifindex=1, interface="eth0"))
+    world.hooks[world.place("eth5")] = 7
+    return world
+
+
+def test_f12_interface_renamed_within_the_glob_keeps_its_program() -> None:
+    observed = renamed().observed()
+    wanted = resolve((glob(),), observed.interfaces)
+    (action,) = make_plan(wanted, observed)
+    assert isinstance(action, Rename)
+    assert (action.name, action.wanted.config.name) == ("all@eth0", "all@eth5")
+
+
+def test_f12_interface_renamed_out_of_the_glob_is_detached_at_once() -> None:
+    observed = renamed().observed()
+    wanted = resolve((glob(name="eth0*"),), observed.interfaces)
+    spared = Orphans(60).look(wanted, observed, frozenset())
+    (wait, action) = make_plan(wanted, observed, spared.keys())
+    assert isinstance(action, Detach)
+    assert (action.name, action.forget, len(action.places)) == ("all@eth0", True, 1)
+    assert wait.name == "all"
+
+
+def test_f11_program_of_an_interface_that_is_gone_is_kept_for_the_grace_time() -> None:
+    observed = renamed().observed()
+    observed = replace(observed, interfaces=(), occupants=())
+    now = [100.0]
+    orphans = Orphans(60, clock=lambda: now[0])
+    wanted = resolve((glob(),), ())
+    assert orphans.look(wanted, observed, frozenset()) == {"all@eth0": 160.0}
+    now[0] = 160.0
+    assert orphans.look(wanted, observed, frozenset()) == {}
+    orphans = Orphans(60, clock=lambda: now[0])
+    assert orphans.look(wanted, observed, frozenset({"all"})) == {}
+
+
+def test_orphan_is_swept_on_request_and_a_second_one_waits() -> None:
+    observed = renamed().observed()
+    orphans = Orphans(60)
+    assert orphans.look((), observed, frozenset())
+    orphans.sweep("other")
+    assert orphans.look((), observed, frozenset())
+    orphans.sweep("all@eth0")
+    assert not orphans.look((), observed, frozenset())

@@ -1,0 +1,172 @@
+"""A real daemon with entries for several interfaces: which get a program, and what becomes of it as they change."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.daemon import OBJECTS, OWN_PINS, Daemon, daemon_in, tc_ids, wait_for, xdp_entry, xdp_id
+from tests.support.netns import in_namespace, ip, new_namespace
+
+pytestmark = pytest.mark.kernel
+
+
+@pytest.fixture
+def links() -> Iterator[None]:
+    """Interfaces m1 and m2, whose peers are p1 and p2."""
+    for number in (1, 2):
+        ip("link", "add", f"m{number}", "type", "veth", "peer", "name", f"p{number}")
+    try:
+        yield
+    finally:
+        text = "".join(f"link del {name}\n" for name in link_names() if name[0] in "mpw")
+        ip("-force", "-batch", "-", text=text)
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    with daemon_in(tmp_path) as made:
+        yield made
+
+
+def link_names() -> list[str]:
+    """Return one end of each pair: with it the other goes."""
+    names = [line.split(": ")[1].split("@")[0] for line in ip("-o", "link", "show").splitlines()]
+    return [name for name in names if not name.startswith("p") and name != "lo"]
+
+
+def entry(name: str = "all", match: str = "{name: m*}", **fields: object) -> dict[str, object]:
+    """Return an entry of XDP that names its interfaces by `match`."""
+    made = {"name": name, "match": match, "hook": "xdp", "object": OBJECTS / "xdp_count.bpf.o"}
+    return {**made, "program": "xdp_count", **fields}
+
+
+def states(daemon: Daemon) -> dict[str, str]:
+    """Return the state of every attachment."""
+    return {a["name"]: a["state"] for a in daemon.call("List")["attachments"]}
+
+
+@pytest.mark.usefixtures("links")
+def test_glob_makes_an_attachment_for_each_interface(daemon: Daemon) -> None:
+    daemon.configure(entry())
+    daemon.start()
+    assert states(daemon) == {"all@m1": "attached", "all@m2": "attached"}
+    assert 0 not in (xdp_id("m1"), xdp_id("m2"))
+    assert (xdp_id("p1"), xdp_id("p2")) == (0, 0)
+    assert sorted(path.name for path in OWN_PINS.iterdir()) == ["all@m1", "all@m2"]
+    ip("link", "add", "m3.7", "type", "veth", "peer", "name", "p3")
+    wait_for(lambda: states(daemon).get("all@m3.7") == "attached", "the new interface")
+    assert (OWN_PINS / "all@m3%2e7/prog").exists()
+    assert daemon.attachment("all@m3.7")["prog_id"] == xdp_id("m3.7")
+
+
+@pytest.mark.usefixtures("links")
+@pytest.mark.parametrize(
+    "match",
+    [
+        "{altname: 'uplink-*'}",
+        "{altname: uplink-one}",
+        "{mac: '02:00:00:00:00:AA'}",
+        "{driver: veth, name: m1}",
+        "{name: '[lm]*', mac: '02-00-00-00-00-aa'}",
+    ],
+)
+def test_all_that_is_given_must_hold(daemon: Daemon, match: str) -> None:
+    ip("link", "set", "m1", "address", "02:00:00:00:00:aa")
+    ip("link", "property", "add", "dev", "m1", "altname", "uplink-one")
+    daemon.configure(entry(match=match))
+    daemon.start()
+    (status,) = daemon.call("List")["attachments"]
+    assert (status["interface"], status["state"], status["entry"]) == ("m1", "attached", "all")
+    assert xdp_id("m1")
+    assert not xdp_id("m2")
+    ip("link", "set", "m2", "address", "02:00:00:00:00:ab")
+
+
+@pytest.mark.usefixtures("links")
+def test_exact_name_beats_the_glob_without_a_gap(daemon: Daemon) -> None:
+    daemon.configure(entry())
+    daemon.start()
+    assert xdp_id("m1")
+    daemon.configure(entry(), xdp_entry("edge", interface="m1"))
+    daemon.reload()
+    assert states(daemon) == {"all@m2": "attached", "edge": "attached"}
+    assert daemon.attachment("edge")["prog_id"] == xdp_id("m1")
+    assert sorted(path.name for path in OWN_PINS.iterdir()) == ["all@m2", "edge"]
+    daemon.configure(entry())
+    daemon.reload()
+    assert states(daemon) == {"all@m1": "attached", "all@m2": "attached"}
+
+
+@pytest.mark.usefixtures("links")
+def test_two_globs_on_one_interface_are_told_and_the_others_go_on(daemon: Daemon) -> None:
+    daemon.configure(entry(), entry("two", "{name: '*2'}"))
+    daemon.start()
+    assert states(daemon) == {"all@m1": "attached", "all@m2": "failed", "two@m2": "failed", "two@p2": "attached"}
+    reason = daemon.attachment("all@m2")["reason"]
+    assert "'all' and 'two'" in reason
+    assert "'m2'" in reason
+    assert xdp_id("m1")
+    assert not xdp_id("m2")
+
+
+@pytest.mark.usefixtures("links")
+def test_f12_renamed_interface_keeps_its_program_within_the_glob_and_loses_it_outside(daemon: Daemon) -> None:
+    daemon.configure(entry(), entry("out", hook="tc-ingress", object=OBJECTS / "std_globals.bpf.o", program="globals"))
+    daemon.start()
+    before = xdp_id("m1"), tc_ids("m1")
+    changes = daemon.changes()
+    ip("link", "set", "m1", "name", "m9")
+    wait_for(lambda: states(daemon).get("all@m9") == states(daemon).get("out@m9") == "attached", "the new name")
+    assert (xdp_id("m9"), tc_ids("m9")) == before
+    assert [line for line in daemon.log().splitlines() if "renamed" in line]
+    assert "all@m1" not in states(daemon)
+    assert changes <= daemon.changes()
+    ip("link", "set", "m9", "name", "w9")
+    wait_for(lambda: not xdp_id("w9") and not tc_ids("w9"), "detached outside of the glob")
+    wait_for(lambda: sorted(path.name for path in OWN_PINS.iterdir()) == ["all@m2", "out@m2"], "their pins gone")
+    ip("link", "set", "w9", "name", "m5")
+    wait_for(lambda: xdp_id("m5") and tc_ids("m5"), "attached within it")
+
+
+@pytest.mark.usefixtures("links")
+def test_f12_interface_that_comes_back_from_another_namespace_is_ours_as_before(daemon: Daemon) -> None:
+    daemon.configure(entry())
+    daemon.start()
+    before = xdp_id("m1")
+    away = new_namespace()
+    try:
+        ip("link", "set", "m1", "netns", f"/proc/{os.getpid()}/fd/{away}")
+        wait_for(lambda: "all@m1" not in states(daemon), "gone")
+        in_namespace(away, lambda: ip("link", "set", "m1", "netns", str(os.getpid())))
+        wait_for(lambda: states(daemon).get("all@m1") == "attached", "back")
+        assert xdp_id("m1") == before
+    finally:
+        os.close(away)
+
+
+@pytest.mark.usefixtures("links")
+def test_detach_and_attach_take_one_interface_or_the_whole_entry(daemon: Daemon) -> None:
+    daemon.configure(entry())
+    daemon.start()
+    before = xdp_id("m1"), xdp_id("m2")
+    daemon.call("Detach", name="all@m1")
+    assert (xdp_id("m1"), xdp_id("m2")) == (0, before[1])
+    daemon.end()
+    daemon.start()
+    assert states(daemon) == {"all@m1": "detached", "all@m2": "attached"}
+    daemon.call("Attach", name="all")
+    assert 0 not in (xdp_id("m1"), xdp_id("m2"))
+    daemon.ctl("detach", "all")
+    assert (xdp_id("m1"), xdp_id("m2")) == (0, 0)
+    assert "as a whole" in daemon.ctl("attach", "all@m1", status=64)
+    assert "on m1, m2" in daemon.ctl("attach", "all")
+
+
+@pytest.mark.usefixtures("links")
+def test_entry_that_no_interface_fits_is_idle_and_nothing_is_degraded(daemon: Daemon) -> None:
+    daemon.configure(entry(match="{name: ppp*}"))
+    daemon.start()
+    assert states(daemon) == {"all": "idle"}
+    assert not daemon.call("Status")["status"]["degraded"]

@@ -1,0 +1,63 @@
+"""What is pinned as ours and no entry wants: for how long it is left alone.
+
+An entry that ends by request takes its program along at once. Anything else without an entry was left behind by
+something that this daemon did not see (a state file lost, a configuration changed meanwhile), or its interface is gone
+and may come back: it runs on for a grace time, is listed, and swept after that.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+
+from xdploaderd.config.interface_match import AT, entry_of
+from xdploaderd.daemon.plan import names_of
+from xdploaderd.daemon.world import Observed, Owned, Wanted
+
+
+class Orphans:
+    """When each orphan was seen first; `clock` gives seconds and never goes back, `grace` is in seconds."""
+
+    def __init__(self, grace: float = 0.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._grace = grace
+        self._clock = clock
+        self._since: dict[str, float] = {}
+
+    def look(self, wanted: Sequence[Wanted], observed: Observed, ended: AbstractSet[str]) -> Mapping[str, float]:
+        """Take note of the orphans there are, and return those that are left alone now, as peek() does."""
+        now = self._clock()
+        self._since = {name: self._since.get(name, now) for name in _orphans(wanted, observed, ended)}
+        return self.peek(wanted, observed, ended)
+
+    def peek(self, wanted: Sequence[Wanted], observed: Observed, ended: AbstractSet[str]) -> Mapping[str, float]:
+        """Return the orphans that would be left alone now, each with when that ends.
+
+        `wanted` was resolved; `ended` are entries and attachments that ended by request.
+        """
+        now = self._clock()
+        ends = {name: self._since.get(name, now) + self._grace for name in _orphans(wanted, observed, ended)}
+        return {name: end for name, end in ends.items() if end > now}
+
+    def sweep(self, name: str | None = None) -> None:
+        """Let the grace time of an orphan be over, or of all."""
+        for known in self._since:
+            if name in (None, known):
+                self._since[known] = self._clock() - self._grace
+
+
+def _orphans(wanted: Sequence[Wanted], observed: Observed, ended: AbstractSet[str]) -> list[str]:
+    names = names_of(wanted)
+    several = {entry_of(want.config.name) for want in wanted if want.config.several or AT in want.config.name}
+    return [
+        owned.name
+        for owned in observed.owned.values()
+        if owned.name not in names
+        and ended.isdisjoint((owned.name, entry_of(owned.name)))
+        and (entry_of(owned.name) not in several or not _is_here(owned, observed))
+    ]
+
+
+def _is_here(owned: Owned, observed: Observed) -> bool:
+    """Whether the interface is still there, and so no longer one of its entry's."""
+    if observed.places_of(owned):
+        return True
+    return owned.record is not None and any(i.index == owned.record.ifindex for i in observed.interfaces)
