@@ -130,7 +130,7 @@ class SymbolTable:
     ObjectError when the name of any is not there.
     """
 
-    __slots__ = ("_by_section", "_data", "_infos", "_known", "_layout", "_strings")
+    __slots__ = ("_by_section", "_data", "_functions", "_infos", "_known", "_layout", "_strings")
 
     def __init__(self, data: bytes, byteorder: str, strings: Strings) -> None:
         self._data = data
@@ -138,6 +138,7 @@ class SymbolTable:
         self._strings = strings
         self._infos = data[_ST_INFO::_SYM_SIZE]
         self._known: dict[int, Symbol] = {}
+        self._functions: dict[int, tuple[Symbol, ...]] = {}  # by section, each of which is asked for some times
         names, places = array("I", data)[:: _SYM_SIZE // 4], array("H", data)[_ST_SHNDX // 2 :: _SYM_SIZE // 2]
         if byteorder != sys.byteorder:
             names.byteswap()
@@ -171,8 +172,12 @@ class SymbolTable:
 
     def functions_of(self, index: int) -> tuple[Symbol, ...]:
         """Return those of them that are functions."""
-        numbers, infos = self._by_section.get(index, ()), self._infos
-        return tuple(self[number] for number in numbers if infos[number] & 0xF == SymType.FUNC)
+        found = self._functions.get(index)
+        if found is None:
+            numbers, infos, func = self._by_section.get(index, ()), self._infos, int(SymType.FUNC)
+            found = tuple([self[number] for number in numbers if infos[number] & 0xF == func])
+            self._functions[index] = found
+        return found
 
     def of_type(self, kind: SymType) -> tuple[Symbol, ...]:
         """Return the symbols of a type."""
