@@ -8,7 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from functools import partial
 
 from xdploaderd import install
@@ -38,6 +38,7 @@ from xdploaderd.daemon.settings import ConfigSource, check_objects, read_setting
 from xdploaderd.daemon.state_file import read_boot_id
 from xdploaderd.daemon.status import DaemonStatus
 from xdploaderd.daemon.transaction import Transaction
+from xdploaderd.daemon.watching import watch
 from xdploaderd.daemon.wishes import Wishes, read_digests
 from xdploaderd.errors import FileError, LoaderError
 from xdploaderd.kernel.bpf import Bpf
@@ -48,9 +49,6 @@ from xdploaderd.net.rtnl import Rtnl
 from xdploaderd.notify import Notifier, watchdog_period
 
 log = logging.getLogger("xdploaderd.main")
-
-
-EVENTS_RETRY = 5.0  # seconds
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -103,7 +101,7 @@ async def _serve(options: Options, worker: ThreadPoolExecutor, control: socket.s
         jobs: tuple[Coroutine[None, None, None], ...] = (
             reconciler.run(),
             ControlServer(service, control).run(),
-            _watch(rtnl, reconciler),
+            watch(rtnl.changes, reconciler),
             _report(service, notifier),
             _announce(reconciler, service, notifier),
             _reload_on_hup(service, notifier, hup),
@@ -153,18 +151,6 @@ def _stores(options: Options) -> Stores:
         KeptObjects(options.data_dir / "objects", durable=True),
         DropIns(drop_in_dir(options.config)),
     )
-
-
-async def _watch(rtnl: Rtnl, reconciler: Reconciler) -> None:
-    """Poke the reconciler at each event of an interface; without events its periodic look has to do for a while."""
-    while True:
-        try:
-            async with aclosing(rtnl.changes()) as changes:
-                async for _ in changes:
-                    reconciler.poke()
-        except LoaderError as error:
-            log.error("%s; trying again in %g s", error, EVENTS_RETRY, extra={"ERROR_CODE": error.code})
-        await asyncio.sleep(EVENTS_RETRY)
 
 
 async def _announce(reconciler: Reconciler, service: Service, notifier: Notifier) -> None:

@@ -4,7 +4,9 @@ Mirrors include/uapi/linux/netlink.h: dumps in pieces, and the mark of one that 
 """
 
 import asyncio
+import errno
 
+from xdploaderd.errors import AttachError
 from xdploaderd.net import messages
 from xdploaderd.net.ethtool import driver_of
 from xdploaderd.net.messages import Message
@@ -12,6 +14,7 @@ from xdploaderd.net.request import open_socket, raise_for_error
 
 _RECV_BYTES = 65536  # the kernel's dumps come in pieces of at most 32 KiB
 _DUMP_TRIES = 8
+_FIRST_PAUSE = 0.001  # seconds, doubled at each try but the first: 120 ms in all
 
 
 class Channel:
@@ -38,27 +41,40 @@ class Channel:
         RTM_GETQDISC answers the asker only then.
         """
         async with self._lock:
-            await self._send(kind, messages.NLM_F_ACK | messages.NLM_F_ECHO, payload)
-            answer = None
-            while True:
-                for message in await self._receive():
-                    raise_for_error(message)
-                    if message.type == messages.NLMSG_ERROR:
-                        return answer
-                    answer = message
+            try:
+                return await self._get(kind, payload)
+            except OSError as error:
+                raise AttachError(f"netlink request failed: {error}", errno=error.errno or 0) from error
+
+    async def _get(self, kind: int, payload: bytes) -> Message | None:
+        await self._send(kind, messages.NLM_F_ACK | messages.NLM_F_ECHO, payload)
+        answer = None
+        while True:
+            for message in await self._receive():
+                raise_for_error(message)
+                if message.type == messages.NLMSG_ERROR:
+                    return answer
+                answer = message
 
     async def dump(self, kind: int, payload: bytes) -> list[Message]:
-        """Return all messages of a dump, begun anew when a change interrupted it.
+        """Return all messages of a dump, begun anew when a change interrupted it or the socket overran.
 
-        When changes come faster than dumps the last dump is returned: whoever watches changes() will read again.
+        When changes come faster than dumps, with growing pauses between, the last dump is returned: whoever watches
+        changes() will read again. Raises AttachError.
         """
         async with self._lock:
             found: list[Message] = []
-            for _ in range(_DUMP_TRIES):
-                await self._send(kind, messages.NLM_F_DUMP, payload)
-                found, interrupted = await self._receive_dump()
+            for tried in range(_DUMP_TRIES):
+                try:
+                    await self._send(kind, messages.NLM_F_DUMP, payload)
+                    found, interrupted = await self._receive_dump()
+                except OSError as error:
+                    if error.errno != errno.ENOBUFS or tried == _DUMP_TRIES - 1:
+                        raise AttachError(f"netlink dump failed: {error}", errno=error.errno or 0) from error
+                    interrupted = True
                 if not interrupted:
                     break
+                await asyncio.sleep(_FIRST_PAUSE * (2**tried - 1))
             return found
 
     async def _send(self, kind: int, flags: int, payload: bytes) -> None:

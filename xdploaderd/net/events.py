@@ -48,6 +48,7 @@ async def interface_events() -> AsyncGenerator[Ifindex, None]:
                 continue
             for index in _indexes(data):
                 yield index
+            await asyncio.sleep(0)  # in a storm there is always something to read: let the others have their turn
 
 
 def _indexes(data: bytes) -> Iterator[Ifindex]:
