@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -34,14 +33,14 @@ def copies(tmp_path: Path) -> Path:
     return folder
 
 
-def as_nobody(copies: Path, *argv: str) -> tuple[int, Any, str]:
+def as_nobody(copies: Path, *argv: str) -> tuple[int, str, str]:
     """Run the command as nobody below strace; return status, output, and what strace saw of bpf(2)."""
     trace = copies / "trace"
     trace.touch()
     trace.chmod(0o666)
     child = [sys.executable, "-B", "-c", "from xdploaderd.cli.main import main; raise SystemExit(main())"]
     done = subprocess.run(
-        [str(tools.tool("strace")), "-f", "-e", "trace=bpf", "-o", str(trace), *child, "prepare", "--json", *argv],
+        [str(tools.tool("strace")), "-f", "-e", "trace=bpf", "-o", str(trace), *child, *argv],
         capture_output=True,
         check=False,
         user=NOBODY,
@@ -49,18 +48,41 @@ def as_nobody(copies: Path, *argv: str) -> tuple[int, Any, str]:
         extra_groups=(),
         cwd=CHECKOUT,
     )
-    assert done.stdout, done.stderr
-    return done.returncode, json.loads(done.stdout), trace.read_text()
+    assert not done.stderr
+    return done.returncode, done.stdout.decode(), trace.read_text()
 
 
 @pytest.mark.parametrize("btf", [(), ("--btf", VMLINUX)], ids=["this-kernel", "a-file"])
 def test_nobody_prepares_without_a_bpf_call(copies: Path, btf: tuple[str, ...]) -> None:
     objects = sorted(str(path) for path in copies.glob("*.o"))
-    status, reply, seen = as_nobody(copies, *objects, *btf)
+    status, reply, seen = as_nobody(copies, "prepare", "--json", *objects, *btf)
+    assert_no_bpf_call(seen)
+    assert status in (0, 3)
+    assert [report["object"] for report in json.loads(reply)["reports"]] == objects
+
+
+def assert_no_bpf_call(seen: str) -> None:
     assert [line for line in seen.splitlines() if "bpf(" in line] == []
     assert "exited with" in seen
-    assert status in (0, 3)
-    assert [report["object"] for report in reply["reports"]] == objects
+
+
+def test_nobody_cuts_btf_down_without_a_bpf_call(copies: Path) -> None:
+    demo, out = str(copies / "demo_xdp.bpf.o"), copies / "out"
+    out.mkdir()
+    out.chmod(0o777)
+    status, _, seen = as_nobody(copies, "btfgen", "--btf", VMLINUX, "-o", str(out / "small.btf"), demo)
+    assert_no_bpf_call(seen)
+    assert (status, (out / "small.btf").stat().st_uid) == (0, NOBODY)
+    status, reply, seen = as_nobody(copies, "core-diff", demo, "--btf", VMLINUX, "--btf", str(out / "small.btf"))
+    assert_no_bpf_call(seen)
+    assert (status, reply) == (0, "0 of 3 CO-RE records differ\n")
+
+
+@pytest.mark.parametrize("verb", ["convert", "explain-pin"])
+def test_nobody_looks_at_an_object_without_a_bpf_call(copies: Path, verb: str) -> None:
+    status, _, seen = as_nobody(copies, verb, str(copies / "demo_xdp.bpf.o"))
+    assert_no_bpf_call(seen)
+    assert status == 0
 
 
 def test_strace_would_have_seen_a_bpf_call(copies: Path) -> None:

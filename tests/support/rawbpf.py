@@ -76,6 +76,19 @@ def load_program(kind: ProgType, name: str, insns: bytes, *, attach_type: int = 
     return RawFd(_bpf(BpfCmd.PROG_LOAD, attr))
 
 
+def refusal_of(kind: ProgType, insns: bytes, licence: bytes) -> str:
+    """Return what the verifier says of instructions; nothing where it takes them."""
+    code, text = ctypes.create_string_buffer(insns), ctypes.create_string_buffer(licence)
+    log = ctypes.create_string_buffer(1 << 16)
+    head = struct.pack("=IIQQ", kind, len(insns) // 8, ctypes.addressof(code), ctypes.addressof(text))
+    attr = head + struct.pack("=IIQII", 1, len(log), ctypes.addressof(log), 0, 0)
+    number = bpf_result(BpfCmd.PROG_LOAD, attr)
+    if number >= 0:
+        os.close(number)
+        return ""
+    return log.value.decode(errors="replace")
+
+
 def returning(kind: ProgType, verdict: int, name: str = "ret") -> RawFd:
     """Load a program that only returns `verdict`."""
     return load_program(kind, name, _insn(0xB7, 0, imm=verdict) + _insn(0x95))

@@ -68,7 +68,9 @@ class BtfHeader:
                 return
             raise BtfError("string section is empty, want at least a NUL byte")
         if raw[self.str_off + self.str_len - 1] or (raw[self.str_off] and not split):
-            raise BtfError("string section does not start and end with a NUL byte")
+            alone = not split and not raw[self.str_off + self.str_len - 1]
+            hint = ": is it BTF of a module, which is nothing without its kernel's?" if alone else ""
+            raise BtfError(f"string section does not start and end with a NUL byte{hint}")
 
 
 def byteorder_of(raw: memoryview) -> str:

@@ -3,8 +3,11 @@
 Releases are only told to users: what a kernel can do is found out by asking it.
 """
 
+import re
+
 from xdploaderd.uapi.bpf import AttachType, Helper, MapType, ProgType
 
+_RELEASE = re.compile(r"(\d+)\.(\d+)")
 XDP_FRAGS_SINCE = "5.18"
 
 MAP_TYPES_SINCE: dict[int, str] = {
@@ -76,3 +79,9 @@ _FIRST_HELPERS = (
 def helper_since(helper: Helper) -> str:
     """Return the release that brought a helper, empty for those that every supported kernel has."""
     return next((since for first, since in _FIRST_HELPERS if helper >= first), "")
+
+
+def parse_release(text: str) -> tuple[int, int] | None:
+    """Return the first two numbers of a release such as 6.1.0-56-amd64; None where it begins with none."""
+    found = _RELEASE.match(text)
+    return (int(found[1]), int(found[2])) if found else None

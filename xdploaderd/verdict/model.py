@@ -37,6 +37,15 @@ class Check:
     since: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a check came to, before it is known of which part it is one."""
+
+    verdict: Verdict
+    reason: str = ""
+    since: str = ""
+
+
 def overall(verdicts: Iterable[Verdict]) -> Verdict:
     """Return what several verdicts come to: one that fails decides, then one that is unknown."""
     found = frozenset(verdicts)

@@ -1,6 +1,5 @@
 """A report on one object and one kernel: prepared without privilege, checked, and what loading it would take."""
 
-import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,16 +16,17 @@ from xdploaderd.uapi.releases import (
     PROG_TYPES_SINCE,
     XDP_FRAGS_SINCE,
     helper_since,
+    parse_release,
 )
 from xdploaderd.verdict.abilities import Abilities
+from xdploaderd.verdict.check_calls import called_helpers
 from xdploaderd.verdict.check_externs import check_externs
 from xdploaderd.verdict.check_maps import check_maps
-from xdploaderd.verdict.check_programs import called_helpers, check_programs
+from xdploaderd.verdict.check_programs import check_programs
 from xdploaderd.verdict.model import Check, Subject, Verdict, overall
 from xdploaderd.verdict.privileges import needed_capabilities
 
 NOT_CHECKED = ("verifier",)  # what only loading can tell
-_RELEASE = re.compile(r"(\d+)\.(\d+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,7 @@ def make_report(obj: ObjectSpec, kernel: KernelUnderTest) -> Report:
         kernel=kernel.name,
         checks=checks,
         capabilities=needed_capabilities(
-            obj, helpers, modules=_uses_modules(prepared), release=_release(kernel.target.release)
+            obj, helpers, modules=_uses_modules(prepared), release=parse_release(kernel.target.release)
         ),
         features=tuple(_features(obj, kernel.target)),
         least_release=_latest(_releases(obj, helpers)),
@@ -151,11 +151,6 @@ def _features(obj: ObjectSpec, target: TargetKernel) -> Iterator[str]:
         yield "a 32-bit kernel's own loader: pointers of 4 bytes"
 
 
-def _release(text: str) -> tuple[int, int] | None:
-    found = _RELEASE.match(text)
-    return (int(found[1]), int(found[2])) if found else None
-
-
 def _releases(obj: ObjectSpec, helpers: Iterable[int]) -> Iterator[str]:
     for spec in obj.maps.values():
         for each in (spec, spec.inner):
@@ -170,4 +165,4 @@ def _releases(obj: ObjectSpec, helpers: Iterable[int]) -> Iterator[str]:
 
 
 def _latest(releases: Iterable[str]) -> str:
-    return max(releases, key=lambda text: _release(text) or (0, 0), default="")
+    return max(releases, key=lambda text: parse_release(text) or (0, 0), default="")

@@ -2,20 +2,29 @@
 
 import json
 import lzma
+import os
 import tarfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
-from tests.builders.btf import U32, blob_of
-from xdploaderd.btf.build import BtfBuilder
+from tests.builders.btf import U32, blob_of, btf_of, member, split_btf, struct
+from tests.builders.elf import RETURN_0, object_of, program
+from xdploaderd.btf.build import BtfBuilder, encode_types
 from xdploaderd.btf.codec import Btf
-from xdploaderd.btf.types import BtfKind, BtfType, Enum, Func, FuncProto, Linkage
+from xdploaderd.btf.types import BtfKind, BtfType, Enum, Func, FuncProto, Int, Linkage
 from xdploaderd.cli.main import main
+from xdploaderd.insn import CALL, Insn, encode_insns
+from xdploaderd.uapi.bpf import Helper
 
 OBJECTS = Path(__file__).parents[2] / "bpf"
+DOCS = Path(__file__).parents[3] / "docs"
+SCHEMA = json.loads((DOCS / "prepare.schema.json").read_text())
+CORE_LOG = json.loads((DOCS / "core-log.schema.json").read_text())
 Capture = pytest.CaptureFixture[str]
 
 
@@ -53,9 +62,17 @@ def write(path: Path, types: list[BtfType]) -> Path:
 
 
 def run(capsys: Capture, *argv: str | Path) -> tuple[int, Any]:
+    """Return exit status and report, which is held to its schema; or the error."""
     status = main(["prepare", "--json", *map(str, argv)])
     captured = capsys.readouterr()
-    return status, json.loads(captured.out or captured.err)
+    if not captured.out:
+        return status, json.loads(captured.err)
+    reply = json.loads(captured.out)
+    jsonschema.validate(reply, SCHEMA)
+    for report in reply["reports"]:
+        jsonschema.validate(report.get("core_log", []), CORE_LOG)
+    assert status == {"holds": 0, "fails": 1, "unknown": 3}[reply["verdict"]]
+    return status, reply
 
 
 def unmet(reply: Mapping[str, Any]) -> set[tuple[str, str, str]]:
@@ -209,3 +226,121 @@ def test_requests_that_contradict_themselves_are_refused(capsys: Capture, argv: 
 
 def test_object_that_is_missing_is_an_error(capsys: Capture, kernel: Path) -> None:
     assert run(capsys, "/no/such.o", "--btf", kernel)[0] == 66
+
+
+def test_reports_of_any_content_keep_to_the_schema(capsys: Capture, kernel: Path, tmp_path: Path) -> None:
+    few = write(tmp_path / "few.btf", [U32])
+    (tmp_path / "cut.o").write_bytes((OBJECTS / "xdp_pass.bpf.o").read_bytes()[:999])
+    names = ("demo_xdp.bpf.o", "std_externs.bpf.o", "big_endian.bpf.o", "core/refused.local.o")
+    objects = [tmp_path / "cut.o", *(OBJECTS / name for name in names)]
+    kernels = ("--btf", kernel, "--btf", few, "--btf", tmp_path / "none")
+    _, reply = run(capsys, *objects, *kernels, "--core-log", "--dump-insns")
+    assert len(reply["reports"]) == 3 * len(objects)
+    assert {report["verdict"] for report in reply["reports"]} == {"fails", "unknown"}
+
+
+def odd_file(tmp_path: Path, what: str) -> Path:
+    path = tmp_path / "odd.btf"
+    match what:
+        case "empty":
+            path.touch()
+        case "directory":
+            path.mkdir()
+        case "fifo":
+            os.mkfifo(path)
+        case "device":
+            return Path("/dev/zero")
+        case "missing":
+            pass
+        case "cut":
+            path.write_bytes(blob_of(kernel_types())[:100])
+        case "module":
+            path.write_bytes(split_btf(btf_of(U32), struct("own", 4, member("a", 1))).raw)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("what", "status", "code"),
+    [
+        ("empty", 65, "InvalidObject"),
+        ("directory", 66, "FileUnreadable"),
+        ("fifo", 66, "FileUnreadable"),
+        ("device", 66, "FileUnreadable"),
+        ("missing", 66, "FileUnreadable"),
+        ("cut", 65, "InvalidBtf"),
+        ("module", 65, "InvalidBtf"),
+    ],
+)
+def test_odd_kernel_alone_is_an_error_and_unknown_in_a_matrix(
+    capsys: Capture, kernel: Path, tmp_path: Path, what: str, status: int, code: str
+) -> None:
+    odd, obj = odd_file(tmp_path, what), OBJECTS / "xdp_pass.bpf.o"
+    found, error = run(capsys, obj, "--btf", odd)
+    assert (found, error["code"]) == (status, code)
+    assert "odd" in error["message"] or what == "device"
+    assert ("of a module" in error["message"]) is (what == "module")
+    found, reply = run(capsys, obj, "--btf", odd, "--btf", kernel)
+    assert found == 3
+    assert [check["check"] for check in reply["reports"][0]["checks"]] == ["kernel"]
+    assert reply["reports"][1]["verdict"] == "holds"
+
+
+def test_kernel_of_32_bits_and_of_the_other_byte_order(capsys: Capture, tmp_path: Path) -> None:
+    obj, narrow, big = OBJECTS / "xdp_pass.bpf.o", tmp_path / "arm.btf", tmp_path / "s390x.btf"
+    narrow.write_bytes(blob_of([*kernel_types(), Int("long unsigned int", 4, 0, 0, 32)]))
+    big.write_bytes(encode_types(kernel_types(), byteorder="big"))
+    status, reply = run(capsys, obj, "--btf", narrow)
+    assert status == 0
+    assert any("32-bit" in feature for feature in reply["reports"][0]["features"])
+    status, reply = run(capsys, obj, "--btf", big)
+    assert (status, unmet(reply)) == (1, {("xdp_pass", "byte order", "fails")})
+
+
+@pytest.mark.parametrize("option", ["--kconfig", "--kallsyms"])
+def test_fact_of_a_fifo_is_an_error(capsys: Capture, kernel: Path, tmp_path: Path, option: str) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    status, error = run(capsys, OBJECTS / "xdp_pass.bpf.o", "--btf", kernel, option, tmp_path / "fifo")
+    assert (status, error["code"]) == (66, "FileUnreadable")
+
+
+def calling(helper: Helper, *, license_text: bytes, section: str = "xdp", before: bytes = b"") -> bytes:
+    code = before + encode_insns([Insn(CALL, 0, 0, 0, helper)], "little") + RETURN_0
+    made = object_of(program("main", section, code))
+    (old,) = [each for each in made.sections if each.name == "license"]
+    sections = tuple(replace(each, data=license_text + b"\0") if each is old else each for each in made.sections)
+    return replace(made, sections=sections).build()
+
+
+SKIP_ONE = encode_insns([Insn(0x05, 0, 0, 1, 0)], "little")  # goto +1
+
+
+@pytest.mark.parametrize(
+    ("helper", "given", "release", "expected"),
+    [
+        (Helper.trace_printk, {"license_text": b"GPL"}, "6.1", {("license", "holds"), ("helpers", "holds")}),
+        (Helper.trace_printk, {"license_text": b"Dual MIT/GPL"}, "6.1", {("license", "holds"), ("helpers", "holds")}),
+        (Helper.trace_printk, {"license_text": b"MIT"}, "6.1", {("license", "fails"), ("helpers", "holds")}),
+        (Helper.trace_printk, {"license_text": b""}, "6.1", {("license", "fails"), ("helpers", "holds")}),
+        (
+            Helper.trace_printk,
+            {"license_text": b"MIT", "before": SKIP_ONE},
+            "6.1",
+            {("license", "holds"), ("helpers", "holds")},
+        ),
+        (Helper.ktime_get_ns, {"license_text": b"MIT"}, "6.1", {("helpers", "holds")}),
+        (Helper.skb_load_bytes, {"license_text": b"GPL"}, "6.1", {("helpers", "fails")}),
+        (Helper.skb_load_bytes, {"license_text": b"GPL"}, "7.2", {("helpers", "unknown")}),
+        (Helper.skb_load_bytes, {"license_text": b"GPL"}, "", {("helpers", "unknown")}),
+        (Helper.skb_load_bytes, {"license_text": b"GPL", "section": "tc"}, "6.1", {("helpers", "holds")}),
+        (Helper.skb_load_bytes, {"license_text": b"GPL", "section": "kprobe/f"}, "6.1", {("helpers", "holds")}),
+        (Helper.xdp_adjust_head, {"license_text": b"GPL", "section": "tc"}, "6.1", {("helpers", "fails")}),
+    ],
+)
+def test_helper_is_held_to_type_and_license(
+    capsys: Capture, tmp_path: Path, helper: Helper, given: Any, release: str, expected: set[tuple[str, str]]
+) -> None:
+    kernel = write(tmp_path / "kernel.btf", kernel_types())
+    (tmp_path / "x.o").write_bytes(calling(helper, **given))
+    _, reply = run(capsys, tmp_path / "x.o", "--btf", kernel, *(["--release", release] if release else []))
+    checks = {(c["check"], c["verdict"]) for c in reply["reports"][0]["checks"] if c["check"] in ("helpers", "license")}
+    assert checks == expected
