@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import lzma
 import os
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from unittest import mock
@@ -20,7 +21,7 @@ _PACKERS: Mapping[bytes, tuple[Callable[[bytes], bytes], Callable[[bytes], bytes
     b"\x1f\x8b": (gzip.decompress, gzip.compress),
     b"\xfd7zXZ\0": (lzma.decompress, lzma.compress),
 }
-_FAULTS = (EOFError, OSError, ValueError, lzma.LZMAError)
+_FAULTS = (EOFError, OSError, ValueError, lzma.LZMAError, zlib.error)
 
 
 def run_kernel_file(raw: bytes) -> None:

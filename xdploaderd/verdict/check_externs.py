@@ -5,16 +5,26 @@ from collections.abc import Iterator
 from xdploaderd.errors import UnknownFactError
 from xdploaderd.obj.extern_values import ExternValues, KconfigValue
 from xdploaderd.obj.ksyms import Address, KernelType
-from xdploaderd.obj.spec import KCONFIG_MAP, ExternSpec, ObjectSpec, PreparedObject
+from xdploaderd.obj.spec import KCONFIG_MAP, ExternRef, ExternSpec, ObjectSpec, PreparedObject
 from xdploaderd.verdict.model import Check, Subject, Verdict
 
 
 def check_externs(obj: ObjectSpec, values: ExternValues, prepared: PreparedObject) -> Iterator[Check]:
-    """Yield one check for each extern; what makes an error only where it is used counts all the same."""
+    """Yield one check for each extern; one that no program to be loaded can come to does no harm by its absence."""
+    used = _used(obj)
     contents = next((spec.contents for spec in prepared.maps.values() if spec.section == KCONFIG_MAP), None)
     for name, extern in obj.externs.items():
         verdict, reason = _outcome(extern, values, contents or b"")
+        if verdict is Verdict.FAILS and name not in used:
+            verdict, reason = Verdict.HOLDS, f"{reason}; no program that is loaded refers to it"
         yield Check(subject=Subject.EXTERN, name=name, check="value", verdict=verdict, reason=reason)
+
+
+def _used(obj: ObjectSpec) -> frozenset[str]:
+    """Return the externs that programs with autoload on refer to, or any subprogram does."""
+    programs = [program.function for program in obj.programs.values() if program.autoload]
+    functions = (*programs, *obj.subprograms.values())
+    return frozenset(ref.symbol for function in functions for ref in function.relocs if isinstance(ref, ExternRef))
 
 
 def _outcome(extern: ExternSpec, values: ExternValues, kconfig: bytes) -> tuple[Verdict, str]:
