@@ -127,7 +127,12 @@ def _kernel(source: Path | None, args: argparse.Namespace) -> KernelUnderTest:
 def _name_of(source: Path, args: argparse.Namespace) -> str:
     """Return what a kernel is called: the release of its file's name, below --btf-dir after the folders in between."""
     root = next((name for name in args.btf_dir if source.is_relative_to(name)), None)
-    return kernel_name(source) if root is None else str(source.relative_to(root).parent / kernel_name(source))
+    if root is not None:
+        inside = str(source.relative_to(root).parent / kernel_name(source))
+        return inside if len(args.btf_dir) == 1 else str(Path(root) / inside)
+    name = kernel_name(source)
+    alike = sum(kernel_name(Path(path)) == name for path in args.btf)
+    return name if alike == 1 else str(source)
 
 
 def _module(word: str) -> tuple[str, Path]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from xdploaderd.errors import UnknownFactError
 from xdploaderd.obj.extern_values import ExternValues, KconfigValue
 from xdploaderd.obj.ksyms import Address, KernelType
-from xdploaderd.obj.spec import KCONFIG_MAP, ExternRef, ExternSpec, ObjectSpec, PreparedObject
+from xdploaderd.obj.spec import KCONFIG_MAP, ExternKind, ExternRef, ExternSpec, ObjectSpec, PreparedObject
 from xdploaderd.verdict.model import Check, Subject, Verdict
 
 
@@ -17,7 +17,21 @@ def check_externs(obj: ObjectSpec, values: ExternValues, prepared: PreparedObjec
         verdict, reason = _outcome(extern, values, contents or b"")
         if verdict is Verdict.FAILS and name not in used:
             verdict, reason = Verdict.HOLDS, f"{reason}; no program that is loaded refers to it"
+        if verdict is Verdict.UNKNOWN and prepared.target.custom_btf:  # no file of this machine has anything to say
+            reason = f"not told by the kernel's BTF, want {_option(extern)}"
         yield Check(subject=Subject.EXTERN, name=name, check="value", verdict=verdict, reason=reason)
+
+
+def _option(extern: ExternSpec) -> str:
+    """Return the option of `prepare` that settles an extern of a kernel elsewhere."""
+    match extern.kind:
+        case ExternKind.KCONFIG if extern.name == "LINUX_KERNEL_VERSION":
+            return "--release"
+        case ExternKind.KCONFIG:
+            return "--kconfig"
+        case ExternKind.KSYM_TYPELESS:
+            return "--kallsyms"
+    return "--module-btf"
 
 
 def _used(obj: ObjectSpec) -> frozenset[str]:

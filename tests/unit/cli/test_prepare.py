@@ -130,6 +130,14 @@ def test_given_files_and_release_settle_externs(capsys: Capture, kernel: Path, t
     assert reasons["LINUX_KERNEL_VERSION"] == "0x00060107"
 
 
+def test_unknown_externs_tell_which_option_settles_them(capsys: Capture, kernel: Path) -> None:
+    _, reply = run(capsys, OBJECTS / "std_externs.bpf.o", "--btf", kernel)
+    wanted = {check["name"]: check["reason"].rpartition(" ")[2] for check in reply["reports"][0]["checks"]}
+    assert wanted["CONFIG_HZ"] == "--kconfig"
+    assert wanted["LINUX_KERNEL_VERSION"] == "--release"
+    assert wanted["no_such_symbol_at_all"] == "--kallsyms"
+
+
 def test_configuration_may_be_packed(capsys: Capture, kernel: Path, tmp_path: Path) -> None:
     config = tmp_path / "config.xz"
     config.write_bytes(lzma.compress(b"CONFIG_HZ=250\n"))
@@ -344,3 +352,17 @@ def test_helper_is_held_to_type_and_license(
     _, reply = run(capsys, tmp_path / "x.o", "--btf", kernel, *(["--release", release] if release else []))
     checks = {(c["check"], c["verdict"]) for c in reply["reports"][0]["checks"] if c["check"] in ("helpers", "license")}
     assert checks == expected
+
+
+def test_kernels_of_one_file_name_stay_apart(capsys: Capture, tmp_path: Path) -> None:
+    new, old = (tmp_path / release / "vmlinux" for release in ("6.12", "5.10"))
+    write(new, kernel_types())
+    write(old, kernel_types(programs=5))
+    _, reply = run(capsys, OBJECTS / "xdp_pass.bpf.o", "--btf", new, "--btf", old)
+    assert [(each["kernel"], each["verdict"]) for each in reply["reports"]] == [
+        (str(new), "holds"),
+        (str(old), "fails"),
+    ]
+    both = ("--btf-dir", tmp_path / "6.12", "--btf-dir", tmp_path / "5.10")
+    _, reply = run(capsys, OBJECTS / "xdp_pass.bpf.o", *both)
+    assert [each["kernel"] for each in reply["reports"]] == [str(new), str(old)]
