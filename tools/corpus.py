@@ -7,6 +7,10 @@ outcome of an object is full (every program loads), partial (some do), fail (non
 load). EXPECTED.tsv has the columns object, hook and expected; without it what libbpf does is expected. Programs whose
 section says no type take it from the hook or their name: xdp or tc.
 
+Without --partial an object is loaded whole or refused, as `xdploaderctl load` does; `full` and `vacuous` ones have to
+be loaded, `fail` ones refused. What the two loaders take differs where one thing of an object is missing: libbpf then
+refuses all of its programs, --partial only those that need it.
+
 Needs root; works in namespaces of its own, and counts the kernel's BPF objects before and after. Exit status 1 when an
 outcome is worse than expected or something is left. Objects that both load whole are compared by what they load.
 """
@@ -77,6 +81,7 @@ class Row:
     theirs: Outcome
     bpftool: int
     legacy: bool
+    refusal: str = ""  # why the object is not loaded whole, as `xdploaderctl load` does without --partial; empty: it is
     differences: tuple[str, ...] | None = None  # None: not compared, since one of the two does not load it whole
 
 
@@ -105,6 +110,17 @@ def outcome(path: Path, hook: str, bpf: Bpf) -> Outcome:
             return Outcome(frozenset(loaded.programs), reasons)
     except LoaderError as error:
         return Outcome(reasons={"": str(error)})
+
+
+def whole_refusal(path: Path, hook: str, bpf: Bpf) -> str:
+    """Return why the object is refused when nothing may be left out; empty when it is loaded."""
+    try:
+        obj = typed(open_object(path.read_bytes(), name=path.name), hook)
+        prepared = prepare(obj, running_kernel(bpf, target_needs(obj)), whole=True)
+        with load(prepared, bpf, NoPins(PurePosixPath("/"))):
+            return ""
+    except LoaderError as error:
+        return f"{error.code}: {error}"
 
 
 def libbpf_outcome(path: Path, types: Mapping[str, int]) -> Outcome:
@@ -145,9 +161,10 @@ def compare(path: Path, hook: str, expected: str, bpf: Bpf) -> Row:
     ours = outcome(path, hook, bpf)
     theirs = libbpf_outcome(path, types)
     status = bpftool_status(path, hook, untyped=untyped)
+    refusal = whole_refusal(path, hook, bpf)
     whole = ours.kind == theirs.kind == "full" and not legacy
     found = tuple(loaded_differences(path, hook, bpf)) if whole else None
-    return Row(path, expected or (ours.kind if legacy else theirs.kind), ours, theirs, status, legacy, found)
+    return Row(path, expected or (ours.kind if legacy else theirs.kind), ours, theirs, status, legacy, refusal, found)
 
 
 def loaded_differences(path: Path, hook: str, bpf: Bpf) -> Iterator[str]:
@@ -182,6 +199,11 @@ def table_lines(rows: Sequence[Row]) -> Iterator[str]:
         theirs = Counter(row.theirs.kind for row in mine)
         cells = ["".join(f"{count[name]:>8}" for name in OUTCOMES) for count in (ours, theirs)]
         yield f"{wanted:<10}{len(mine):>8}  {cells[0]}  {cells[1]}  {sum(row.bpftool == 0 for row in mine):>6}"
+    yield "objects that are loaded whole, and refused, without --partial:"
+    for wanted in OUTCOMES:
+        mine = [row for row in rows if row.expected == wanted]
+        refused = sum(bool(row.refusal) for row in mine)
+        yield f"{wanted:<10}{len(mine):>8}  {len(mine) - refused:>8} loaded{refused:>8} refused"
     for what, loader in (("xdploaderd", [r.ours for r in rows]), ("libbpf", [r.theirs for r in rows])):
         yield f"programs that {what} loads: {sum(len(found.loaded) for found in loader)}"
 
@@ -193,7 +215,9 @@ def difference_lines(rows: Sequence[Row]) -> Iterator[str]:
         for names, loader in ((ours, "xdploaderd"), (theirs, "libbpf")):
             if names and not row.legacy:
                 shown = sorted(names)[:LISTED_MAX]
-                yield f"{row.path.name}: {len(names)} programs loaded by {loader} alone: {', '.join(shown)}"
+                more = ", ..." if len(names) > len(shown) else ""
+                why = f" ({row.refusal[:REASON_MAX]})" if loader == "xdploaderd" and row.refusal else ""
+                yield f"{row.path.name}: {len(names)} programs loaded by {loader} alone: {', '.join(shown)}{more}{why}"
 
 
 def same_lines(rows: Sequence[Row]) -> Iterator[str]:
@@ -209,13 +233,17 @@ def same_lines(rows: Sequence[Row]) -> Iterator[str]:
 def reason_lines(rows: Sequence[Row]) -> Iterator[str]:
     """Yield why what is not loaded is not."""
     for row in rows:
-        for reason in row.ours.reasons.values():
-            yield f"{row.path.name}: {reason[:REASON_MAX]}"
+        if row.refusal:
+            yield f"{row.path.name}: whole: {row.refusal[:REASON_MAX]}"
+        for name, reason in row.ours.reasons.items():
+            yield f"{row.path.name}: {name or 'object'}: {reason[:REASON_MAX]}"
 
 
 def surprises(rows: Sequence[Row]) -> Iterator[str]:
     """Yield the objects whose outcome is worse than expected."""
     for row in rows:
+        if (row.expected in WHOLE and row.refusal) or (row.expected == "fail" and not row.refusal):
+            yield f"{row.path.name}: expected {row.expected}, without --partial: {row.refusal or 'loaded'}"
         if _RANK[row.ours.kind] < _RANK[row.expected]:
             yield f"{row.path.name}: expected {row.expected}, found {row.ours.kind}: {[*row.ours.reasons.values()][:1]}"
 

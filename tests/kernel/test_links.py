@@ -8,12 +8,14 @@ import pytest
 
 from tests.builders.prepared import Pins, prepared, prog
 from tests.support import sandbox
+from tests.support.daemon import wait_for
 from tests.support.netns import Veth, ip, veth_pair
 from xdploaderd.errors import KernelError, PinError
-from xdploaderd.kernel.bpf import Bpf, ObjectKind
+from xdploaderd.kernel.bpf import Answer, Bpf, ObjectKind
+from xdploaderd.kernel.probes import probe
 from xdploaderd.load.object import load
 from xdploaderd.load.pins import open_pin, pin
-from xdploaderd.uapi.bpf import AttachType, Ifindex
+from xdploaderd.uapi.bpf import AttachType, Feature, Ifindex, ProgType
 
 pytestmark = pytest.mark.kernel
 PIN = PurePosixPath("/sys/fs/bpf/links/edge")
@@ -48,7 +50,7 @@ def test_pinned_link_outlives_its_descriptor_and_is_opened_again(veth: Veth) -> 
         with pytest.raises(PinError, match="is a pinned link, wanted a pinned map"):
             open_pin(bpf, PIN, ObjectKind.MAP)
     sandbox.clear_pins()
-    assert not attached(veth)
+    wait_for(lambda: not attached(veth), "the link goes with its pin")
 
 
 def test_link_that_is_not_pinned_detaches_when_it_is_closed(veth: Veth) -> None:
@@ -64,12 +66,31 @@ def test_refusals_of_links_are_told_apart(veth: Veth) -> None:
     with load(prepared([prog("one"), prog("two"), prog("three")]), bpf, Pins()) as loaded:
         one, two, three = (loaded.programs[name] for name in ("one", "two", "three"))
         with bpf.link_create(one, index_of(veth), AttachType.XDP) as link:
-            with pytest.raises(KernelError, match="EBUSY"):
+            with pytest.raises(KernelError, match=r"another program or link is there.*EBUSY"):
                 bpf.link_create(two, index_of(veth), AttachType.XDP)
             with pytest.raises(KernelError, match="EPERM"):
                 bpf.link_update(link, two, expected=three)
             bpf.link_update(link, two, expected=one)
             assert bpf.link_info(link).prog_id == loaded.infos["two"].id
             bpf.link_detach(link)
-            with pytest.raises(KernelError, match="ENOLINK"):
+            with pytest.raises(KernelError, match=r"the link was detached.*ENOLINK"):
                 bpf.link_update(link, one)
+
+
+def test_tcx_link_of_a_stale_revision_is_refused_and_leaves_what_was_there(veth: Veth) -> None:
+    bpf, here = Bpf(), index_of(veth)
+    if probe(bpf, Feature.TCX) is Answer.NO:
+        pytest.skip("no TCX before Linux 6.6")
+    programs = [prog("one", type_=ProgType.SCHED_CLS), prog("two", type_=ProgType.SCHED_CLS)]
+    with load(prepared(programs), bpf, Pins()) as loaded:
+        one, two = (loaded.programs[name] for name in ("one", "two"))
+        with bpf.link_create(one, here, AttachType.TCX_INGRESS, revision=1) as link:
+            with pytest.raises(KernelError, match=r"the programs there are no longer those of the expected.*ESTALE"):
+                bpf.link_create(two, here, AttachType.TCX_INGRESS, revision=1)
+            with pytest.raises(KernelError, match=r"that program is attached already.*EEXIST"):
+                bpf.link_create(one, here, AttachType.TCX_INGRESS)
+            assert bpf.link_info(link).prog_id == loaded.infos["one"].id
+            with bpf.link_create(two, here, AttachType.TCX_INGRESS, revision=2):
+                pass
+        with pytest.raises(KernelError, match=r"there is no such interface.*ENODEV"):
+            bpf.link_create(one, Ifindex(1 << 30), AttachType.TCX_INGRESS)

@@ -90,7 +90,7 @@ def _load(
     with ExitStack() as stack:
         targets, btfs = open_attach_targets(bpf, target_pins, stack)
         kernel = replace(running_kernel(bpf, target_needs(obj)), program_btfs=btfs)
-        prepared = prepare(obj, kernel, partial=args.partial)
+        prepared = prepare(obj, kernel, partial=args.partial, whole=not args.program and not args.partial)
         loaded = stack.enter_context(
             load_object.load(prepared, bpf, pins, partial=args.partial, targets=targets, rules=rules)
         )

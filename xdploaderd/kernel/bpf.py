@@ -51,6 +51,15 @@ from xdploaderd.uapi.bpf import (
 )
 
 BPF_F_REPLACE, BPF_F_BEFORE, BPF_F_AFTER, BPF_F_ID = 0x4, 0x8, 0x10, 0x20  # of LINK_CREATE and LINK_UPDATE
+# What is behind the errno of LINK_CREATE and LINK_UPDATE for XDP and TCX (net/core/dev.c, kernel/bpf/tcx.c, mprog.c).
+_LINK_REFUSALS = {
+    errno.EBUSY: "another program or link is there",
+    errno.EEXIST: "that program is attached already, or XDP in another mode is",
+    errno.ENODEV: "there is no such interface",
+    errno.ENOLINK: "the link was detached, or its interface is gone",
+    errno.ESTALE: "the programs there are no longer those of the expected revision",
+    errno.ERANGE: "there are as many programs as the hook takes",
+}
 CHAIN_MAX = 64  # programs of one TCX hook (BPF_MPROG_MAX)
 _FRAME_SLACK = 4096  # bytes a program may add to a frame in PROG_RUN
 
@@ -355,4 +364,6 @@ def _refused(cmd: BpfCmd, code: int, what: str) -> KernelError:
     message = f"{what}: {errno_text(code).lower()}"
     if code == errno.EPERM and (hint := permission_hint()):
         message += f"; {hint}"
+    if cmd in (BpfCmd.LINK_CREATE, BpfCmd.LINK_UPDATE) and code in _LINK_REFUSALS:
+        message += f": {_LINK_REFUSALS[code]}"
     return KernelError(message, operation=f"BPF_{cmd.name}", errno=code)

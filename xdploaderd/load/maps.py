@@ -19,7 +19,7 @@ from xdploaderd.load.pins import PinPaths, open_pin, pin, pin_path
 from xdploaderd.load.reuse import check_reusable
 from xdploaderd.obj.map_document import Document
 from xdploaderd.obj.spec import MapSpec, PreparedObject
-from xdploaderd.obj.target_maps import WITHOUT_BTF
+from xdploaderd.obj.target_maps import MAPS_OF_MAPS, WITHOUT_BTF, WITHOUT_ENTRIES
 from xdploaderd.uapi.bpf import MapType
 
 _FIRST_KEY = (0).to_bytes(4, "little")  # of the one element of a data map: zero is the same in every byte order
@@ -157,7 +157,16 @@ def _create_typed(bpf: Bpf, spec: MapSpec, inner: Fd | None, types: MapTypes) ->
             return bpf.map_create(spec, inner=inner)
         return _create_with_types(bpf, spec, inner, types, types.btf)
     except KernelError as error:
-        raise missing_for_map(spec) or error from None
+        raise missing_for_map(spec) or _explained(spec, error) from None
+
+
+def _explained(spec: MapSpec, error: KernelError) -> KernelError:
+    """Return the error with what the definition lacks, where that is why the kernel refuses it."""
+    if error.errno == errno.EINVAL and spec.type in MAPS_OF_MAPS and spec.inner is None:
+        error.message += ": its definition does not say what maps it holds, want `values`"
+    elif error.errno == errno.EINVAL and not spec.max_entries and spec.type not in WITHOUT_ENTRIES:
+        error.message += ": its definition gives no max_entries"
+    return error
 
 
 def _create_with_types(bpf: Bpf, spec: MapSpec, inner: Fd | None, types: MapTypes, btf: Fd) -> Fd:

@@ -77,11 +77,15 @@ def target_needs(obj: ObjectSpec) -> frozenset[Need]:
     return frozenset(needs)
 
 
-def prepare(obj: ObjectSpec, target: TargetKernel, *, partial: bool = False, lenient: bool = False) -> PreparedObject:
+def prepare(
+    obj: ObjectSpec, target: TargetKernel, *, partial: bool = False, lenient: bool = False, whole: bool = False
+) -> PreparedObject:
     """Return the object's programs with autoload on, its maps and its BTF as they are to be given to `target`.
 
     The first program that cannot be prepared raises; with `partial` it is named in `failed` and the rest is prepared.
     With `lenient`, externs whose value the target's missing files keep unknown are zero: nothing to be loaded.
+    With `whole`, a strong extern that the target has not is an error even where no program to be loaded refers to it,
+    as it is to libbpf.
     RelocationError, CoreRelocationError, BtfError or ObjectError name object, program, instruction and source line.
     """
     with error_context(f"object {quoted(obj.name)}"):
@@ -91,6 +95,8 @@ def prepare(obj: ObjectSpec, target: TargetKernel, *, partial: bool = False, len
         btf = kernel_btf(obj, target.features)
         maps, failed_maps = _prepare_maps(context, with_btf=btf is not None, partial=partial)
         programs, failed = _prepare_programs(context, partial=partial)
+        if whole and context.externs.errors:
+            raise next(iter(context.externs.errors.values()))
         if btf is not None and obj.btf is not None and _lacks_ctx_tags(obj, target):
             tags = Feature.BTF_DECL_TAG in target.features
             btf, programs = with_contexts(obj.btf, programs, btf, tags=tags)

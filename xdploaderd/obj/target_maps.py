@@ -11,6 +11,17 @@ from xdploaderd.uapi.bpf import Feature, MapFlags, MapType
 
 MAX_ENTRIES = (1 << 32) - 1
 RING_BUFFERS = frozenset({MapType.RINGBUF, MapType.USER_RINGBUF})
+MAPS_OF_MAPS = frozenset({MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS})
+WITHOUT_ENTRIES = frozenset(  # max_entries has to be 0
+    {
+        MapType.SK_STORAGE,
+        MapType.INODE_STORAGE,
+        MapType.TASK_STORAGE,
+        MapType.CGRP_STORAGE,
+        MapType.CGROUP_STORAGE_DEPRECATED,
+        MapType.PERCPU_CGROUP_STORAGE_DEPRECATED,
+    }
+)
 PER_CPU = frozenset({MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PERCPU_HASH})
 # The kernel refuses key and value types for these.
 WITHOUT_BTF = frozenset(

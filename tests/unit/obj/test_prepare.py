@@ -285,6 +285,16 @@ def test_programs_that_share_too_much_are_refused() -> None:
         prepare(object_spec(*programs, subprograms=[sub]), KERNEL, partial=True)
 
 
+def test_strong_extern_that_no_loaded_program_uses_is_refused_for_the_whole_object_alone() -> None:
+    ksym, kernel = extern("absent", ExternKind.KSYM_TYPELESS), target_kernel(kallsyms="")
+    obj = replace(object_spec(program("main", [EXIT_INSN])), externs={"absent": ksym})
+    assert prepare(obj, kernel).programs.keys() == {"main"}
+    with pytest.raises(RelocationError, match=r"extern 'absent'"):
+        prepare(obj, kernel, whole=True)
+    weak = replace(obj, externs={"absent": replace(ksym, weak=True)})
+    assert prepare(weak, kernel, whole=True).programs.keys() == {"main"}
+
+
 def test_too_many_externs_and_core_records_are_refused() -> None:
     externs = {f"x{n}": extern(f"x{n}", ExternKind.KFUNC) for n in range(1025)}
     with pytest.raises(LimitError, match="object with 1025 externs, at most 1024"):
