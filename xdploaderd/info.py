@@ -73,6 +73,7 @@ class Interface:
     """A network interface as RTM_GETLINK shows it, with the programs on its XDP slots.
 
     `kind` is that of a virtual one (veth, vlan); `driver` is empty unless it was asked for.
+    `features` are what net.features tells, where somebody asked.
     """
 
     index: Ifindex
@@ -84,6 +85,7 @@ class Interface:
     kind: str = ""
     driver: str = ""
     xdp: tuple[tuple[XdpMode, ProgId], ...] = ()
+    features: str = ""
 
     def xdp_prog(self, mode: XdpMode) -> ProgId | None:
         """Return the program in that mode's slot; for UNSPECIFIED whichever there is."""

@@ -168,6 +168,9 @@ class FakeWishes:
     def restored(self, name: str) -> None:
         self.list = tuple(replace(w, may_restore=False) if w.config.name == name else w for w in self.list)
 
+    def carried_out(self, name: str) -> None:
+        self.list = tuple(replace(w, retake=w.retake and w.config.name != name) for w in self.list)
+
     def passed(self, actions: Sequence[Action]) -> None:
         left = {action.name for action in actions}
         self.list = tuple(replace(w, retake=w.retake and w.config.name in left) for w in self.list)

@@ -16,6 +16,7 @@ from xdploaderd.daemon.actions import Attach, Change, Detach, Repair, Replace
 from xdploaderd.daemon.executor import Executor
 from xdploaderd.daemon.placing import Placer
 from xdploaderd.daemon.programs import OwnPrograms, Staged
+from xdploaderd.daemon.rungs import Put
 from xdploaderd.daemon.seams import Outcome
 from xdploaderd.daemon.world import Occupant, Place, Record
 from xdploaderd.errors import AttachError, VerifierError
@@ -54,10 +55,10 @@ class Parts:
         if text == self.fail:
             raise self.error
 
-    async def put(self, place: Place, fd: FakeFd, *, label: str) -> bool:
+    async def put(self, place: Place, fd: FakeFd, *, label: str) -> Put:
         assert label == "fw.o:[main]"
         self.step(f"put {fd.name} on {place.ifname} {place.mode}")
-        return place.hook is not Hook.XDP
+        return Put(made_clsact=place.hook is not Hook.XDP)
 
     async def swap(self, current: Occupant, _wanted: Place, fd: FakeFd, *, expected: FakeFd | None, label: str) -> None:
         self.step(f"swap {fd.name} for {expected.name if expected else 'anything'} on {current.place.ifname}")
@@ -91,6 +92,9 @@ class Parts:
     def moved(self, name: str, place: Place) -> object:
         self.step(f"remember {name} on {place.ifname}")
         return prog(7)
+
+    def took(self, _name: str, _place: Place, put: Put) -> str:
+        return put.refused
 
     def promote(self, name: str) -> None:
         self.step(f"promote {name}")

@@ -161,16 +161,15 @@ def test_other_tools_cannot_take_an_xdp_link_off(veth: Veth, daemon: Daemon) -> 
 
 
 @pytest.mark.parametrize("kinds", [("netlink", "link"), ("link", "netlink")])
-def test_change_of_kind_of_xdp_needs_allow_gap(veth: Veth, daemon: Daemon, kinds: tuple[str, str]) -> None:
+def test_f44_change_of_kind_of_xdp_needs_allow_gap(veth: Veth, daemon: Daemon, kinds: tuple[str, str]) -> None:
     daemon.configure(xdp_entry(attach=kinds[0]))
     daemon.start()
     before = xdp_id()
     daemon.configure(xdp_entry(attach=kinds[1]))
     daemon.reload()
-    found = daemon.attachment("edge")
-    assert (found["state"], found["error_code"], found["prog_id"]) == ("failed", "GapNeeded", before)
-    assert f"has a program by {kinds[0]}, wanted by {kinds[1]}" in found["reason"]
-    assert xdp_id() == before
+    problem = daemon.call("Status")["status"]["config_error"]
+    assert f"has a program by {kinds[0]}, wanted by {kinds[1]}" in problem
+    assert (xdp_id(), daemon.attachment("edge")["attach"]) == (before, kinds[0])
     daemon.configure(xdp_entry(attach=kinds[1], allow_gap=True))
     daemon.reload()
     assert daemon.attachment("edge")["state"] == "attached"
@@ -215,3 +214,57 @@ def test_entry_that_moves_to_another_interface_takes_its_link_along(veth: Veth, 
         daemon.configure()
         daemon.reload()
         assert xdp_id("veth1") == 0
+
+
+def test_tcx_programs_run_in_the_order_of_their_entries_and_keep_it(veth: Veth, daemon: Daemon, tmp_path: Path) -> None:
+    path = tmp_path / "tc.o"
+    path.write_bytes((OBJECTS / "tc_count.bpf.o").read_bytes())
+    daemon.configure(
+        tcx_link("a", order="last", object=path),
+        tcx_link("b", order="first"),
+        tcx_link("c", order="{before: a}"),
+        tcx_link("d", order="after:b", program="count_out"),
+    )
+    daemon.start()
+    names = {a["prog_id"]: a["name"] for a in daemon.call("List")["attachments"]}
+    assert [names[int(text.split()[0])] for text in daemon.attachment("a")["chain"]] == ["b", "d", "c", "a"]
+    assert [daemon.attachment(name)["position"] for name in "bdca"] == [1, 2, 3, 4]
+    old = daemon.attachment("a")["prog_id"]
+    path.write_bytes((OBJECTS / "tc_count.bpf.o").read_bytes() + b"\0")
+    daemon.reload()
+    after = daemon.attachment("a")
+    assert (after["state"], after["position"], after["note"]) == ("attached", 4, "")
+    assert after["prog_id"] != old
+
+
+def test_native_mode_that_is_refused_leads_to_skb_and_is_tried_again_when_the_mtu_changes(
+    veth: Veth, daemon: Daemon
+) -> None:
+    ip("link", "set", veth.peer, "mtu", "9000", namespace=veth.namespace)
+    daemon.configure(xdp_entry(modes="[native, skb]"))
+    daemon.start()
+    status = daemon.attachment("edge")
+    assert (status["state"], status["actual_mode"]) == ("attached", "skb")
+    assert "wanted native: native mode was refused with MTU 1500: " in status["note"]
+    assert "Peer MTU is too large" in status["note"]
+    warnings = [line for line in daemon.log().splitlines() if line.startswith("WARNING") and "Peer MTU" in line]
+    assert len(warnings) == 1
+    before = xdp_id()
+    daemon.configure(xdp_entry(modes="[native, skb]", allow_gap=True))
+    daemon.reload()
+    assert (xdp_id(), daemon.attachment("edge")["actual_mode"]) == (before, "skb")
+    ip("link", "set", veth.peer, "mtu", "1500", namespace=veth.namespace)
+    ip("link", "set", "veth0", "mtu", "1400")
+    wait_for(lambda: daemon.attachment("edge")["actual_mode"] == "native", "native mode is taken")
+    assert (xdp_id(), daemon.attachment("edge")["note"]) == (before, "")
+    assert len([line for line in daemon.log().splitlines() if line.startswith("WARNING") and "Peer MTU" in line]) == 1
+
+
+def test_refused_native_mode_of_a_link_names_the_text_of_the_driver(veth: Veth, daemon: Daemon) -> None:
+    ip("link", "set", veth.peer, "mtu", "9000", namespace=veth.namespace)
+    daemon.configure(xdp_link(mode="native"))
+    daemon.start()
+    status = daemon.attachment("edge")
+    assert status["state"] == "failed"
+    assert "Peer MTU is too large" in status["reason"]
+    assert xdp_id() == 0

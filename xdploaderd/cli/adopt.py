@@ -98,6 +98,8 @@ def _hindrance(found: Attached, bpf: Bpf) -> str:
     if found.info is not None and found.info.name == DISPATCHER:
         behind = ", ".join(dispatched_programs(found, bpf))
         return f"it is a dispatcher of xdp-loader{f', with {behind}' if behind else ''}, which manages it"
+    if found.tcx:
+        return f"it is attached by {found.tcx}, whose owner keeps it; an entry with `attach: link` can run beside it"
     if found.hook is Hook.XDP and has_link(found, bpf):
         return "it is attached by a bpf_link, whose owner alone can change it"
     return "" if found.direct_action else "the filter is not one with direct-action, which entries have"

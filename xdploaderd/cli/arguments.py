@@ -13,7 +13,10 @@ from xdploaderd.cli.output import PROGRAM
 from xdploaderd.cli.plain import ONLINE, lazy, version
 from xdploaderd.errors import UsageError
 
-_ENTRY_OPTIONS = ("interface", "hook", "mode", "program", "priority", "handle", "protocol", "classid")
+_ENTRY_OPTIONS = (
+    *("interface", "hook", "mode", "modes", "attach", "order", "allow_gap"),
+    *("program", "priority", "handle", "protocol", "classid"),
+)
 _COLUMNS = 80  # where nothing tells the width of the terminal
 
 
@@ -174,6 +177,12 @@ def _add_attach(parser: _Parser) -> None:
     parser.add_argument("--interface", metavar="DEV", default="", help="the interface")
     parser.add_argument("--hook", metavar="HOOK", default="", help="xdp, tc-ingress or tc-egress")
     parser.add_argument("--mode", metavar="MODE", default="", help="of XDP: native, skb, offload or unspecified")
+    parser.add_argument("--modes", metavar="M,M", default="", help="of XDP, the first that the driver takes")
+    parser.add_argument("--attach", metavar="KIND", default="", help="netlink (default), or link: a pinned bpf_link")
+    parser.add_argument(
+        "--order", metavar="WHERE", default="", help="of a link on tc: first, last, before:NAME or after:NAME"
+    )
+    parser.add_argument("--allow-gap", action="store_true", help="allow changes that need a moment without a program")
     program = parser.add_mutually_exclusive_group()
     program.add_argument("--program", metavar="NAME", default="", help="the program, where the object has several")
     program.add_argument("--section", dest="program", metavar="NAME", help="the program by its section")

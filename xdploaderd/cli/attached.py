@@ -7,11 +7,12 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from xdploaderd.errors import LoaderError, PinError
-from xdploaderd.hooks import ETH_P_ALL, Hook
+from xdploaderd.hooks import ETH_P_ALL, AttachKind, Hook
 from xdploaderd.info import Interface, ProgInfo, TcFilter
 from xdploaderd.kernel.bpf import Bpf, ObjectKind
 from xdploaderd.kernel.bpffs import list_dir
 from xdploaderd.load.pins import open_pin
+from xdploaderd.net.links import chain_of
 from xdploaderd.net.rtnl import Rtnl
 from xdploaderd.uapi.bpf import LinkId, ProgId
 
@@ -21,7 +22,10 @@ DISPATCHER_PINS: Final = PurePosixPath("/sys/fs/bpf/xdp")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attached:
-    """One program on one hook; the numbers of a tc filter are 0 for XDP. `info` None: it could not be looked at."""
+    """One program on one hook; the numbers of a tc filter are 0 for XDP. `info` None: it could not be looked at.
+
+    `tcx` says how it is attached where that is not a filter.
+    """
 
     interface: str
     ifindex: int
@@ -35,12 +39,15 @@ class Attached:
     classid: int = 0
     filter_name: str = ""
     direct_action: bool = True
+    tcx: str = ""
 
     def entry(self) -> dict[str, str | int]:
         """Return the keys of an entry that say this place."""
         place: dict[str, str | int] = {"interface": self.interface, "hook": self.hook.value}
         if self.hook is Hook.XDP:
             return {**place, "mode": self.mode}
+        if self.tcx:
+            return {**place, "attach": AttachKind.LINK.value}
         numbers = {"priority": self.priority, "handle": self.handle, "protocol": self.protocol}
         return {**place, **numbers, **({"classid": self.classid} if self.classid else {})}
 
@@ -73,6 +80,16 @@ async def _on(rtnl: Rtnl, interface: Interface, hooks: Sequence[Hook], bpf: Bpf)
             continue
         for item in await rtnl.filters(interface.index, hook):
             yield _filter(interface, item, bpf)
+        chain = chain_of(bpf, interface.index, hook)
+        for prog_id, link_id in zip(chain.progs, chain.links, strict=True):
+            yield Attached(
+                interface=interface.name,
+                ifindex=interface.index,
+                hook=hook,
+                prog_id=prog_id,
+                info=_info(bpf, prog_id),
+                tcx="a TCX link" if link_id else "TCX without a link",
+            )
 
 
 def _filter(interface: Interface, item: TcFilter, bpf: Bpf) -> Attached:

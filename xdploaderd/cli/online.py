@@ -20,7 +20,7 @@ SOCKET_VARIABLE = "XDPLOADERD_SOCKET"
 
 _LIST_HEADER = ("NAME", "INTERFACE", "HOOK", "STATE", "MODE", "PROGRAM", "ID", "DIALECT", "OBJECT")
 _STATUS_HEADER = ("NAME", "INTERFACE", "HOOK", "STATE", "ORIGIN", "PROGRAM", "ID", "PRIORITY", "HANDLE")
-_WORDS = ("name", "interface", "hook", "mode", "program", "protocol", "classid")
+_WORDS = ("name", "interface", "hook", "mode", "attach", "order", "program", "protocol", "classid")
 _PLAN_HEADER = ("ACTION", "NAME", "INTERFACE", "HOOK", "REASON")
 
 
@@ -74,6 +74,10 @@ def entry_of(args: argparse.Namespace) -> dict[str, Any]:
     entry: dict[str, Any] = {"object": os.path.abspath(args.object)}
     entry |= {key: value for key in _WORDS if (value := getattr(args, key))}
     entry |= {key: _number(key, value) for key in ("priority", "handle") if (value := getattr(args, key))}
+    if args.modes:
+        entry["modes"] = args.modes.split(",")
+    if args.allow_gap:
+        entry["allow_gap"] = True
     if args.globals:
         entry["globals"] = _pairs("--global", args.globals)
     if args.max_entries:
@@ -192,6 +196,11 @@ def _print_reasons(attachments: Sequence[Mapping[str, Any]]) -> None:
         if attachment["reason"]:
             code = f"{attachment['error_code']}: " if attachment["error_code"] else ""
             print_line(f"{attachment['name']}: {code}{attachment['reason']}")
+        if attachment["note"]:
+            print_line(f"{attachment['name']}: {attachment['note']}")
+        if len(attachment["chain"]) > 1:
+            on = f"{attachment['position']} of {len(attachment['chain'])} on {attachment['hook']}"
+            print_line(f"{attachment['name']}: {on}: {', '.join(attachment['chain'])}")
 
 
 def _list_row(attachment: Mapping[str, Any]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from xdploaderd.daemon import events
-from xdploaderd.daemon.actions import Action, Change, Detach, Refuse, Rename, Repair, Wait
+from xdploaderd.daemon.actions import Action, Attach, Change, Detach, Refuse, Rename, Repair, Replace, Wait
 from xdploaderd.daemon.matching import resolve
 from xdploaderd.daemon.plan import make_plan
 from xdploaderd.daemon.reconcile import Reconciler, finish
@@ -77,6 +77,8 @@ class Applier:
         for action, outcome in done:
             if outcome.sha1:
                 self._wishes.loaded(action.name, outcome.sha1)
+            if isinstance(action, Attach | Replace):
+                self._wishes.carried_out(action.name)
             events.log_change(action, outcome, op_id)
 
     async def _look(self, wanted: Sequence[Wanted]) -> Observed:

@@ -26,6 +26,12 @@ def log_change(action: Change, outcome: Outcome, op_id: str) -> None:
         extra["PROG_ID"] = outcome.prog.id
     if outcome.sha1:
         extra["OBJECT_SHA1"] = outcome.sha1
+    if outcome.second_best:
+        log.warning("attachment '%s': %s", action.name, printable(outcome.second_best), extra=extra)
+    _log_change(action, outcome, extra)
+
+
+def _log_change(action: Change, outcome: Outcome, extra: Extra) -> None:
     prog = f"program {outcome.prog.id} '{printable(outcome.prog.name)}'" if outcome.prog is not None else "its program"
     match action:
         case Attach():

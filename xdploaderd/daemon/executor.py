@@ -10,12 +10,14 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Executor as Pool
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import TypeVar, TypeVarTuple, assert_never
 
 from xdploaderd.config.attachments import AttachmentConfig
 from xdploaderd.daemon.actions import Attach, Change, Detach, Rename, Repair, Replace
 from xdploaderd.daemon.placing import Placer
 from xdploaderd.daemon.programs import OwnPrograms
+from xdploaderd.daemon.rungs import Put
 from xdploaderd.daemon.seams import Outcome
 from xdploaderd.daemon.world import Place
 from xdploaderd.errors import LoaderError, error_context
@@ -66,25 +68,29 @@ class Executor:
     async def _change(self, action: Attach | Replace) -> Outcome:
         if action.from_pin:
             with self._programs.open(action.name) as prog, _context(action.place):
-                gap = await self.switch(action, prog)
+                put = await self.switch(action, prog)
             info = await self._in_worker(self._programs.moved, action.name, action.place)
+            news = await self._in_worker(self._programs.took, action.name, action.place, put)
             await self._take_off(action.name, action.strays)
-            return Outcome(info, gap=gap)
+            return Outcome(info, gap=put.gap, second_best=news)
         staged = await self._in_worker(self._programs.stage, action.wanted.config, action.place, action.wanted.sha1)
         with staged.loaded, _context(action.place):  # an error takes back the pins of its maps
-            gap = await self.switch(action, staged.prog)
+            put = await self.switch(action, staged.prog)
         if action.promote:
             await self._take_off(action.name, action.strays)
             await self._in_worker(self._programs.promote, action.name)
-        return Outcome(staged.info, staged.record.sha1, gap)
+        news = await self._in_worker(self._programs.took, action.name, action.place, put)
+        return Outcome(staged.info, staged.record.sha1, put.gap, news)
 
-    async def switch(self, action: Attach | Replace, prog: Fd) -> float:
-        """Take the step that counts: from here on the new program runs. Return the seconds in which none did."""
+    async def switch(self, action: Attach | Replace, prog: Fd) -> Put:
+        """Take the step that counts: from here on the new program runs. Return how it came there."""
         label = f"{action.wanted.config.object.name}:[{action.wanted.config.program}]"
         match action:
             case Attach():
-                if await self._placer.put(action.place, prog, label=label):
+                put = await self._placer.put(action.place, prog, label=label)
+                if put.made_clsact:
                     self._programs.clsact_was_made(action.place.ifindex)
+                return put
             case Replace(gap=True):
                 return await self._swap_with_gap(action, prog, label)
             case Replace(owner=None):
@@ -92,16 +98,16 @@ class Executor:
             case Replace(owner=str(owner)):
                 with self._programs.open(owner) as expected:
                     await self._placer.swap(action.current, action.place, prog, expected=expected, label=label)
-        return 0.0
+        return Put(in_place=True)
 
-    async def _swap_with_gap(self, action: Replace, prog: Fd, label: str) -> float:
+    async def _swap_with_gap(self, action: Replace, prog: Fd, label: str) -> Put:
         """Take the current program off, then put the new one on; the current one comes back when that fails."""
         with self._open_current(action) as current:
             began = time.monotonic()
             await self._placer.take_off(action.current.place, current)
             try:
-                await self._placer.put(action.place, prog, label=label)
-                return time.monotonic() - began
+                put = await self._placer.put(action.place, prog, label=label)
+                return replace(put, gap=time.monotonic() - began)
             except LoaderError:
                 await self._placer.put(action.current.place, current, label=label)
                 raise

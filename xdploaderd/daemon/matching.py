@@ -84,7 +84,7 @@ def _instance(want: Wanted, interface: Interface) -> Wanted:
         want,
         config=config,
         held=want.held or name in want.marks.held,
-        retake=want.retake or name in want.marks.retake,
+        retake=(want.retake and name not in want.marks.done) or name in want.marks.retake,
         may_restore=name not in want.marks.exhausted,
     )
 

@@ -9,12 +9,15 @@ from xdploaderd.daemon.link_places import with_links
 from xdploaderd.daemon.matching import resolve
 from xdploaderd.daemon.programs import OwnPrograms
 from xdploaderd.daemon.world import Observed, Occupant, Owned, Wanted, tc_occupant, wanted_place, xdp_occupants
-from xdploaderd.hooks import Hook
+from xdploaderd.hooks import AttachKind, Hook
 from xdploaderd.info import Interface, ProgInfo
 from xdploaderd.net.door import Netlink
+from xdploaderd.net.features import active_features
 from xdploaderd.uapi.bpf import Ifindex, ProgId, ProgType
 
 TC_HOOKS = (Hook.TC_INGRESS, Hook.TC_EGRESS)
+
+TcxHook = tuple[Ifindex, Hook]
 
 
 class Observer:
@@ -30,13 +33,19 @@ class Observer:
         owned = await asyncio.get_running_loop().run_in_executor(self._worker, self._programs.owned)
         interfaces = self._with_drivers(wanted, await self._rtnl.interfaces())
         wanted = resolve(wanted, interfaces)
+        interfaces = _with_features(wanted, interfaces)
         self._programs.keep_clsact_of({interface.index for interface in interfaces})
         occupants: list[Occupant] = list(with_links(xdp_occupants(interfaces), owned, interfaces))
         for interface in self._with_filters(wanted, owned, interfaces):
             for hook in TC_HOOKS:
                 filters = await self._rtnl.filters(interface.index, hook)
                 occupants += [tc_occupant(interface, item) for item in filters]
-        seen = Observed(interfaces=interfaces, occupants=tuple(occupants), owned={o.name: o for o in owned})
+        seen = Observed(
+            interfaces=interfaces,
+            occupants=tuple(occupants),
+            owned={o.name: o for o in owned},
+            chains=await self._chains(occupants),
+        )
         return self._with_foreign_names(wanted, await self._without_gone(seen))
 
     def _with_drivers(self, wanted: Sequence[Wanted], interfaces: tuple[Interface, ...]) -> tuple[Interface, ...]:
@@ -44,6 +53,12 @@ class Observer:
         if not any(want.config.match.driver for want in wanted):
             return interfaces
         return tuple(replace(interface, driver=self._rtnl.driver(interface.name)) for interface in interfaces)
+
+    async def _chains(self, occupants: Sequence[Occupant]) -> dict[TcxHook, tuple[tuple[ProgId, str], ...]]:
+        linked = (o.place for o in occupants if o.place.kind is AttachKind.LINK and o.place.hook is not Hook.XDP)
+        hooks = dict.fromkeys((place.ifindex, place.hook) for place in linked)
+        loop = asyncio.get_running_loop()
+        return {(i, h): await loop.run_in_executor(self._worker, self._programs.chain, i, h) for i, h in hooks}
 
     def _with_foreign_names(self, wanted: Sequence[Wanted], seen: Observed) -> Observed:
         """Name the programs of others that are in the way of an entry: whoever is refused wants to know by what."""
@@ -80,6 +95,16 @@ class Observer:
         names = {w.config.interface for w in wanted if w.config.is_filter}
         indexes = {o.record.ifindex for o in owned if o.record is not None and o.record.hook is not Hook.XDP}
         return tuple(i for i in interfaces if i.index in indexes or names.intersection((i.name, *i.altnames)))
+
+
+def _with_features(wanted: Sequence[Wanted], interfaces: tuple[Interface, ...]) -> tuple[Interface, ...]:
+    """Tell the features of interfaces where an entry has a choice of modes."""
+    names = {want.config.interface for want in wanted if want.config.modes}
+    if not names:
+        return interfaces
+    asked = (names.intersection((i.name, *i.altnames)) for i in interfaces)
+    pairs = zip(interfaces, asked, strict=True)
+    return tuple(replace(i, features=active_features(i.name)) if ask else i for i, ask in pairs)
 
 
 def _named(occupant: Occupant, info: ProgInfo | None) -> Occupant:

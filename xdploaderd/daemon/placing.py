@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from xdploaderd.daemon.link_placing import LinkPlacer
+from xdploaderd.daemon.rungs import Put, climb_down
 from xdploaderd.daemon.world import Occupant, Place
 from xdploaderd.hooks import AttachKind, Hook
 from xdploaderd.info import Interface, TcFilter
@@ -22,16 +23,19 @@ class Placer:
         self._bpf = bpf
         self._links = links
 
-    async def put(self, place: Place, prog: Fd, *, label: str) -> bool:
-        """Attach to a free place; return whether clsact had to be made. `label` names a filter for other tools."""
-        if place.kind is AttachKind.LINK:
-            await self._links.put(place, prog)
-            return False
-        if place.hook is Hook.XDP:
-            await attach_xdp(self._rtnl, self._bpf, _interface(place), prog, place.mode)
-            return False
+    async def put(self, place: Place, prog: Fd, *, label: str) -> Put:
+        """Attach to a free place, XDP in the best mode that the driver takes. `label` names a filter for others."""
+
+        async def attach(at: Place) -> None:
+            if at.kind is AttachKind.LINK:
+                await self._links.put(at, prog)
+            else:
+                await attach_xdp(self._rtnl, self._bpf, _interface(at), prog, at.mode)
+
+        if place.hook is Hook.XDP or place.kind is AttachKind.LINK:
+            return await climb_down(place, attach)
         _, made = await attach_tc(self._rtnl, self._bpf, _filter(place, label), prog)
-        return made
+        return Put(made_clsact=made)
 
     async def swap(self, current: Occupant, wanted: Place, prog: Fd, *, expected: Fd | None, label: str) -> None:
         """Put `prog` where `current` is, in one step; `expected` is what is there, None: whatever is there goes.

@@ -20,6 +20,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 from xdploaderd.config.interface_match import entry_of
+from xdploaderd.daemon import rungs, tcx_order
 from xdploaderd.daemon.actions import Action, Attach, Detach, Refuse, Rename, Repair, Replace, Wait
 from xdploaderd.daemon.reasons import displaced, gap_needed, hook_busy, replace_reason
 from xdploaderd.daemon.status import State
@@ -45,7 +46,7 @@ def make_plan(
     renames = tuple(_renames(wanted, observed))
     later = {repair.name for repair in repairs}
     later |= {name for rename in renames for name in (rename.name, rename.wanted.config.name)}
-    entries = (want for want in wanted if want.config.name not in later)
+    entries = (want for want in tcx_order.anchors_first(wanted) if want.config.name not in later)
     actions = [action for want in entries for action in _plan_entry(want, observed)]
     known = names_of(wanted) | later | spared
     bases = {entry_of(want.config.name) for want in wanted}
@@ -158,8 +159,18 @@ def _plan_place(
     if met.place in ours and fits and _same_place(place, met.place):
         if strays and owned is not None:
             yield _off_strays(owned, strays)
+        elif owned is not None and rungs.is_due(want, owned, place, met.place):
+            yield _put_anew(want, place, met, rungs.RETRIED)
+        elif owned is not None and tcx_order.is_due(want, observed, owned, met.place):
+            yield _put_anew(want, place, met, tcx_order.MOVED)
         return
     yield _take_over(want, observed, place, met, from_pin=fits)
+
+
+def _put_anew(want: Wanted, place: Place, met: Occupant, reason: str) -> Replace:
+    """Attach our own program once more, to a better mode or place, with a moment without it."""
+    name = want.config.name
+    return Replace(name=name, wanted=want, place=place, current=met, owner=name, from_pin=True, gap=True, reason=reason)
 
 
 def _take_over(
@@ -204,7 +215,7 @@ def _same_place(wanted: Place, found: Place) -> bool:
     """Whether a program at `found` is where it is wanted; any XDP mode does where none is asked for."""
     if wanted.hook is not Hook.XDP or wanted.kind is not found.kind:
         return wanted == found
-    return wanted.mode in (found.mode, wanted.mode.UNSPECIFIED)
+    return wanted.mode in (found.mode, wanted.mode.UNSPECIFIED) or found.mode in wanted.rungs
 
 
 def _changes_in_place(wanted: Place, found: Place) -> bool:

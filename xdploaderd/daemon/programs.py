@@ -15,10 +15,11 @@ from xdploaderd.daemon.object_file import read_document, read_object
 from xdploaderd.daemon.pins import OwnPins
 from xdploaderd.daemon.prepared_cache import PreparedCache
 from xdploaderd.daemon.records import Records
+from xdploaderd.daemon.rungs import Put
 from xdploaderd.daemon.wishes import Settings
 from xdploaderd.daemon.world import Owned, Place, Record, overrides_of
 from xdploaderd.errors import KernelError, ObjectError
-from xdploaderd.hooks import MapSharing
+from xdploaderd.hooks import Hook, MapSharing
 from xdploaderd.info import ProgInfo
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.syscall import Fd
@@ -26,6 +27,8 @@ from xdploaderd.kernel.target import running_kernel
 from xdploaderd.load.maps import MapRules
 from xdploaderd.load.object import LoadedObject, load
 from xdploaderd.load.same import trial_load
+from xdploaderd.net.door import prog_name
+from xdploaderd.net.links import chain_of
 from xdploaderd.obj.select import find_program
 from xdploaderd.obj.spec import Need, ObjectSpec, PreparedObject, TargetKernel
 from xdploaderd.printable import quoted
@@ -113,6 +116,10 @@ class OwnPrograms:
         except KernelError:
             return None
 
+    def chain(self, ifindex: Ifindex, hook: Hook) -> tuple[tuple[ProgId, str], ...]:
+        """Return ids and names of the programs of a TCX hook, in the order they run; no name without CAP_SYS_ADMIN."""
+        return tuple((number, prog_name(self._bpf, number)) for number in chain_of(self._bpf, ifindex, hook).progs)
+
     def info(self, prog: Fd) -> ProgInfo:
         """Return what the kernel tells of a program."""
         return self._bpf.prog_info(prog)
@@ -138,6 +145,15 @@ class OwnPrograms:
             self._records.put(prog.id, replace(record, attachment=new, interface=place.ifname))
         self._pins.rename(name, new)
         return prog
+
+    def took(self, name: str, place: Place, put: Put) -> str:
+        """Remember in which conditions better modes were refused, for the next try; return why, where that is news."""
+        prog = self._pins.staged(name) or self._pins.prog(name)
+        record = self._record_of(name, prog)
+        if put.in_place or prog is None or record is None or not (place.rungs or record.tried):
+            return ""
+        self._records.put(prog.id, replace(record, refused=put.refused, tried=place.conditions if put.refused else ""))
+        return put.refused if put.refused != record.refused else ""
 
     def leaves(self, name: str, places: Sequence[Place]) -> None:
         """Remember that we ourselves take the program in force off these places."""
@@ -190,6 +206,13 @@ class OwnPrograms:
     def _record_of(self, name: str, prog: ProgInfo | None) -> Record | None:
         return self._records.find(name, prog.id) if prog is not None else None
 
+    def _as_before(self, name: str, record: Record) -> Record:
+        """Return the record with what is known of refused modes where the program in force is attached."""
+        before = self._record_of(name, self._pins.prog(name))
+        if before is None or before.ifindex != record.ifindex:
+            return record
+        return replace(record, refused=before.refused, tried=before.tried)
+
     def _stage_shared(self, config: AttachmentConfig, place: Place, sha1: str) -> Staged | None:
         """Pin the loaded program of another entry for this one too, and its program arrays; None where there is none.
 
@@ -218,7 +241,7 @@ class OwnPrograms:
         spec = loaded.prepared.spec
         function = find_program(spec, config.program).name
         prog, info = loaded.programs[function], loaded.infos[function]
-        record = _record(config, place, spec)
+        record = self._as_before(config.name, _record(config, place, spec))
         arrays = {name: found.fd for name, found in loaded.unpinned_program_arrays().items()}
         self._pins.stage(config.name, prog, arrays)
         self._records.put(info.id, record)

@@ -189,8 +189,10 @@ class Reconciler:
         else:
             if outcome.sha1:
                 self._wishes.loaded(action.name, outcome.sha1)
-            if isinstance(action, Attach | Replace) and action.restores:
-                self._wishes.restored(action.name)
+            if isinstance(action, Attach | Replace):
+                self._wishes.carried_out(action.name)
+                if action.restores:
+                    self._wishes.restored(action.name)
             if not isinstance(action, Repair | Rename):
                 self._failures.pop(action.name, None)
                 self._told.pop(action.name, None)

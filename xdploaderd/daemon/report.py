@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from xdploaderd.config.interface_match import entry_of
+from xdploaderd.daemon import rungs, tcx_order
 from xdploaderd.daemon.actions import Action, Refuse, Rename, Wait
 from xdploaderd.daemon.link_pins import is_at
 from xdploaderd.daemon.reconcile import Picture
 from xdploaderd.daemon.status import AttachmentStatus, State
 from xdploaderd.daemon.world import Observed, Owned, Place, Wanted
 from xdploaderd.errors import LoaderError
-from xdploaderd.hooks import Hook
+from xdploaderd.hooks import AttachKind, Hook
 
 JUST_STARTED = "not looked at yet: the daemon has just started"
 _FARTHEST = (State.FAILED, State.FOREIGN, State.WAITING, State.DETACHED, State.ATTACHED, State.IDLE)
@@ -90,7 +91,7 @@ def _status(want: Wanted, picture: Picture, planned: Action | None) -> Attachmen
         reason=reason,
         error_code=error.code if error is not None and state not in AS_WANTED else "",
     )
-    return _with_running(base, picture.observed)
+    return _with_running(base, want, picture.observed)
 
 
 def _state(want: Wanted, planned: Action | None, error: LoaderError | None) -> tuple[State, str]:
@@ -107,7 +108,7 @@ def _state(want: Wanted, planned: Action | None, error: LoaderError | None) -> t
     return State.ATTACHED, ""
 
 
-def _with_running(status: AttachmentStatus, observed: Observed) -> AttachmentStatus:
+def _with_running(status: AttachmentStatus, want: Wanted, observed: Observed) -> AttachmentStatus:
     """Add what runs: our program where there is one, wherever the entry's state comes from."""
     owned = observed.owned.get(status.name)
     if owned is None or owned.prog is None:
@@ -123,6 +124,7 @@ def _with_running(status: AttachmentStatus, observed: Observed) -> AttachmentSta
     )
     if place is None:
         return status
+    chain = observed.chains.get((place.ifindex, place.hook), ()) if place.kind is AttachKind.LINK else ()
     return replace(
         status,
         ifindex=place.ifindex,
@@ -130,6 +132,9 @@ def _with_running(status: AttachmentStatus, observed: Observed) -> AttachmentSta
         prog_name=owned.prog.name,
         prog_tag=owned.prog.tag,
         actual_mode=place.mode.value if place.hook is Hook.XDP else "",
+        note=rungs.note_of(want, owned, place) or tcx_order.note_of(want.config.order, chain, owned, observed.owned),
+        position=tcx_order.position(chain, owned),
+        chain=tuple(f"{number} {name}".rstrip() for number, name in chain),
         link_id=next((link.id for link in owned.links if is_at(link, place)), 0),
     )
 

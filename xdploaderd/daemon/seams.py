@@ -14,12 +14,14 @@ from xdploaderd.info import ProgInfo
 class Outcome:
     """What a change came to: the program put in place or taken off, and the digest of the object that was loaded.
 
-    `gap`: seconds during which no program was on the hook; at most, since it is measured around the system calls.
+    `second_best`: why a better mode was not taken, the first time that this is so. `gap`: seconds during which no
+    program was on the hook; at most, since it is measured around the system calls.
     """
 
     prog: ProgInfo | None = None
     sha1: str = ""
     gap: float = 0.0
+    second_best: str = ""
 
 
 class Snapshots(Protocol):
@@ -50,4 +52,5 @@ class Wish(Protocol):
     def loaded(self, name: str, sha1: str) -> None: ...
     def read_failed_again(self) -> None: ...
     def restored(self, name: str) -> None: ...
+    def carried_out(self, name: str) -> None: ...
     def passed(self, actions: Sequence[Action]) -> None: ...

@@ -17,6 +17,7 @@ from xdploaderd.daemon.actions import Attach, Change, Detach, Replace
 from xdploaderd.daemon.executor import Executor
 from xdploaderd.daemon.placing import Placer
 from xdploaderd.daemon.programs import OwnPrograms, Staged
+from xdploaderd.daemon.rungs import Put
 from xdploaderd.daemon.seams import Outcome
 from xdploaderd.daemon.world import Occupant, Place
 from xdploaderd.errors import LoaderError, error_context
@@ -55,16 +56,16 @@ class Transaction:
             async with AsyncExitStack() as undo:
                 staged = await self._stage_all(fresh, held, undo)
                 await self._work(before_hooks)
-                gaps = {}
+                puts = {}
                 for action in changes:
                     with _of(action):
-                        gaps[action.name] = await self._switch(action, staged, held, undo)
+                        puts[action.name] = await self._switch(action, staged, held, undo)
                 for left in (*changes, *detaches):
                     with _of(left):
                         places = left.places if isinstance(left, Detach) else left.strays
                         await self._take_off(left.name, places, held, undo)
                 undo.pop_all()
-        return await self._commit(changes, detaches, staged, gaps)
+        return await self._commit(changes, detaches, staged, puts)
 
     async def _stage_all(
         self, fresh: Sequence[Attach | Replace], held: ExitStack, undo: AsyncExitStack
@@ -85,15 +86,15 @@ class Transaction:
 
     async def _switch(
         self, action: Attach | Replace, staged: Mapping[str, Staged], held: ExitStack, undo: AsyncExitStack
-    ) -> float:
+    ) -> Put:
         prog = staged[action.name].prog if action.name in staged else held.enter_context(self._open(action.name))
         old = self._old_program(action)
         if old is not None:
             held.enter_context(old)
-        gap = await self._executor.switch(action, prog)
+        put = await self._executor.switch(action, prog)
         what = f"the program of '{action.name}' stays on {action.place}"
-        undo.push_async_callback(_undone, what, lambda: self._switch_back(action, prog, old))
-        return gap
+        undo.push_async_callback(_undone, what, lambda: self._switch_back(action, put, prog, old))
+        return put
 
     def _open(self, name: str) -> Fd:
         return self._programs.open(name)
@@ -111,8 +112,8 @@ class Transaction:
             case _:
                 return None
 
-    async def _switch_back(self, action: Attach | Replace, prog: Fd, old: Fd | None) -> None:
-        place = action.place
+    async def _switch_back(self, action: Attach | Replace, put: Put, prog: Fd, old: Fd | None) -> None:
+        place = replace(action.place, mode=put.mode) if put.refused else action.place
         remove_clsact = self._programs.made_clsact(place.ifindex)
         match action:
             case Attach():
@@ -139,7 +140,8 @@ class Transaction:
 
     def _put_back_at(self, name: str, place: Place, prog: Fd) -> Callable[[], Awaitable[None]]:
         async def put_back() -> None:
-            if await self._placer.put(place, prog, label=self._programs.label_of(name)):
+            put = await self._placer.put(place, prog, label=self._programs.label_of(name))
+            if put.made_clsact:
                 self._programs.clsact_was_made(place.ifindex)
             await self._work(self._programs.moved, name, place)
 
@@ -150,20 +152,18 @@ class Transaction:
         changes: Sequence[Attach | Replace],
         detaches: Sequence[Detach],
         staged: Mapping[str, Staged],
-        gaps: Mapping[str, float],
+        puts: Mapping[str, Put],
     ) -> Outcomes:
         """Put the pins in force. From here on nothing is undone: what fails is left to the repair of the next pass."""
         done: list[tuple[Change, Outcome]] = []
         for action in changes:
-            if action.name in staged:
-                done.append(
-                    (action, Outcome(staged[action.name].info, staged[action.name].record.sha1, gaps[action.name]))
-                )
-                if action.promote:
-                    await self._settle(self._programs.promote, action.name)
-            else:
-                info = await self._settle(self._programs.moved, action.name, action.place)
-                done.append((action, Outcome(info, gap=gaps[action.name])))
+            put = puts[action.name]
+            made = staged.get(action.name)
+            info = made.info if made else await self._settle(self._programs.moved, action.name, action.place)
+            news = await self._settle(self._programs.took, action.name, action.place, put)
+            done.append((action, Outcome(info, made.record.sha1 if made else "", put.gap, news or "")))
+            if made and action.promote:
+                await self._settle(self._programs.promote, action.name)
         for detach in detaches:
             done.append((detach, Outcome()))
             if detach.forget:

@@ -54,6 +54,7 @@ class Wishes:
         self._settings = settings
         self._digests: dict[str, str | LoaderError] = {}
         self._retaken: set[str] = set()
+        self._done: set[str] = set()  # attached since its entry was wanted again
         self._ended: set[str] = set()
         self._restoring = Restoring()
         self._adopt(settings, digests)
@@ -163,10 +164,16 @@ class Wishes:
         """Take note that the entry's program was put back after somebody else took it off."""
         self._restoring.restored(name)
 
+    def carried_out(self, name: str) -> None:
+        """Take note that the entry's program was attached: what was asked for is done."""
+        self._retaken.discard(name)
+        self._done.add(name)
+
     def passed(self, actions: Iterable[Action]) -> None:
         """Take note of what is left to do after a pass: what is nothing has been taken back."""
         left = {action.name: action for action in actions}
         self._retaken &= {*left, *map(entry_of, left)}
+        self._done = {name for name in self._done if entry_of(name) in self._retaken}
         for name, action in left.items():
             if isinstance(action, Refuse) and action.state is State.FOREIGN and not self._restoring.allows(name):
                 self._restoring.give_up(name)
@@ -174,6 +181,7 @@ class Wishes:
     def retake(self, name: str) -> None:
         """Want the entry's place again, whatever others did there."""
         self._retaken.add(name)
+        self._done -= {name, *_parts_of(name, self._done)}
         self._restoring.forgive(name)
 
     def hold(self, name: str) -> None:
@@ -217,6 +225,7 @@ class Wishes:
             held=_parts_of(config.name, self._held.names()),
             retake=_parts_of(config.name, retaken),
             exhausted=_parts_of(config.name, self._restoring.exhausted()),
+            done=_parts_of(config.name, self._done) if retaken is self._retaken else frozenset(),
         )
 
 

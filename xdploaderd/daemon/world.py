@@ -26,11 +26,15 @@ XDP_CONFLICTS = frozenset({XdpMode.NATIVE, XdpMode.SKB})  # the kernel lets one 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marks:
-    """What holds of single attachments of an entry for several interfaces: `exhausted` are not restored now."""
+    """What holds of single attachments of an entry for several interfaces: `exhausted` are not restored now.
+
+    `done` were attached since the entry was asked for as a whole.
+    """
 
     held: frozenset[str] = frozenset()
     retake: frozenset[str] = frozenset()
     exhausted: frozenset[str] = frozenset()
+    done: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +62,8 @@ class Place:
     """A spot that takes one program: an interface's XDP slot of one mode, a tc filter's priority and handle, or a link.
 
     Two places with one priority and handle are the same filter, whatever its protocol and class id. `slot` is the entry
-    that a link is pinned for; a TCX hook has room for any number. `order` is where among them a new one is put.
+    that a link is pinned for; a TCX hook has room for any number. `order` is where among them a new one is put,
+    `rungs` the modes that will do, best first, and `conditions` what may make a driver refuse one.
     """
 
     ifindex: Ifindex
@@ -72,6 +77,8 @@ class Place:
     kind: AttachKind = AttachKind.NETLINK
     slot: str = ""
     order: str = field(default="", compare=False)
+    rungs: tuple[XdpMode, ...] = field(default=(), compare=False)
+    conditions: str = field(default="", compare=False)
 
     def conflicts_with(self, other: "Place") -> bool:
         """Return whether the kernel would refuse a program here because there is one at `other`."""
@@ -108,7 +115,7 @@ class Record:
     """What the daemon remembers of a program it loaded, for each entry that has it.
 
     `ifindex` is where it was attached last, 0 once the daemon itself took it off: a program that is not there any more
-    was taken off by somebody else.
+    was taken off by somebody else. `refused`: why it is not in the best mode, `tried`: the conditions at that time.
     """
 
     attachment: str
@@ -124,6 +131,8 @@ class Record:
     maps: str = ""
     priority: int = 0
     handle: int = 0
+    refused: str = ""
+    tried: str = ""
 
     def is_at(self, place: Place) -> bool:
         """Return whether the place is the one that the program was attached to for this entry."""
@@ -165,12 +174,15 @@ class Owned:
 class Observed:
     """One snapshot of the interfaces, of the programs on their hooks, and of what is ours.
 
+    `chains`: ids and names of all programs of the TCX hooks that ours are on, in the order they run.
+
     Without slots, because the indexes below are kept once made: plans and reports look up every entry.
     """
 
     interfaces: tuple[Interface, ...] = ()
     occupants: tuple[Occupant, ...] = ()
     owned: Mapping[str, Owned] = field(default_factory=dict)
+    chains: Mapping[tuple[Ifindex, Hook], tuple[tuple[ProgId, str], ...]] = field(default_factory=dict)
 
     @cached_property
     def _by_name(self) -> Mapping[str, Interface]:
@@ -300,4 +312,6 @@ def wanted_place(config: AttachmentConfig, interface: Interface) -> Place:
         kind=config.attach,
         slot=config.name if link else "",
         order=config.order,
+        rungs=config.modes,
+        conditions=f"MTU {interface.mtu}, features {interface.features}" if config.modes else "",
     )

@@ -21,7 +21,7 @@ from xdploaderd.config.attachments import (
 )
 from xdploaderd.config.entry import entry_values, entry_yaml, parse_entry
 from xdploaderd.errors import ConfigError
-from xdploaderd.hooks import Hook, XdpMode
+from xdploaderd.hooks import AttachKind, Hook, XdpMode
 from xdploaderd.limits import DEFAULT_LIMITS, LIMIT_NAMES, Limits
 
 XDP = "{name: edge, interface: eth0, hook: xdp, object: /o/fw.o, program: xdp_pass%s}"
@@ -364,3 +364,59 @@ def test_more_attachments_or_words_than_are_read_are_refused() -> None:
         _parse("attachments:\n" + "- x\n" * 4097)
     with pytest.raises(ConfigError, match=r"f:1:\d+: more than 65536 words, lists and mappings"):
         _parse("attachments: [" + "x," * 100_000 + "]")
+
+
+@pytest.mark.parametrize(
+    ("text", "order"),
+    [
+        ("first", "first"),
+        ("last", "last"),
+        ("{before: other}", "before:other"),
+        ("{after: 17}", "after:17"),
+        ("after:x_prog", "after:x_prog"),
+    ],
+)
+def test_order_of_a_link_is_a_word_or_a_mapping(text: str, order: str) -> None:
+    entry = _entry(TC % f", attach: link, order: {text}")
+    assert (entry.attach, entry.order, entry.priority, entry.handle) == (AttachKind.LINK, order, 0, 0)
+    assert parse_entry(entry_values(entry), source="f") == entry
+
+
+def test_modes_are_a_ladder_and_one_alone_is_a_mode() -> None:
+    ladder = _entry(XDP % ", modes: [native, skb], no_maps: [a, b]")
+    assert ladder.ladder == (XdpMode.NATIVE, XdpMode.SKB)
+    assert parse_entry(entry_values(ladder), source="f") == ladder
+    assert _entry(XDP % ", modes: [native]") == _entry(XDP % ", mode: native")
+
+
+def test_links_on_one_tc_hook_do_not_claim_it() -> None:
+    second = (TC % ", attach: link").replace("name: in", "name: in2")
+    assert (
+        len(
+            _parse(f"attachments:\n- {TC % ', attach: link'}\n- {second}\n- {TC.replace('name: in', 'name: f') % ''}\n")
+        )
+        == 3
+    )
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (TC % ", order: first", "order: has no meaning on a hook of 'attach: netlink'"),
+        (TC % ", attach: link, priority: 1", "priority: has no meaning on a hook of 'attach: link'"),
+        (TC % ", attach: link, order: middle", "order: want first, last, before: NAME or after: NAME"),
+        (TC % ", attach: link, order: {before: ''}", "order: want first, last, before: NAME or after: NAME"),
+        (TC % ", attach: link, order: 'first:x'", "order: want first, last, before: NAME or after: NAME"),
+        (TC % ", modes: [skb]", "modes: has no meaning on hook 'tc-ingress'"),
+        (XDP % ", attach: link, order: first", "order: has no meaning on hook 'xdp'"),
+        (XDP % ", attach: pin", "attach: 'pin' is not one of netlink, link"),
+        (XDP % ", mode: skb, modes: [skb]", "modes: stands beside 'mode'"),
+        (XDP % ", modes: skb", "modes: want a list of modes, best first, not a word"),
+        (XDP % ", modes: [skb, skb]", "modes: has a mode twice"),
+        (XDP % ", modes: [native, unspecified]", "modes: 'unspecified' leaves the choice to the kernel"),
+        (XDP % ", allow_gap: yes", "allow_gap: want true or false"),
+    ],
+)
+def test_faults_of_kind_order_and_modes_are_told(entry: str, message: str) -> None:
+    (fault,) = _faults(f"attachments:\n- {entry}\n")
+    assert message in fault
