@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import stat
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -460,3 +461,41 @@ def test_message_of_an_error_reply_is_one_short_line() -> None:
         assert str(caught.value).isprintable()
         assert "\\x1b[2J\\x0a\\ud800xxx" in str(caught.value)
         assert len(str(caught.value)) < 17_000
+
+
+def test_monitor_tells_how_all_stands_then_each_change_and_ends_with_the_connection(path: Path) -> None:
+    def follow() -> list[list[tuple[str, str]]]:
+        replies = ControlClient(path).stream("Monitor", deadline=time.monotonic() + 5)
+        seen = []
+        for reply in replies:
+            seen.append([(a["name"], a["state"]) for a in reply["attachments"]])
+            if len(seen) == 1:
+                ControlClient(path).call("Detach", {"name": "edge"})
+            else:
+                break
+        replies.close()
+        return seen
+
+    async def test(service: FakeLoader, _call: Call) -> None:
+        assert await asyncio.to_thread(follow) == [[("edge", "attached")], [("edge", "detached")]]
+        for _ in range(100):
+            if not service.listeners:
+                break
+            await asyncio.sleep(0.01)
+        assert service.listeners == 0
+
+    _serve(path, test)
+
+
+def test_stream_ends_at_its_deadline(path: Path) -> None:
+    def follow() -> int:
+        replies = ControlClient(path).stream("Monitor", deadline=time.monotonic() + 0.05)
+        with pytest.raises(TimeoutError):
+            for _ in replies:
+                pass
+        return 0
+
+    async def test(_service: FakeLoader, _call: Call) -> None:
+        await asyncio.to_thread(follow)
+
+    _serve(path, test)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
@@ -104,6 +105,17 @@ class FakeLoader:
     async def core_log(self, name: str) -> Sequence[Mapping[str, Any]]:
         await self._called(f"core-log {name}")
         return CORE_LOG
+
+    async def monitor(self) -> AsyncGenerator[tuple[AttachmentStatus, ...], None]:
+        yield tuple(self.attachments.values())
+        async with aclosing(self.changes()) as changes:
+            async for status in changes:
+                yield (status,)
+
+    @property
+    def listeners(self) -> int:
+        """How many are told of changes."""
+        return len(self._queues)
 
     async def changes(self) -> AsyncGenerator[AttachmentStatus, None]:
         queue: asyncio.Queue[AttachmentStatus] = asyncio.Queue()

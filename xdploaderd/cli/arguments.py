@@ -131,6 +131,26 @@ def _plain_online(verbs: _Verbs, name: str) -> None:
     verbs.add(name, lazy("online", ONLINE[name]), _PLAIN_ONLINE[name], online=True)
 
 
+def _wait_verb(verbs: _Verbs, name: str) -> None:
+    wait = verbs.add(name, lazy("watch", "wait"), texts.WAIT, epilog=texts.WAIT_EPILOG, online=True)
+    wait.add_argument("names", metavar="NAME", nargs="*", help="by default all that the daemon has")
+    wait.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="give up after that; by default never")
+
+
+def _monitor_verb(verbs: _Verbs, name: str) -> None:
+    verbs.add(name, lazy("watch", "monitor"), texts.MONITOR, epilog=texts.MONITOR_EPILOG, online=True)
+
+
+def _seconds(word: str) -> float:
+    try:
+        seconds = float(word)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{word}' is no number of seconds")
+    return seconds
+
+
 def _attach_verb(verbs: _Verbs, name: str) -> None:
     _add_attach(verbs.add(name, lazy("online", "attach"), texts.ATTACH, epilog=texts.ATTACH_EPILOG, online=True))
 
@@ -375,6 +395,8 @@ _VERBS: Mapping[str, Callable[[_Verbs, str], None]] = {
     "reload": apply_verb,
     "apply": apply_verb,
     "plan": _plain_online,
+    "wait": _wait_verb,
+    "monitor": _monitor_verb,
     "attach": _attach_verb,
     "adopt": _adopt_verb,
     "detach": _detach_verb,

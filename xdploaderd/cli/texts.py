@@ -145,3 +145,26 @@ examples:
 
 exit status: 0 nothing differs, 1 something does
 """
+
+WAIT = """\
+Wait until attachments are as wanted: those named, which an entry for several interfaces is when there is at least one
+and all are attached; without a NAME everything. A daemon that does not answer yet is waited for. Exit 3 when the time
+is over, with what is missing and why.
+"""
+
+WAIT_EPILOG = """\
+examples:
+  xdploaderctl wait --timeout 30
+  xdploaderctl wait edge shaper@eth1 --timeout 5
+"""
+
+MONITOR = """\
+Show the attachments as they change, until interrupted. In a terminal that is a table that stays up to date; else, and
+with --json, one line for each attachment as it stands and then one for each change. One that ends has the state gone.
+"""
+
+MONITOR_EPILOG = """\
+examples:
+  xdploaderctl monitor
+  xdploaderctl monitor --json | jq -r 'select(.state == "failed") | .name + ": " + .reason'
+"""

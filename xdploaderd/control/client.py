@@ -3,7 +3,8 @@
 import errno
 import os
 import socket
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from xdploaderd.errors import LoaderError, NotAuthorizedError, UnreachableError
 DEFAULT_SOCKET = "/run/xdploaderd/control"
 SOCKET_VARIABLE = "XDPLOADERD_SOCKET"
 _CHUNK_BYTES = 65536
+_SHORTEST_WAIT = 0.001  # seconds: 0 would mean not to wait at all
 _HINT = "is xdploaderd running? (systemctl status xdploaderd; another socket: --socket or XDPLOADERD_SOCKET)"
 
 
@@ -43,6 +45,23 @@ class ControlClient:
             except OSError as error:
                 raise self._unreachable(error) from error
 
+    def stream(self, method: str, *, deadline: float | None = None) -> Generator[Mapping[str, Any], None, None]:
+        """Yield each reply of a method that goes on answering.
+
+        Raises TimeoutError at `deadline` (time.monotonic), and the errors of call(): UnreachableError when it ends.
+        """
+        frame = encode_frame({"method": f"{INTERFACE}.{method}", "parameters": {}, "more": True})
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
+            try:
+                connection.connect(os.fspath(self._path))
+                connection.sendall(frame)
+                for answer in _frames(connection, deadline):
+                    yield parse_reply(answer)
+            except TimeoutError:
+                raise
+            except OSError as error:
+                raise self._unreachable(error) from error
+
     def _unreachable(self, error: OSError) -> LoaderError:
         place = f"control socket '{self._path}'"
         match error.errno:
@@ -58,6 +77,21 @@ class ControlClient:
                 return UnreachableError(f"no answer from {place} within {self._timeout:g} s")
             case _:
                 return UnreachableError(f"{place} cannot be used: {error.strerror or error}; {_HINT}")
+
+
+def _frames(connection: socket.socket, deadline: float | None) -> Iterator[bytes]:
+    received = bytearray()
+    while True:
+        if deadline is not None:
+            connection.settimeout(max(deadline - time.monotonic(), _SHORTEST_WAIT))
+        chunk = connection.recv(_CHUNK_BYTES)
+        if not chunk:
+            raise ConnectionResetError(errno.ECONNRESET, "closed")
+        *whole, rest = (bytes(received) + chunk).split(b"\0")
+        received = bytearray(rest)
+        yield from whole
+        if len(received) > MAX_REPLY_BYTES:
+            raise UnreachableError(f"the daemon's answer is longer than {MAX_REPLY_BYTES} bytes")
 
 
 def _exchange(connection: socket.socket, frame: bytes, descriptors: Sequence[int]) -> bytes:

@@ -8,7 +8,8 @@ import asyncio
 import logging
 import socket
 import struct
-from collections.abc import Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import aclosing
 from typing import Any, Final, NoReturn, TypedDict
 
 from asyncvarlink import (
@@ -50,6 +51,7 @@ MAX_PENDING_CALLS: Final = 16  # sent ahead on one connection
 MAX_UNSENT_REPLIES: Final = 16  # to a peer that does not read them
 IDLE_SECONDS: Final = 30.0
 TAKES_DESCRIPTORS: Final = "AttachObject"
+STREAMS: Final = "Monitor"  # ends with the connection
 _ACCEPT_PAUSE_SECONDS = 0.2
 _DRAIN_BYTES = 1 << 20
 _UCRED = struct.Struct("=iII")  # struct ucred: pid, uid, gid
@@ -81,10 +83,20 @@ class LoaderInterface(VarlinkInterface, name=INTERFACE):
 
     @varlinkmethod(return_parameter="attachments", return_type=list[wire.Attachment])
     async def List(self) -> Any:
-        """List the configured attachments: hook is xdp, tc-ingress or tc-egress; state is attached, detached, waiting,
-        foreign or failed.
+        """List the configured attachments: hook is xdp, tc-ingress or tc-egress; state is attached, detached, idle,
+        waiting, foreign or failed. An entry for several interfaces has one for each, NAME@IFNAME.
         """
         return await _answer(self._service.list())
+
+    @varlinkmethod(return_parameter="attachments", return_type=list[wire.Attachment], delay_generator=False)
+    async def Monitor(self) -> AsyncIterator[Any]:
+        """Answer with every attachment at once, and from then on with those that became others, for as long as the
+        caller listens; to be called with `more`. An attachment that ends comes with the state gone. Whoever reads
+        slowly misses states in between, and never the newest.
+        """
+        async with aclosing(self._service.monitor()) as states:
+            async for changed in states:
+                yield wire.to_wire(changed)
 
     @varlinkmethod(return_parameter="attachment", return_type=wire.Attachment)
     async def Attach(self, *, name: str) -> Any:
@@ -166,6 +178,7 @@ class _Peer(VarlinkInterfaceServerProtocol):
         self._pending = 0
         self._running = 0
         self._unsent = 0
+        self._streams: list[asyncio.Future[None]] = []
         self._idle = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._idle_too_long)
 
     def _watch_idle(self) -> None:
@@ -192,7 +205,18 @@ class _Peer(VarlinkInterfaceServerProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._open = None
         self._idle.cancel()
+        self._end_streams()
         super().connection_lost(exc)
+
+    def eof_received(self) -> None:
+        self._end_streams()
+        super().eof_received()
+
+    def _end_streams(self) -> None:
+        """End what would go on answering a peer that is gone until the next change."""
+        for stream in self._streams:
+            stream.cancel()
+        self._streams.clear()
 
     def message_received(self, data: bytes, fds: FileDescriptorArray | None) -> None:
         if self._open is None:
@@ -220,12 +244,18 @@ class _Peer(VarlinkInterfaceServerProtocol):
     def call_received(self, call: VarlinkMethodCall, fds: FileDescriptorArray | None) -> asyncio.Future[None] | None:
         if call.method_interface == INTERFACE and not self._authorized:
             raise _error_reply(NotAuthorizedError("only root may use the control socket"))
+        if call.method_name == STREAMS and self._streams:
+            raise _error_reply(UsageError("this connection has a call of Monitor already"))
         caller.set(self._who)  # the call's task takes this context with it
         taken = fds if call.method_name == TAKES_DESCRIPTORS else None  # what no call takes is closed right away
         running: asyncio.Future[None] | None = super().call_received(call, taken)
         if running is not None:
             self._running += 1
             running.add_done_callback(self._ended)
+            if call.method_name == STREAMS:
+                self._streams.append(running)
+                running.add_done_callback(_log_fault)
+                return None  # so that reading goes on, and tells when the peer is gone
         return running
 
     def _ended(self, _done: asyncio.Future[None]) -> None:
@@ -250,6 +280,11 @@ class _Peer(VarlinkInterfaceServerProtocol):
             raise _error_reply(exc)
         log.error("a call failed by a fault of the daemon", exc_info=exc)
         raise _error_reply(LoaderError("internal error of the daemon; its log says more"))
+
+
+def _log_fault(ended: asyncio.Future[None]) -> None:
+    if not ended.cancelled() and (error := ended.exception()) is not None:
+        log.error("a call failed by a fault of the daemon", exc_info=error)
 
 
 def _end_reading(connection: socket.socket) -> None:

@@ -5,7 +5,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
@@ -23,13 +23,12 @@ from xdploaderd.daemon.requests import BAD_STATES, AttachRequest, Requests
 from xdploaderd.daemon.settings import ConfigSource
 from xdploaderd.daemon.settle import settle
 from xdploaderd.daemon.status import AttachmentStatus, DaemonStatus, Origin, PlannedAction, State
+from xdploaderd.daemon.subscription import Subscription
 from xdploaderd.daemon.wishes import Digests, Settings, Wishes, read_digests
 from xdploaderd.errors import ConfigError, LoaderError, NoCoreLogError, NoSuchAttachmentError, UsageError
 from xdploaderd.printable import quoted
 
 log = logging.getLogger(__name__)
-
-QUEUE_LIMIT = 1024  # changes a subscriber may lag behind before it loses the oldest
 
 
 class Service:
@@ -53,7 +52,7 @@ class Service:
         self._config_error = ""
         self._applied = time.time()
         self._changing = asyncio.Lock()  # entries change by one reload or request at a time
-        self._subscribers: set[asyncio.Queue[AttachmentStatus]] = set()
+        self._subscribers: set[Subscription] = set()
         self._known: dict[str, AttachmentStatus] = {}
         self._refused: dict[str, str] = {}
         self._changed = asyncio.Event()
@@ -164,14 +163,26 @@ class Service:
         return await asyncio.to_thread(self._core_logs.find, owned.prog.id)
 
     async def changes(self) -> AsyncGenerator[AttachmentStatus, None]:
-        """Yield the status of an attachment each time it becomes another, from now on."""
-        queue: asyncio.Queue[AttachmentStatus] = asyncio.Queue(QUEUE_LIMIT)
-        self._subscribers.add(queue)
+        """Yield the status of an attachment each time it becomes another, from now on; GONE when it ends.
+
+        Whoever is slow misses states in between, and never the newest one.
+        """
+        async with aclosing(self.monitor()) as states:
+            await anext(states)
+            async for changed in states:
+                for status in changed:
+                    yield status
+
+    async def monitor(self) -> AsyncGenerator[tuple[AttachmentStatus, ...], None]:
+        """Yield the status of every attachment, then those that became others, as changes() does."""
+        subscription = Subscription()
+        self._subscribers.add(subscription)
         try:
+            yield attachment_statuses(self._reconciler.picture)
             while True:
-                yield await queue.get()
+                yield await subscription.take()
         finally:
-            self._subscribers.discard(queue)
+            self._subscribers.discard(subscription)
 
     async def next_change(self) -> DaemonStatus:
         """Wait until attachments are others than at the last call, then return the status; for one caller."""
@@ -211,19 +222,12 @@ class Service:
         self._refused = {a.name: str(a.error) for a in picture.actions if isinstance(a, Refuse)}
         statuses = {status.name: status for status in attachment_statuses(picture)}
         changed = [status for name, status in statuses.items() if self._known.get(name) != status]
+        gone = [replace(was, state=State.GONE, reason="") for name, was in self._known.items() if name not in statuses]
         if statuses != self._known:
             self._changed.set()
         self._known = statuses
-        for queue in self._subscribers:
-            for status in changed:
-                _put_newest(queue, status)
-
-
-def _put_newest(queue: asyncio.Queue[AttachmentStatus], status: AttachmentStatus) -> None:
-    if queue.full():
-        with suppress(asyncio.QueueEmpty):
-            queue.get_nowait()
-    queue.put_nowait(status)
+        for subscription in self._subscribers:
+            subscription.put((*gone, *changed))
 
 
 def _utc(seconds: float) -> str:

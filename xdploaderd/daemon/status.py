@@ -16,6 +16,7 @@ class State(StrEnum):
     WAITING = "waiting"  # for its interface to appear
     FOREIGN = "foreign"  # somebody else's program is on the hook
     FAILED = "failed"
+    GONE = "gone"  # of changes alone: there is no such attachment any more
 
 
 class Origin(StrEnum):
