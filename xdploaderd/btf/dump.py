@@ -40,9 +40,9 @@ class _Decoder:
 
     def value(self, type_id: int, raw: bytes, depth: int) -> JsonValue:
         """Return one value; `raw` is exactly its bytes."""
-        self._left -= 1
-        if depth > MAX_DEPTH or self._left < 0:
-            raise BtfError(f"value of type [{type_id}] is nested over {MAX_DEPTH} levels or of over {MAX_VALUES} parts")
+        self._take(1, type_id)
+        if depth > MAX_DEPTH:
+            raise BtfError(f"value of type [{type_id}] is nested over {MAX_DEPTH} levels")
         match self._btf.type_by_id(self._btf.skip_mods_and_typedefs(type_id)):
             case Int(encoding=encoding):
                 return _number(raw, encoding)
@@ -56,6 +56,11 @@ class _Decoder:
                 return self._variables(datasec, raw, depth)
             case other:
                 return self._plain(other, raw, depth)
+
+    def _take(self, count: int, type_id: int) -> None:
+        self._left -= count
+        if self._left < 0:
+            raise BtfError(f"value of type [{type_id}] has over {MAX_VALUES} parts")
 
     def _plain(self, btf_type: object, raw: bytes, depth: int) -> JsonValue:
         match btf_type:
@@ -110,7 +115,16 @@ class _Decoder:
             if text is not None:
                 return text
         size = self._btf.size_of(array.elem_type_id)
+        if not size and array.nelems:
+            return self._empty_elements(array, depth)
         return [self._part(array.elem_type_id, raw, index * size, depth) for index in range(array.nelems)]
+
+    def _empty_elements(self, array: Array, depth: int) -> JsonValue:
+        """Return elements without bytes, all of one value: decoded once, and counted as often as they are shown."""
+        before = self._left
+        value = self._part(array.elem_type_id, b"", 0, depth)
+        self._take((before - self._left) * (array.nelems - 1), array.elem_type_id)
+        return [value] * array.nelems
 
     def _variables(self, datasec: Datasec, raw: bytes, depth: int) -> JsonValue:
         return {self._btf.name_of(row.type_id): self._part(row.type_id, raw, row.offset, depth) for row in datasec.vars}

@@ -142,3 +142,10 @@ def test_types_that_lie_about_their_layout_end_in_an_error(
     btf = btf_of(*types)
     with pytest.raises(BtfError):
         decode_value(btf, len(types), bytes(4))
+
+
+def test_elements_without_bytes_are_counted_as_often_as_they_are_shown() -> None:
+    btf = btf_of(struct("empty", 0), U32, Array(1, 2, 49_998), Array(3, 2, 2), Array(3, 2, 3))
+    assert decode_value(btf, 4, b"") == [[{}] * 49_998] * 2
+    with pytest.raises(BtfError, match="has over 100000 parts"):
+        decode_value(btf, 5, b"")
