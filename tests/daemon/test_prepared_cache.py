@@ -34,6 +34,7 @@ DECIDING: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
 )
 WITHOUT_A_PART = {
     "map_init",
+    "on_mismatch",
     "name",
     "interface",
     "match",

@@ -225,7 +225,18 @@ def _check_attach(parser: _Parser, args: argparse.Namespace) -> None:
         if missing:
             parser.error(f"--object needs {' and '.join(missing)}")
         return
-    keys = (*_ENTRY_OPTIONS, "globals", "max_entries", "share", "no_map", "map_init", "permanent", "force", "by_path")
+    keys = (
+        *_ENTRY_OPTIONS,
+        "globals",
+        "max_entries",
+        "share",
+        "no_map",
+        "map_init",
+        "on_mismatch",
+        "permanent",
+        "force",
+        "by_path",
+    )
     given = [f"--{key.replace('_', '-')}" for key in keys if getattr(args, key)]
     if given:
         parser.error(f"without --object there is no meaning in {', '.join(given)}")
@@ -340,6 +351,12 @@ def _add_value_options(parser: _Parser) -> None:
         metavar="MAP=FILE",
         help="fill this map, when it is made, with the entries of a JSON file, as `map dump --json` prints them;"
         " may be given again",
+    )
+    parser.add_argument(
+        "--on-mismatch",
+        choices=("refuse", "recreate", "migrate"),
+        default="",
+        help="what is done when a pinned map differs from the object's (default: refuse)",
     )
 
 

@@ -10,6 +10,7 @@ from xdploaderd.cli.named_values import limits_of, parse_count, parse_pairs
 from xdploaderd.config.pinning import PinningConf
 from xdploaderd.daemon.object_file import read_document, read_object
 from xdploaderd.errors import UsageError
+from xdploaderd.hooks import OnMismatch
 from xdploaderd.limits import Limits
 from xdploaderd.load.maps import MapRules
 from xdploaderd.load.pinning_files import PINNING_CONF, read_pinning
@@ -49,10 +50,11 @@ def apply_overrides(obj: ObjectSpec, args: argparse.Namespace) -> ObjectSpec:
 
 
 def map_rules(args: argparse.Namespace) -> MapRules:
-    """Return what --map-init wants of the object's maps, its files read."""
+    """Return what --map-init, its files read, and --on-mismatch want of the object's maps."""
     files = parse_pairs("--map-init", "MAP=FILE", args.map_init)
     limits = limits_of(args)
-    return MapRules(init={name: read_document(PurePosixPath(file), limits) for name, file in files.items()})
+    init = {name: read_document(PurePosixPath(file), limits) for name, file in files.items()}
+    return MapRules(init=init, on_mismatch=OnMismatch(args.on_mismatch or OnMismatch.REFUSE))
 
 
 def with_attach_targets(obj: ObjectSpec, words: Sequence[str]) -> tuple[ObjectSpec, Mapping[str, PurePosixPath]]:

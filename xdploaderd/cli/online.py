@@ -87,6 +87,8 @@ def entry_of(args: argparse.Namespace) -> dict[str, Any]:
         entry["share"] = _pairs("--share", args.share)
     if args.no_map:
         entry["no_maps"] = list(args.no_map)
+    if args.on_mismatch:
+        entry["on_mismatch"] = args.on_mismatch
     if args.map_init:
         files = _pairs("--map-init", args.map_init)
         entry["map_init"] = {name: os.path.abspath(file) for name, file in files.items()}

@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from xdploaderd.config.interface_match import ANY, Match, parse_match
 from xdploaderd.config.problems import PROBLEM_LIMIT, Place, Problem
 from xdploaderd.config.yaml_text import Entries, Items, Node, Word
-from xdploaderd.hooks import ETH_P_ALL, PROTOCOLS, AttachKind, Hook, MapSharing, OnForeign, Where, XdpMode
+from xdploaderd.hooks import ETH_P_ALL, PROTOCOLS, AttachKind, Hook, MapSharing, OnForeign, OnMismatch, Where, XdpMode
 from xdploaderd.limits import LIMIT_MAX, LIMIT_NAMES, limit_problem
 from xdploaderd.printable import printable, quoted
 
@@ -163,6 +163,10 @@ def _order(value: object) -> str:
     if where not in list(Where) or bool(anchor) is (where in (Where.FIRST, Where.LAST)):
         raise _refuse("want first, last, before: NAME or after: NAME, NAME being an entry, a program or its id")
     return _limited(f"{where}:{anchor}" if anchor else where, PROGRAM_MAX)
+
+
+def _on_mismatch(value: object) -> str:
+    return _choice(value, OnMismatch)
 
 
 def _protocol(value: object) -> int:
@@ -360,6 +364,11 @@ class AttachmentModel(BaseModel):
         default={},
         description="JSON files with the entries that new maps of the object hold from the start, by map",
         json_schema_extra={"additionalProperties": {"type": "string", "pattern": "^/"}},
+    )
+    on_mismatch: Annotated[OnMismatch, BeforeValidator(_on_mismatch)] = Field(
+        default=OnMismatch.REFUSE,
+        description="what is done when a pinned map differs from the object's: refuse it, recreate it empty, or migrate"
+        " its entries to a new one",
     )
 
 

@@ -13,7 +13,7 @@ from xdploaderd.config.interface_match import ANY, Match, is_glob
 from xdploaderd.config.problems import Place, Problem, config_error
 from xdploaderd.config.yaml_text import Node, parse_yaml
 from xdploaderd.errors import ConfigError
-from xdploaderd.hooks import ETH_P_ALL, AttachKind, Hook, MapSharing, OnForeign, XdpMode
+from xdploaderd.hooks import ETH_P_ALL, AttachKind, Hook, MapSharing, OnForeign, OnMismatch, XdpMode
 from xdploaderd.limits import Limits, limits_with
 from xdploaderd.printable import quoted
 
@@ -57,6 +57,7 @@ class AttachmentConfig:
     no_maps: tuple[str, ...] = ()
     maps: MapSharing = MapSharing.PER_INTERFACE
     map_init: tuple[tuple[str, str], ...] = ()
+    on_mismatch: OnMismatch = OnMismatch.REFUSE
 
     @property
     def is_filter(self) -> bool:
@@ -190,4 +191,5 @@ def _config(model: AttachmentModel) -> AttachmentConfig:
         no_maps=tuple(sorted(model.no_maps)),
         maps=model.maps,
         map_init=tuple(sorted(model.map_init.items())),
+        on_mismatch=model.on_mismatch,
     )

@@ -3,7 +3,8 @@
 A change pins its program as NAME/prog_new, and its arrays beside those in force under the new program's id, before it
 touches the hook; after that prog_new is renamed over prog, and the arrays of other programs go. A crash at any point
 leaves the program that runs pinned under one of the two names, with its arrays, and the next start tells by the hook
-which of them it is. The directory of NAME@IFNAME may have %XX for a byte of IFNAME: bpffs has no names with a dot.
+which of them it is. New maps that are to take the pins of others wait in NAME/maps_new and share prog_new's fate. The
+directory of NAME@IFNAME may have %XX for a byte of IFNAME: bpffs has no names with a dot.
 """
 
 import os
@@ -19,16 +20,18 @@ from xdploaderd.info import ProgInfo
 from xdploaderd.kernel.bpf import Bpf, ObjectKind
 from xdploaderd.kernel.bpffs import list_dir, make_pin_dir, pins_under, remove_dirs, unpin
 from xdploaderd.kernel.syscall import Fd
+from xdploaderd.load.pin_moves import drop_moves, finish_moves
 from xdploaderd.load.pins import open_pin
 from xdploaderd.uapi.bpf import ProgId
 
-PROG, STAGED, ARRAYS = "prog", "prog_new", "arrays_"
+PROG, STAGED, ARRAYS, MAPS = "prog", "prog_new", "arrays_", "maps_new"
 
 
 class OwnPins:
     """The tree below ROOT/xdploaderd. Raises PinError, KernelError."""
 
     def __init__(self, root: PurePosixPath, bpf: Bpf) -> None:
+        self._maps_root = root
         self.root = root / "xdploaderd"
         self._bpf = bpf
         self._lock = RootLock(root)
@@ -69,9 +72,18 @@ class OwnPins:
         return tuple(str(path) for path in pins_under(self.directory(name)))
 
     def has_leftovers(self, name: str, *progs: ProgInfo | None) -> bool:
-        """Return whether there are arrays, or their directory, of any program but these."""
+        """Return whether there are arrays, or their directory, of any program but these, or maps that did not move."""
         kept = {f"{ARRAYS}{prog.id}" for prog in progs if prog is not None}
-        return any(e.name.startswith(ARRAYS) and e.name not in kept for e in list_dir(self.directory(name)))
+        entries = [entry.name for entry in list_dir(self.directory(name))]
+        return MAPS in entries or any(e.startswith(ARRAYS) and e not in kept for e in entries)
+
+    def new_maps(self, name: str) -> PurePosixPath:
+        """Return the directory where new maps wait for the pins of old ones."""
+        return self.directory(name) / MAPS
+
+    def new_maps_of_others(self, name: str) -> tuple[PurePosixPath, ...]:
+        """Return those directories of all other attachments."""
+        return tuple(self.new_maps(other) for other in self.names() if other != name)
 
     def open_prog(self, name: str) -> Fd:
         """Return a new descriptor of the program in force; the caller closes it."""
@@ -125,8 +137,9 @@ class OwnPins:
             raise
 
     def promote(self, name: str) -> None:
-        """Put the staged program in force, then remove the arrays of any other."""
+        """Put the staged program in force, its maps first, then remove the arrays of any other."""
         directory = self.directory(name)
+        finish_moves(self.new_maps(name), self._maps_root)
         try:
             os.rename(directory / STAGED, directory / PROG)
         except OSError as error:
@@ -136,6 +149,7 @@ class OwnPins:
     def discard(self, name: str) -> None:
         """Remove what is staged, and dead links; the directory too when nothing is in force."""
         unpin(self.directory(name) / STAGED)
+        drop_moves(self.new_maps(name))
         self.links.sweep(name)
         self._keep_arrays_of(name, self.prog(name))
         self._remove_empty(name)
@@ -144,6 +158,7 @@ class OwnPins:
         """Remove every pin of the attachment."""
         for file in (STAGED, PROG):
             unpin(self.directory(name) / file)
+        drop_moves(self.new_maps(name))
         self.links.forget(name)
         self._keep_arrays_of(name, None)
         self._remove_empty(name)

@@ -188,7 +188,12 @@ class OwnPrograms:
 
     def _rules(self, config: AttachmentConfig) -> MapRules:
         limits = self._settings().limits
-        return MapRules(init={name: read_document(PurePosixPath(file), limits) for name, file in config.map_init})
+        return MapRules(
+            init={name: read_document(PurePosixPath(file), limits) for name, file in config.map_init},
+            on_mismatch=config.on_mismatch,
+            side=self._pins.new_maps(config.name),
+            others=self._pins.new_maps_of_others(config.name),
+        )
 
     def _owned_one(self, name: str) -> Owned:
         prog, staged, links = self._pins.prog(name), self._pins.staged(name), self._pins.links.infos(name)

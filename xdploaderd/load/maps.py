@@ -3,10 +3,11 @@
 import errno
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from xdploaderd.errors import KernelError, LoaderError, PinError, error_context
+from xdploaderd.hooks import OnMismatch
 from xdploaderd.info import MapInfo
 from xdploaderd.kernel.arena import settle_arena
 from xdploaderd.kernel.bpf import Bpf, ObjectKind
@@ -14,9 +15,11 @@ from xdploaderd.kernel.bpffs import check_pin_path
 from xdploaderd.kernel.modules import ModuleBtfs
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.load.fill import Entries, put_entries
+from xdploaderd.load.migrate import OldMap, check_copied, copy_entries
 from xdploaderd.load.missing import missing_for_map
+from xdploaderd.load.pin_moves import aside_of
 from xdploaderd.load.pins import PinPaths, open_pin, pin, pin_path
-from xdploaderd.load.reuse import check_reusable
+from xdploaderd.load.reuse import check_reusable, differences
 from xdploaderd.obj.map_document import Document
 from xdploaderd.obj.spec import MapSpec, PreparedObject
 from xdploaderd.obj.target_maps import MAPS_OF_MAPS, WITHOUT_BTF, WITHOUT_ENTRIES
@@ -28,36 +31,49 @@ _PIN_ATTEMPTS = 2  # the second one meets the map that another loader pinned mea
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedMap:
-    """A map in the kernel. `fd` belongs to the LoadedObject; `pin` None: not pinned by the object's own wish."""
+    """A map in the kernel. `fd` belongs to the LoadedObject; `pin` None: not pinned by the object's own wish.
+
+    `old`: another map, whose place this one takes when the load is committed.
+    """
 
     spec: MapSpec
     fd: Fd
     info: MapInfo
     pin: PurePosixPath | None
     reused: bool
+    old: OldMap | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapRules:
+    """What a user wants of an object's maps besides what it says: by map, the entries that a new one gets.
+
+    `on_mismatch`: what is done about pinned maps that differ; `side`: where new maps are pinned until they take the
+    pins of these, None: beside them; `others`: where other loads have such maps, which are shared.
+    """
+
+    init: Mapping[str, Document] = field(default_factory=dict)
+    on_mismatch: OnMismatch = OnMismatch.REFUSE
+    side: PurePosixPath | None = None
+    others: tuple[PurePosixPath, ...] = ()
+
+
+NO_RULES = MapRules()
 
 
 @dataclass(frozen=True, slots=True)
 class MapTypes:
     """BTFs that key and value types of maps are in, borrowed; `warnings` learns of maps that are made without.
 
-    `entries`: what new maps hold from the start.
+    `entries`: what new maps hold from the start; `root`: of all pins.
     """
 
     btf: Fd | None
     modules: ModuleBtfs
     warnings: list[str] = field(default_factory=list)
     entries: Entries = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MapRules:
-    """What a user wants of an object's maps besides what it says: by map, the entries that a new one gets."""
-
-    init: Mapping[str, Document] = field(default_factory=dict)
-
-
-NO_RULES = MapRules()
+    rules: MapRules = NO_RULES
+    root: PurePosixPath = field(default_factory=PurePosixPath)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,22 +110,51 @@ def _create_or_reuse(bpf: Bpf, spec: MapSpec, path: PurePosixPath | None, types:
         fd = own.fds.enter_context(create_map(bpf, spec, types))
         return LoadedMap(spec=spec, fd=fd, info=bpf.map_info(fd), pin=None, reused=False)
     for _ in range(_PIN_ATTEMPTS):
-        if found := _reuse(bpf, spec, path, own.fds):
+        if found := _reuse(bpf, spec, path, types, own):
             return found
         if made := _create_pinned(bpf, spec, path, types, own):
             return made
     raise PinError(f"cannot pin at '{path}': the path is taken by something that is not there to be opened")
 
 
-def _reuse(bpf: Bpf, spec: MapSpec, path: PurePosixPath, fds: ExitStack) -> LoadedMap | None:
+def _reuse(bpf: Bpf, spec: MapSpec, path: PurePosixPath, types: MapTypes, own: Ownership) -> LoadedMap | None:
     check_pin_path(path)
     fd = open_pin(bpf, path, ObjectKind.MAP)
     if fd is None:
         return None
-    fds.enter_context(fd)
+    own.fds.enter_context(fd)
     info = bpf.map_info(fd)
+    rule = types.rules.on_mismatch
+    if rule is not OnMismatch.REFUSE and any(differences(spec, info)):
+        return _supplant(bpf, spec, OldMap(fd, info, path, rule is OnMismatch.MIGRATE), types, own)
     check_reusable(spec, info, path)
     return LoadedMap(spec=spec, fd=fd, info=info, pin=path, reused=True)
+
+
+def _supplant(bpf: Bpf, spec: MapSpec, old: OldMap, types: MapTypes, own: Ownership) -> LoadedMap:
+    """Create the map that is to take the place of one that differs, with its entries where they are to be copied."""
+    if found := _of_other_load(bpf, spec, old, types, own):
+        return found
+    if old.copied:
+        check_copied(spec, old.info, old.path)
+        types = replace(types, entries={})
+    fd = own.fds.enter_context(create_map(bpf, spec, types))
+    if old.copied:
+        copy_entries(bpf, old, fd, spec)
+    return LoadedMap(spec=spec, fd=fd, info=bpf.map_info(fd), pin=old.path, reused=False, old=old)
+
+
+def _of_other_load(bpf: Bpf, spec: MapSpec, old: OldMap, types: MapTypes, own: Ownership) -> LoadedMap | None:
+    """Return the map that the load of another entry has made for the same pin, if it fits: both are to share it."""
+    for side in types.rules.others:
+        fd = open_pin(bpf, aside_of(old.path, types.root, side), ObjectKind.MAP)
+        if fd is not None:
+            own.fds.enter_context(fd)
+            info = bpf.map_info(fd)
+            if not any(differences(spec, info)):
+                old = replace(old, copied=False)
+                return LoadedMap(spec=spec, fd=fd, info=info, pin=old.path, reused=True, old=old)
+    return None
 
 
 def _create_pinned(bpf: Bpf, spec: MapSpec, path: PurePosixPath, types: MapTypes, own: Ownership) -> LoadedMap | None:

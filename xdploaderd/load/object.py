@@ -20,6 +20,8 @@ from xdploaderd.kernel.prog_load import kernel_name
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.load.fill import Entries, read_init
 from xdploaderd.load.maps import NO_RULES, LoadedMap, MapRules, MapTypes, Ownership, create_maps
+from xdploaderd.load.migrate import copy_again
+from xdploaderd.load.pin_moves import PinMoves
 from xdploaderd.load.pins import PinPaths, check_pins
 from xdploaderd.load.programs import ProgramLoader
 from xdploaderd.load.slots import fill_map_of_maps, fill_program_arrays
@@ -34,7 +36,8 @@ class LoadedObject:
     """Programs and maps in the kernel; owns their descriptors and closes them at the end of its `with` block.
 
     The pins that this load made belong to it until `commit`: a block that an exception leaves before takes them back,
-    so that attaching, or pinning the programs, is part of all or nothing. Pins that were reused are never removed.
+    so that attaching, or pinning the programs, is part of all or nothing. Pins that were reused are never removed, and
+    those of maps that others are to supplant go over to them by `commit`.
     `failed` names what could not be loaded when a part was allowed to fail.
     """
 
@@ -45,15 +48,18 @@ class LoadedObject:
     failed: Mapping[str, LoaderError]
     warnings: tuple[str, ...]
     own: Ownership
+    moves: PinMoves
 
     def commit(self) -> None:
-        """Let the pins stay whatever happens from here on."""
+        """Let the pins stay whatever happens from here on. Raises PinError when one cannot go over to its new map."""
+        self.moves.finish()
         self.own.undo.pop_all()
 
     def close(self) -> None:
-        """Close every descriptor; pins stay."""
-        self.commit()
-        self.own.fds.close()
+        """Commit and close every descriptor. Raises as commit does, and then the pins stay as they are."""
+        with self.own.fds:
+            self.moves.finish()
+            self.own.undo.pop_all()
 
     def unpinned_program_arrays(self) -> Mapping[str, LoadedMap]:
         """Return the program arrays that nothing pins: the kernel empties one when its last user reference goes."""
@@ -66,6 +72,7 @@ class LoadedObject:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
+            self.moves.give_up()
             self.own.undo.close()
         self.close()
 
@@ -91,7 +98,7 @@ def load(
         check_pins(pins, prepared)
         own = Ownership(fds=stack.enter_context(ExitStack()), undo=stack.enter_context(ExitStack()))
         entries = read_init(prepared, rules.init)
-        loaded = _load(_Wanted(prepared, pins, targets, entries, partial), bpf, own)
+        loaded = _load(_Wanted(prepared, pins, targets, rules, entries, partial), bpf, own)
         stack.pop_all()
         return loaded
 
@@ -103,6 +110,7 @@ class _Wanted:
     prepared: PreparedObject
     pins: PinPaths
     targets: Mapping[str, Fd]
+    rules: MapRules
     entries: Entries
     partial: bool
 
@@ -118,7 +126,7 @@ def _load(wanted: _Wanted, bpf: Bpf, own: Ownership) -> LoadedObject:
             temporary.enter_context(btf)
         modules = ModuleBtfs(bpf)
         temporary.callback(modules.close)
-        types = MapTypes(btf, modules, warnings, wanted.entries)
+        types = MapTypes(btf, modules, warnings, wanted.entries, wanted.rules, wanted.pins.root)
         maps, failed_maps = create_maps(prepared, bpf, wanted.pins, types, own, partial=partial)
         warnings.extend(_unconfigured_pins(maps))
         failed_maps |= _fill_maps(bpf, maps, partial=partial)
@@ -136,9 +144,28 @@ def _load(wanted: _Wanted, bpf: Bpf, own: Ownership) -> LoadedObject:
     for name, error in failed_maps.items():
         failed.setdefault(name, error)
     infos = {name: bpf.prog_info(fd) for name, fd in programs.items()}
+    moves = PinMoves(wanted.pins.root, wanted.rules.side)
+    _supplant(bpf, maps, moves, own)
     return LoadedObject(
-        prepared=prepared, programs=programs, maps=maps, infos=infos, failed=failed, warnings=tuple(warnings), own=own
+        prepared=prepared,
+        programs=programs,
+        maps=maps,
+        infos=infos,
+        failed=failed,
+        warnings=tuple(warnings),
+        own=own,
+        moves=moves,
     )
+
+
+def _supplant(bpf: Bpf, maps: Mapping[str, LoadedMap], moves: PinMoves, own: Ownership) -> None:
+    """Copy what was written into old maps while programs were loaded, which takes longest, and pin the new ones."""
+    for name, found in maps.items():
+        if found.old is not None:
+            with error_context(f"map '{name}'"):
+                if found.old.copied:
+                    copy_again(bpf, found.old, found.fd, found.info)
+                moves.stage(bpf, found.fd, found.old.path, own.undo)
 
 
 def _load_btf(prepared: PreparedObject, bpf: Bpf, warnings: list[str]) -> Fd | None:

@@ -18,15 +18,16 @@ _WITH_OWN_FLAG = (MapType.DEVMAP, MapType.DEVMAP_HASH)
 
 def check_reusable(spec: MapSpec, info: MapInfo, path: PurePosixPath) -> None:
     """Raise PinMismatchError, one difference for each field, when the map pinned at `path` is not the object's."""
-    if differences := tuple(_differences(spec, info)):
+    if found := tuple(differences(spec, info)):
         raise PinMismatchError(
-            f"the map pinned at '{path}' differs from the object's: {'; '.join(differences)}",
+            f"the map pinned at '{path}' differs from the object's: {'; '.join(found)}",
             path=str(path),
-            differences=differences,
+            differences=found,
         )
 
 
-def _differences(spec: MapSpec, info: MapInfo) -> Iterator[str]:
+def differences(spec: MapSpec, info: MapInfo) -> Iterator[str]:
+    """Yield each field in which a map is not what the object defines: wanted, found."""
     own = _OWN_FLAG if info.type in _WITH_OWN_FLAG else 0
     if spec.type != info.type:
         yield f"type: wanted {enum_name(MapType, spec.type)}, found {enum_name(MapType, info.type)}"

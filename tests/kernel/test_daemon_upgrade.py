@@ -1,0 +1,106 @@
+"""A real daemon whose new object wants another pinned map: migrated with the program, or nothing is changed (F18)."""
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.kernel.test_daemon_kill import killed_at
+from tests.support.daemon import BPFFS, OBJECTS, Daemon, counters, daemon_in, wait_for, xdp_entry, xdp_id
+from tests.support.netns import Veth, add_veth, ip, veth_pair
+from tests.support.sandbox import pin_tree
+from xdploaderd.errors import LoaderError
+from xdploaderd.kernel.bpf import Bpf
+
+pytestmark = pytest.mark.kernel
+PIN = BPFFS / "xdp_frames"
+
+
+@pytest.fixture
+def veth() -> Iterator[Veth]:
+    with veth_pair() as pair:
+        add_veth("veth8", "veth9", pair.namespace)
+        yield pair
+        ip("link", "del", "veth8")
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    with daemon_in(tmp_path) as made:
+        yield made
+    PIN.unlink(missing_ok=True)
+
+
+def _map() -> Any:
+    shown = subprocess.run(["bpftool", "-j", "map", "show", "pinned", PIN], capture_output=True, check=True).stdout
+    return json.loads(shown)
+
+
+def _maps_of(interface: str) -> list[int]:
+    shown = subprocess.run(
+        ["bpftool", "-j", "prog", "show", "id", str(xdp_id(interface))], capture_output=True, check=True
+    ).stdout
+    return list(json.loads(shown)["map_ids"])
+
+
+def _entries(entries: int, on_mismatch: str = "migrate") -> list[dict[str, object]]:
+    values: dict[str, Any] = {"max_entries": {"xdp_frames": entries}, "on_mismatch": on_mismatch}
+    return [xdp_entry(**values), xdp_entry("other", interface="veth8", **values)]
+
+
+def _start(daemon: Daemon, count: int) -> int:
+    daemon.configure(*_entries(1))
+    daemon.start()
+    with Bpf().obj_get(PIN) as fd:  # type: ignore[arg-type] # a Path is a PurePosixPath here
+        Bpf().map_update(fd, bytes(4), count.to_bytes(8, "little"))
+    return int(_map()["id"])
+
+
+@pytest.mark.parametrize(("rule", "first"), [("migrate", 77), ("recreate", 0)])
+def test_f18_map_of_another_size_is_replaced_with_the_programs_of_all_interfaces(
+    veth: Veth, daemon: Daemon, rule: str, first: int
+) -> None:
+    old = _start(daemon, 77)
+    daemon.configure(*_entries(4, rule))
+    daemon.call("Reload")
+    assert _map()["max_entries"] == 4
+    assert _map()["id"] != old
+    assert _maps_of("veth0") == _maps_of("veth8") == [_map()["id"]]
+    assert counters(str(PIN))[0] >= first
+    assert not any("maps_new" in path for path in pin_tree())
+
+
+def test_f18_reload_that_fails_leaves_the_old_map_and_its_pin(veth: Veth, daemon: Daemon) -> None:
+    old = _start(daemon, 77)
+    before, pins = (xdp_id("veth0"), xdp_id("veth8")), pin_tree()
+    refused = xdp_entry("other", interface="veth8", object=OBJECTS / "reject.bpf.o", program="bad")
+    daemon.configure(_entries(4)[0], refused)
+    with pytest.raises(LoaderError, match="attachment 'other'"):
+        daemon.call("Reload")
+    daemon.configure(*_entries(4, "refuse"))
+    with pytest.raises(LoaderError, match="max entries: wanted 4, found 1"):
+        daemon.call("Reload")
+    assert ((xdp_id("veth0"), xdp_id("veth8")), pin_tree(), _map()["id"]) == (before, pins, old)
+
+
+@pytest.mark.parametrize(("call", "number"), [("rename", n) for n in range(1, 7)] + [("sendto", 1), ("sendto", 2)])
+def test_f18_kill_while_pins_move_leaves_every_program_with_the_pinned_map(
+    veth: Veth, daemon: Daemon, call: str, number: int
+) -> None:
+    _start(daemon, 77)
+    daemon.configure(*_entries(4))
+    with killed_at(daemon, call, number):
+        os.kill(daemon.pid, signal.SIGHUP)
+    assert xdp_id("veth0")
+    assert xdp_id("veth8")
+    daemon.start()
+    wait_for(lambda: not daemon.call("Status")["status"]["degraded"], "all as wanted")
+    assert not any("new" in path for path in pin_tree())
+    assert _maps_of("veth0") == _maps_of("veth8") == [_map()["id"]]
+    assert _map()["max_entries"] == 4
+    assert counters(str(PIN))[0] >= 77
