@@ -35,6 +35,7 @@ DECIDING: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
 WITHOUT_A_PART = {
     "map_init",
     "on_mismatch",
+    "keep_maps",
     "name",
     "interface",
     "match",

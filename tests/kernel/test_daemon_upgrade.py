@@ -16,6 +16,7 @@ from tests.support.netns import Veth, add_veth, ip, veth_pair
 from tests.support.sandbox import pin_tree
 from xdploaderd.errors import LoaderError
 from xdploaderd.kernel.bpf import Bpf
+from xdploaderd.uapi.bpf import MapId
 
 pytestmark = pytest.mark.kernel
 PIN = BPFFS / "xdp_frames"
@@ -36,9 +37,9 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
     PIN.unlink(missing_ok=True)
 
 
-def _map() -> Any:
-    shown = subprocess.run(["bpftool", "-j", "map", "show", "pinned", PIN], capture_output=True, check=True).stdout
-    return json.loads(shown)
+def _map(*which: str) -> Any:
+    words = which or ("pinned", str(PIN))
+    return json.loads(subprocess.run(["bpftool", "-j", "map", "show", *words], capture_output=True, check=True).stdout)
 
 
 def _maps_of(interface: str) -> list[int]:
@@ -104,3 +105,43 @@ def test_f18_kill_while_pins_move_leaves_every_program_with_the_pinned_map(
     assert _maps_of("veth0") == _maps_of("veth8") == [_map()["id"]]
     assert _map()["max_entries"] == 4
     assert counters(str(PIN))[0] >= 77
+
+
+def _flows() -> int:
+    """Return the id of the unpinned map `flows` of the program on veth0."""
+    shown = {map_id: _map("id", str(map_id)) for map_id in _maps_of("veth0")}
+    return next(map_id for map_id, found in shown.items() if found["name"] == "flows")
+
+
+def _flow_keys() -> list[Any]:
+    shown = ["bpftool", "-j", "map", "dump", "id", str(_flows())]
+    return [e["key"] for e in json.loads(subprocess.run(shown, capture_output=True, check=True).stdout)]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_kept_maps_go_over_to_the_program_of_a_changed_object(
+    veth: Veth, daemon: Daemon, tmp_path: Path, *, kept: bool
+) -> None:
+    obj = tmp_path / "maps.o"
+    obj.write_bytes((OBJECTS / "std_maps.bpf.o").read_bytes())
+    entry = xdp_entry(object=obj, program="use_maps", keep_maps=["flows"] if kept else [])
+    daemon.configure(entry)
+    daemon.start()
+    before, prog = _flows(), xdp_id()
+    with Bpf().map_by_id(MapId(before)) as fd:
+        Bpf().map_update(fd, bytes(12), bytes(24))
+    obj.write_bytes(obj.read_bytes() + bytes(8))
+    daemon.call("Reload")
+    assert xdp_id() != prog
+    assert (_flows() == before, len(_flow_keys())) == (kept, int(kept))
+    daemon.configure({**entry, "max_entries": {"flows": 128}})
+    if kept:
+        with pytest.raises(LoaderError, match=r"the running program's map cannot be kept.*wanted 128, found 64"):
+            daemon.call("Reload")
+        assert _flows() == before
+    daemon.configure({**entry, "max_entries": {"flows": 128}, "on_mismatch": "migrate"})
+    daemon.call("Reload")
+    assert (_map("id", str(_flows()))["max_entries"], len(_flow_keys())) == (128, int(kept))
+    daemon.configure()
+    daemon.call("Reload")
+    (BPFFS / "devices").unlink()

@@ -365,6 +365,9 @@ class AttachmentModel(BaseModel):
         description="JSON files with the entries that new maps of the object hold from the start, by map",
         json_schema_extra={"additionalProperties": {"type": "string", "pattern": "^/"}},
     )
+    keep_maps: Annotated[list[str], BeforeValidator(_no_maps)] = Field(
+        default=[], description="unpinned maps that go over, with what they hold, to the program of a changed object"
+    )
     on_mismatch: Annotated[OnMismatch, BeforeValidator(_on_mismatch)] = Field(
         default=OnMismatch.REFUSE,
         description="what is done when a pinned map differs from the object's: refuse it, recreate it empty, or migrate"

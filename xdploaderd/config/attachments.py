@@ -58,6 +58,7 @@ class AttachmentConfig:
     maps: MapSharing = MapSharing.PER_INTERFACE
     map_init: tuple[tuple[str, str], ...] = ()
     on_mismatch: OnMismatch = OnMismatch.REFUSE
+    keep_maps: tuple[str, ...] = ()
 
     @property
     def is_filter(self) -> bool:
@@ -192,4 +193,5 @@ def _config(model: AttachmentModel) -> AttachmentConfig:
         maps=model.maps,
         map_init=tuple(sorted(model.map_init.items())),
         on_mismatch=model.on_mismatch,
+        keep_maps=tuple(sorted(model.keep_maps)),
     )

@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 
 from xdploaderd.config.attachments import AttachmentConfig
 from xdploaderd.daemon.core_logs import CoreLogs
+from xdploaderd.daemon.kept_maps import open_kept
 from xdploaderd.daemon.object_file import read_document, read_object
 from xdploaderd.daemon.pins import OwnPins
 from xdploaderd.daemon.prepared_cache import PreparedCache
@@ -81,7 +82,10 @@ class OwnPrograms:
             return found
         prepared = self._prepare(config)
         with ExitStack() as stack:
-            loaded = stack.enter_context(load(prepared, self._bpf, self._settings().pinning, rules=self._rules(config)))
+            rules = replace(self._rules(config), kept=open_kept(config, prepared, self._bpf, self._pins, stack))
+            loaded = stack.enter_context(load(prepared, self._bpf, self._settings().pinning, rules=rules))
+            for fd in rules.kept.values():
+                loaded.own.fds.enter_context(fd)
             staged = self._stage_loaded(config, place, loaded)
             stack.pop_all()
             return staged
@@ -248,6 +252,8 @@ class OwnPrograms:
         prog, info = loaded.programs[function], loaded.infos[function]
         record = self._as_before(config.name, _record(config, place, spec))
         arrays = {name: found.fd for name, found in loaded.unpinned_program_arrays().items()}
+        kept = (name for name in config.keep_maps if name in loaded.maps)
+        arrays |= {name: loaded.maps[name].fd for name in kept if loaded.maps[name].pin is None}
         self._pins.stage(config.name, prog, arrays)
         self._records.put(info.id, record)
         self._core_logs.put(info.id, loaded.prepared)

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
-from xdploaderd.errors import KernelError, LoaderError, PinError, error_context
+from xdploaderd.errors import KernelError, LoaderError, PinError, PinMismatchError, error_context
 from xdploaderd.hooks import OnMismatch
 from xdploaderd.info import MapInfo
 from xdploaderd.kernel.arena import settle_arena
@@ -49,13 +49,15 @@ class MapRules:
     """What a user wants of an object's maps besides what it says: by map, the entries that a new one gets.
 
     `on_mismatch`: what is done about pinned maps that differ; `side`: where new maps are pinned until they take the
-    pins of these, None: beside them; `others`: where other loads have such maps, which are shared.
+    pins of these, None: beside them; `others`: where other loads have such maps, which are shared. `kept`: running
+    maps, borrowed, that stand for unpinned ones of the object.
     """
 
     init: Mapping[str, Document] = field(default_factory=dict)
     on_mismatch: OnMismatch = OnMismatch.REFUSE
     side: PurePosixPath | None = None
     others: tuple[PurePosixPath, ...] = ()
+    kept: Mapping[str, Fd] = field(default_factory=dict)
 
 
 NO_RULES = MapRules()
@@ -106,6 +108,8 @@ def create_maps(
 
 
 def _create_or_reuse(bpf: Bpf, spec: MapSpec, path: PurePosixPath | None, types: MapTypes, own: Ownership) -> LoadedMap:
+    if path is None and (kept := _keep(bpf, spec, types, own)):
+        return kept
     if path is None:
         fd = own.fds.enter_context(create_map(bpf, spec, types))
         return LoadedMap(spec=spec, fd=fd, info=bpf.map_info(fd), pin=None, reused=False)
@@ -115,6 +119,25 @@ def _create_or_reuse(bpf: Bpf, spec: MapSpec, path: PurePosixPath | None, types:
         if made := _create_pinned(bpf, spec, path, types, own):
             return made
     raise PinError(f"cannot pin at '{path}': the path is taken by something that is not there to be opened")
+
+
+def _keep(bpf: Bpf, spec: MapSpec, types: MapTypes, own: Ownership) -> LoadedMap | None:
+    """Return the running map that stands for an unpinned one, or its copy; None where a new one is to be made."""
+    fd = types.rules.kept.get(spec.name)
+    if fd is None:
+        return None
+    info = bpf.map_info(fd)
+    found = tuple(differences(spec, info))
+    if not found:
+        return LoadedMap(spec=spec, fd=fd, info=info, pin=None, reused=True)
+    match types.rules.on_mismatch:
+        case OnMismatch.REFUSE:
+            message = f"the running program's map cannot be kept, it differs from the object's: {'; '.join(found)}"
+            raise PinMismatchError(message, path="", differences=found)
+        case OnMismatch.RECREATE:
+            return None
+        case OnMismatch.MIGRATE:
+            return _supplant(bpf, spec, OldMap(fd, info, None, copied=True), types, own)
 
 
 def _reuse(bpf: Bpf, spec: MapSpec, path: PurePosixPath, types: MapTypes, own: Ownership) -> LoadedMap | None:
@@ -146,6 +169,8 @@ def _supplant(bpf: Bpf, spec: MapSpec, old: OldMap, types: MapTypes, own: Owners
 
 def _of_other_load(bpf: Bpf, spec: MapSpec, old: OldMap, types: MapTypes, own: Ownership) -> LoadedMap | None:
     """Return the map that the load of another entry has made for the same pin, if it fits: both are to share it."""
+    if old.path is None:
+        return None
     for side in types.rules.others:
         fd = open_pin(bpf, aside_of(old.path, types.root, side), ObjectKind.MAP)
         if fd is not None:

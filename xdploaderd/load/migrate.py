@@ -31,11 +31,11 @@ COPIED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class OldMap:
-    """The pinned map whose place another one takes, borrowed; `copied`: with its entries."""
+    """The map whose place another one takes, borrowed, and its pin, if it has one; `copied`: with its entries."""
 
     fd: Fd
     info: MapInfo
-    path: PurePosixPath
+    path: PurePosixPath | None
     copied: bool
 
 
@@ -53,13 +53,14 @@ def why_not_copied(spec: MapSpec, info: MapInfo) -> str:
     return next((reason for reason, holds in reasons.items() if holds), "")
 
 
-def check_copied(spec: MapSpec, info: MapInfo, path: PurePosixPath) -> None:
+def check_copied(spec: MapSpec, info: MapInfo, path: PurePosixPath | None) -> None:
     """Raise PinMismatchError unless the entries can be copied."""
     if reason := why_not_copied(spec, info):
         found = tuple(differences(spec, info))
+        where = f"the map pinned at '{path}'" if path else "the running program's map"
         raise PinMismatchError(
-            f"the map pinned at '{path}' cannot be migrated, {reason}: {'; '.join(found)}",
-            path=str(path),
+            f"{where} cannot be migrated, {reason}: {'; '.join(found)}",
+            path=str(path or ""),
             differences=found,
         )
 
@@ -92,7 +93,7 @@ def _check_room(bpf: Bpf, old: OldMap, spec: MapSpec) -> None:
         found = tuple(differences(spec, old.info))
         raise PinMismatchError(
             f"the map cannot be migrated, it has {number} entries: {'; '.join(found)}",
-            path=str(old.path),
+            path=str(old.path or ""),
             differences=found,
         )
 

@@ -165,7 +165,8 @@ def _supplant(bpf: Bpf, maps: Mapping[str, LoadedMap], moves: PinMoves, own: Own
             with error_context(f"map '{name}'"):
                 if found.old.copied:
                     copy_again(bpf, found.old, found.fd, found.info)
-                moves.stage(bpf, found.fd, found.old.path, own.undo)
+                if found.old.path is not None:
+                    moves.stage(bpf, found.fd, found.old.path, own.undo)
 
 
 def _load_btf(prepared: PreparedObject, bpf: Bpf, warnings: list[str]) -> Fd | None:
