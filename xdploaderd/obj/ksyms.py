@@ -70,8 +70,10 @@ def _resolve_variable(extern: ExternSpec, local: Btf, target: TargetKernel) -> K
     kernel, type_id = found
     ours, theirs = local.type_by_id(extern.type_id), kernel.type_by_id(type_id)
     local_id = ours.type_id if isinstance(ours, Var) else extern.type_id
-    if isinstance(theirs, Var) and types_are_compatible(local, local_id, kernel, theirs.type_id):
-        return _kernel_type(found, target)
+    if isinstance(theirs, Var):  # const and the like are no part of what is compared
+        ids = local.skip_mods_and_typedefs(local_id), kernel.skip_mods_and_typedefs(theirs.type_id)
+        if types_are_compatible(local, ids[0], kernel, ids[1]):
+            return _kernel_type(found, target)
     raise RelocationError(f"type differs from that of variable '{extern.name}' in BTF '{kernel.name}'")
 
 

@@ -1,6 +1,7 @@
 """Kernel symbols by BTF and by kallsyms."""
 
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -79,6 +80,15 @@ def test_kfunc_of_other_prototype_is_refused_unless_weak() -> None:
 def test_variable_is_found_by_name() -> None:
     target = target_kernel(kernel(Var("v", 1, Linkage.GLOBAL)))
     assert resolve(extern("v", ExternKind.KSYM_TYPED), LOCAL, target) == KernelType(3)
+
+
+def test_variable_may_be_const_on_either_side() -> None:
+    const = Ref(BtfKind.CONST, "", 1)
+    local, target = btf_of(INT, const, name="object"), target_kernel(kernel(Var("v", 1, Linkage.GLOBAL)))
+    spec = replace(extern("v", ExternKind.KSYM_TYPED), type_id=2)
+    assert isinstance(resolve(spec, local, target), KernelType)
+    constant = target_kernel(btf_of(INT, const, Var("v", 2, Linkage.GLOBAL), name="vmlinux"))
+    assert isinstance(resolve(extern("v", ExternKind.KSYM_TYPED), btf_of(INT, name="object"), constant), KernelType)
 
 
 def test_missing_variable_is_refused_unless_weak() -> None:
