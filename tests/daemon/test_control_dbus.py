@@ -121,6 +121,7 @@ def test_introspection_tells_methods_and_signal(address: str) -> None:
             ".Reload": ["method", "-", "a{sv}"],
             ".Apply": ["method", "a{sv}", "a{sv}"],
             ".Status": ["method", "-", "a{sv}"],
+            ".Sweep": ["method", "s", "a{sv}"],
             ".AttachmentChanged": ["signal", "a{sv}", "-"],
         }
 

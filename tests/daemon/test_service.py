@@ -1,6 +1,7 @@
 """What front-ends get from the Service, over a world in memory."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
@@ -262,5 +263,40 @@ def test_next_change_tells_of_a_removed_entry_too(tmp_path: Path) -> None:
             daemon.settings = daemon.make_settings()
             await service.reload()
             assert (await service.next_change()).attachments == ()
+
+    run(main())
+
+
+def test_each_request_is_recorded_with_how_all_stood_before_and_after(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+
+    async def main() -> None:
+        daemon = Daemon(tmp_path, FakeWorld("eth0"), "edge")
+        async with running(daemon) as service:
+            await service.detach("edge")
+            with pytest.raises(NoSuchAttachmentError):
+                await service.attach("nobody")
+
+    run(main())
+    records = [vars(record) for record in caplog.records if record.getMessage().startswith("audit:")]
+    done, failed = records
+    assert (done["AUDIT_VERB"], done["BEFORE"], done["AFTER"]) == ("detach", "attached with program 101", "detached")
+    assert (done["TRANSPORT"], done["CALLER_UID"], done["RESULT"]) == ("signal", 0, "done")
+    assert (failed["AUDIT_VERB"], failed["BEFORE"]) == ("attach", "")
+    assert "no attachment named 'nobody'" in failed["RESULT"]
+
+
+def test_failed_attachment_tells_when_it_is_tried_again(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = FakeWorld("eth0")
+        world.failures = [AttachError("busy")] * 9
+        async with running(Daemon(tmp_path, world, "edge")) as service:
+            (status,) = await service.list()
+            assert status.state is State.FAILED
+            assert 0 < status.retry_at - time.monotonic() < 3
+            world.failures.clear()
+            assert (await service.attach("edge")).retry_at == 0
 
     run(main())

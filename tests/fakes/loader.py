@@ -98,6 +98,10 @@ class FakeLoader:
         await self._called("reload --partial" if partial else "reload")
         return self._status()
 
+    async def sweep(self, name: str = "") -> DaemonStatus:
+        await self._called(f"sweep {name}".rstrip())
+        return self._status()
+
     async def plan(self) -> tuple[PlannedAction, ...]:
         await self._called("plan")
         return (PlannedAction(action="replace", name="edge", interface="eth0", hook=Hook.XDP, reason="object changed"),)

@@ -1,6 +1,8 @@
 """A real daemon with entries for several interfaces: which get a program, and what becomes of it as they change."""
 
 import os
+import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -170,3 +172,81 @@ def test_entry_that_no_interface_fits_is_idle_and_nothing_is_degraded(daemon: Da
     daemon.start()
     assert states(daemon) == {"all": "idle"}
     assert not daemon.call("Status")["status"]["degraded"]
+
+
+@pytest.mark.usefixtures("links")
+def test_program_without_an_entry_is_listed_runs_on_and_is_swept(daemon: Daemon) -> None:
+    daemon.configure(entry())
+    daemon.start()
+    before = xdp_id("m1"), xdp_id("m2")
+    daemon.end()
+    daemon.configure()
+    daemon.start()
+    assert (xdp_id("m1"), xdp_id("m2")) == before
+    told = daemon.ctl("orphans")
+    assert f"orphan all@m1: program {before[0]} (xdp_count), on xdp of 'm1'" in told
+    assert "no orphan is named 'other'" in daemon.ctl("orphans", "--sweep", "other", status=66)
+    assert "all@m2" in daemon.ctl("orphans", "--sweep", "all@m1") + daemon.ctl("orphans")
+    assert (xdp_id("m1"), xdp_id("m2")) == (0, before[1])
+    daemon.end()
+    daemon.orphan_grace = 0.3
+    daemon.start()
+    wait_for(lambda: not xdp_id("m2"), "swept after the grace time")
+    wait_for(lambda: not OWN_PINS.exists(), "its pins gone")
+
+
+@pytest.mark.usefixtures("links")
+def test_orphan_gives_its_place_to_an_entry_without_a_gap(daemon: Daemon) -> None:
+    daemon.configure(entry())
+    daemon.start()
+    daemon.end()
+    daemon.configure(xdp_entry("edge", interface="m1"))
+    daemon.start()
+    assert daemon.attachment("edge")["prog_id"] == xdp_id("m1")
+    assert "replaced 'edge'" in daemon.log()
+
+
+@pytest.mark.usefixtures("links")
+def test_f11_g9_interfaces_made_anew_get_the_loaded_program_again(daemon: Daemon) -> None:
+    daemon.configure(entry(), entry("in", hook="tc-ingress", object=OBJECTS / "std_globals.bpf.o", program="globals"))
+    daemon.start()
+    before = xdp_id("m1"), tc_ids("m1")
+    for _ in range(10):
+        ip("link", "del", "m1")
+        ip("link", "add", "m1", "type", "veth", "peer", "name", "p1")
+        wait_for(lambda: (xdp_id("m1"), tc_ids("m1")) == before, "the same programs")
+    assert sorted(path.name for path in OWN_PINS.iterdir()) == ["all@m1", "all@m2", "in@m1", "in@m2"]
+
+
+@pytest.mark.usefixtures("links")
+def test_g9_storm_of_events_leaves_requests_answered_and_all_as_wanted(daemon: Daemon) -> None:
+    daemon.configure(entry())
+    daemon.start()
+    storm = "".join(f"link set m2 mtu {1400 + number % 2}\n" for number in range(1000))
+    began = time.monotonic()
+    ip("-force", "-batch", "-", text=storm + "link del m1\nlink add m1 type veth peer name p1\n" + storm)
+    daemon.call("Status")
+    wait_for(lambda: states(daemon) == {"all@m1": "attached", "all@m2": "attached"}, "all as wanted")
+    assert time.monotonic() - began < 10
+
+
+def test_g8_restart_adopts_200_interfaces_without_a_kernel_write(daemon: Daemon, tmp_path: Path) -> None:
+    made = "".join(f"link add g{number} type veth peer name h{number}\n" for number in range(100))
+    ip("-batch", "-", text=made)
+    try:
+        what = {"hook": "tc-ingress", "object": OBJECTS / "std_globals.bpf.o", "program": "globals"}
+        daemon.configure(entry(match="{driver: veth}") | what | {"maps": "shared"})
+        daemon.start()
+        assert Counter(states(daemon).values()) == {"attached": 200}
+        before = daemon.changes()
+        daemon.end()
+        trace = tmp_path / "trace"
+        daemon.start(prefix=("strace", "-f", "-o", str(trace), "-e", "trace=bpf,sendto,sendmsg,rename,mkdir,unlink"))
+        assert Counter(states(daemon).values()) == {"attached": 200}
+        assert daemon.changes() == before
+        calls = trace.read_text()
+        assert calls.count("BPF_OBJ_GET") >= 200
+        for write in ("PROG_LOAD", "MAP_CREATE", "OBJ_PIN", "RTM_NEWQDISC", "RTM_NEWTFILTER", "RTM_SETLINK"):
+            assert write not in calls
+    finally:
+        ip("-force", "-batch", "-", text="".join(f"link del g{number}\n" for number in range(100)))

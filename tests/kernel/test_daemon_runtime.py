@@ -19,7 +19,7 @@ from tests.support.daemon import (
     xdp_id,
 )
 from tests.support.netns import Veth, add_veth, ip, tc, veth_pair
-from xdploaderd.errors import AttachError, FileError, HookBusyError, UsageError, VerifierError
+from xdploaderd.errors import AttachError, FileError, HookBusyError, NoSuchAttachmentError, UsageError, VerifierError
 
 pytestmark = pytest.mark.kernel
 
@@ -262,4 +262,12 @@ def test_every_change_leaves_a_line_that_names_the_caller(veth: Veth, daemon: Da
     daemon.call("Detach", name="veth0-xdp")
     lines = [line for line in daemon.log().splitlines() if "audit:" in line]
     assert f"attach-object 'veth0-xdp' by uid 0, process {os.getpid()}, over varlink, object sha256 " in lines[0]
+    assert ", was nothing, is attached with program " in lines[0]
     assert f"detach 'veth0-xdp' by uid 0, process {os.getpid()}" in lines[1]
+    assert ", was attached with program " in lines[1]
+    assert lines[1].endswith(", is nothing: done")
+    with pytest.raises(NoSuchAttachmentError):
+        daemon.call("Attach", name="nobody")
+    failed = daemon.log().splitlines()[-1]
+    assert f"audit: attach 'nobody' by uid 0, process {os.getpid()}" in failed
+    assert "is nothing: no attachment named 'nobody'" in failed

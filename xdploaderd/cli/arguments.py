@@ -137,6 +137,12 @@ def _wait_verb(verbs: _Verbs, name: str) -> None:
     wait.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="give up after that; by default never")
 
 
+def _orphans_verb(verbs: _Verbs, name: str) -> None:
+    orphans = verbs.add(name, lazy("online", "orphans"), texts.ORPHANS, online=True)
+    orphans.add_argument("name", metavar="NAME", nargs="?", default="", help="this one alone")
+    orphans.add_argument("--sweep", action="store_true", help="detach and unpin now")
+
+
 def _monitor_verb(verbs: _Verbs, name: str) -> None:
     verbs.add(name, lazy("watch", "monitor"), texts.MONITOR, epilog=texts.MONITOR_EPILOG, online=True)
 
@@ -414,6 +420,7 @@ _VERBS: Mapping[str, Callable[[_Verbs, str], None]] = {
     "plan": _plain_online,
     "wait": _wait_verb,
     "monitor": _monitor_verb,
+    "orphans": _orphans_verb,
     "attach": _attach_verb,
     "adopt": _adopt_verb,
     "detach": _detach_verb,

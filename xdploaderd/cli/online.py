@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -173,6 +174,7 @@ def _print_status(reply: Mapping[str, Any]) -> None:
     print_line(f"pinning:       {text_of(reply, 'pinning') or 'built-in defaults'}")
     if reply["config_error"]:
         print_line(f"configuration refused, that of {reply['applied']} stays in force: {reply['config_error']}")
+    _print_orphans(reply.get("orphans", ()))
     if not attachments:
         print_line("no attachments are configured")
         return
@@ -197,12 +199,42 @@ def _print_reasons(attachments: Sequence[Mapping[str, Any]]) -> None:
     for attachment in attachments:
         if attachment["reason"]:
             code = f"{attachment['error_code']}: " if attachment["error_code"] else ""
-            print_line(f"{attachment['name']}: {code}{attachment['reason']}")
+            print_line(f"{attachment['name']}: {code}{attachment['reason']}{_next_try(attachment)}")
         if attachment["note"]:
             print_line(f"{attachment['name']}: {attachment['note']}")
         if len(attachment["chain"]) > 1:
             on = f"{attachment['position']} of {len(attachment['chain'])} on {attachment['hook']}"
             print_line(f"{attachment['name']}: {on}: {', '.join(attachment['chain'])}")
+
+
+def _next_try(attachment: Mapping[str, Any]) -> str:
+    """Return when what failed is tried again; the daemon tells it by the clock that all processes share."""
+    retry_at = attachment.get("retry_at", 0)
+    return f"; next try in {max(0, round(retry_at - time.monotonic()))} s" if retry_at else ""
+
+
+def orphans(args: argparse.Namespace) -> int:
+    """Show what is pinned as the daemon's own and no entry wants, or sweep it."""
+    if args.sweep:
+        reply = call(args, "Sweep", {"name": args.name} if args.name else {})["status"]
+    else:
+        reply = call(args, "Status")["status"]
+    found = [orphan for orphan in reply["orphans"] if args.name in ("", orphan["name"])]
+    if args.json:
+        print_json(found)
+    elif found:
+        _print_orphans(found)
+    else:
+        print_line("no orphans")
+    return 0
+
+
+def _print_orphans(found: Sequence[Mapping[str, Any]]) -> None:
+    for orphan in found:
+        where = f"on {', '.join(orphan['places'])}" if orphan["places"] else "attached nowhere"
+        left = max(0, round(orphan["swept_at"] - time.monotonic()))
+        program = f"program {orphan['prog_id']} ({orphan['prog_name']})" if orphan["prog_id"] else "no program"
+        print_line(f"orphan {orphan['name']}: {program}, {where}; swept in {left} s")
 
 
 def _list_row(attachment: Mapping[str, Any]) -> tuple[str, ...]:

@@ -58,7 +58,7 @@ def _variant(name: str, value: Any) -> Variant:
             return Variant("b", value)
         case int():
             return Variant("u", value)
-        case list() if name == "attachments":
+        case list() if name in ("attachments", "orphans"):
             return Variant("aa{sv}", [to_properties(item) for item in value])
         case list():
             return Variant("as", [printable(item) for item in value])
@@ -118,6 +118,11 @@ class _Manager(ServiceInterface):
         """Reload with options: partial b, every entry by itself instead of all or nothing."""
         given = _plain(options)
         return to_properties((await self._guarded(lambda: self._service.reload(**_apply_options(given)))).to_json())
+
+    @dbus_method()
+    async def Sweep(self, name: NameType) -> PropertiesType:
+        """Detach and unpin an orphan now; with an empty name all."""
+        return to_properties((await self._guarded(lambda: self._service.sweep(name))).to_json())
 
     @dbus_method()
     async def Status(self) -> PropertiesType:

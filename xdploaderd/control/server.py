@@ -145,6 +145,11 @@ class LoaderInterface(VarlinkInterface, name=INTERFACE):
         """
         return await _answer(self._service.reload(partial=bool(partial)))
 
+    @varlinkmethod(return_parameter="status", return_type=wire.Status)
+    async def Sweep(self, *, name: str | None = None) -> Any:
+        """Detach and unpin now what is pinned as ours and no entry wants: one orphan of the status, or all."""
+        return await _answer(self._service.sweep(name or ""))
+
     @varlinkmethod(return_parameter="actions", return_type=list[wire.Action])
     async def Plan(self) -> Any:
         """Tell what Reload would do: action is attach, replace, detach, wait or refuse."""

@@ -5,9 +5,9 @@ import typing
 from enum import Enum
 from typing import Any
 
-from xdploaderd.daemon.status import AttachmentStatus, DaemonStatus, PlannedAction
+from xdploaderd.daemon.status import AttachmentStatus, DaemonStatus, Orphan, PlannedAction
 
-_NAMES = {AttachmentStatus: "Attachment", DaemonStatus: "Status", PlannedAction: "Action"}
+_NAMES = {AttachmentStatus: "Attachment", Orphan: "Orphan", DaemonStatus: "Status", PlannedAction: "Action"}
 
 
 def _wire_annotation(annotation: Any) -> Any:

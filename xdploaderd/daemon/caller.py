@@ -1,9 +1,12 @@
 """Who asks: set by a front-end around each call, read where a change is recorded."""
 
 import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from xdploaderd.errors import LoaderError
 from xdploaderd.printable import printable
 
 log = logging.getLogger(__name__)
@@ -24,13 +27,27 @@ caller: ContextVar[Caller] = ContextVar("caller")
 _DAEMON = Caller("signal", 0)  # where no front-end called: SIGHUP
 
 
-def audit(verb: str, name: str, *, digest: str = "", result: str = "done") -> None:
-    """Record one change that was asked for: by whom, of what, with which object, and how it ended."""
+@contextmanager
+def audited(verb: str, name: str, stand: Callable[[], str]) -> Iterator[None]:
+    """Record the change that the block makes, or fails to; `stand` tells how what it changes stands."""
+    before = stand()
+    try:
+        yield
+    except LoaderError as error:
+        audit(verb, name, before=before, after=stand(), result=str(error))
+        raise
+    audit(verb, name, before=before, after=stand())
+
+
+def audit(verb: str, name: str, *, digest: str = "", before: str = "", after: str = "", result: str = "done") -> None:
+    """Record one change that was asked for: by whom, of what, with which object, how all stood, and how it ended."""
     who = caller.get(_DAEMON)
     extra: dict[str, str | int] = {"MESSAGE_ID": MESSAGE_AUDIT, "ATTACHMENT": name, "AUDIT_VERB": verb}
     extra |= {"CALLER_UID": who.uid, "CALLER_PID": who.pid, "TRANSPORT": who.transport, "OBJECT_SHA256": digest}
+    extra |= {"BEFORE": before, "AFTER": after, "RESULT": result}
     with_object = f", object sha256 {digest}" if digest else ""
     log.info(
-        "audit: %s '%s' by uid %d, process %d, over %s%s: %s",
-        verb, printable(name), who.uid, who.pid, who.transport, with_object, printable(result), extra=extra,
+        "audit: %s '%s' by uid %d, process %d, over %s%s, was %s, is %s: %s",
+        verb, printable(name), who.uid, who.pid, who.transport, with_object, printable(before) or "nothing",
+        printable(after) or "nothing", printable(result), extra=extra,
     )  # fmt: skip

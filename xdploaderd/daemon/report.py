@@ -1,5 +1,7 @@
 """From how all stood at the end of a pass to what users are told: pure."""
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -8,7 +10,7 @@ from xdploaderd.daemon import rungs, tcx_order
 from xdploaderd.daemon.actions import Action, Refuse, Rename, Wait
 from xdploaderd.daemon.link_pins import is_at
 from xdploaderd.daemon.reconcile import Picture
-from xdploaderd.daemon.status import AttachmentStatus, State
+from xdploaderd.daemon.status import AttachmentStatus, Orphan, State
 from xdploaderd.daemon.world import Observed, Owned, Place, Wanted
 from xdploaderd.errors import LoaderError
 from xdploaderd.hooks import AttachKind, Hook
@@ -32,6 +34,36 @@ def status_of(picture: Picture, name: str) -> AttachmentStatus | None:
     found = next((status for status in statuses if status.name == name), None)
     parts = tuple(status for status in statuses if status.entry == name)
     return found if found is not None or not parts else summary(parts)
+
+
+def stand_of(picture: Picture, name: str) -> str:
+    """Return in a few words how an attachment stands, or with '' all of them; '' where there is none of that name."""
+    if not name:
+        states = Counter(status.state for status in attachment_statuses(picture))
+        return ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    status = status_of(picture, name)
+    if status is None:
+        return ""
+    return f"{status.state} with program {status.prog_id}" if status.prog_id else str(status.state)
+
+
+def orphans_of(picture: Picture) -> tuple[Orphan, ...]:
+    """Return what is pinned as ours, and left alone although no entry wants it."""
+    found = ((picture.observed.owned.get(name), at) for name, at in sorted(picture.orphans.items()))
+    return tuple(_orphan(owned, at, picture.observed) for owned, at in found if owned is not None)
+
+
+def _orphan(owned: Owned, swept_at: float, observed: Observed) -> Orphan:
+    prog = owned.prog or owned.staged
+    return Orphan(
+        name=owned.name,
+        prog_id=prog.id if prog else 0,
+        prog_name=prog.name if prog else "",
+        prog_tag=prog.tag if prog else "",
+        places=tuple(str(place) for place in observed.places_left_by(owned)),
+        pins=owned.pins,
+        swept_at=math.ceil(swept_at),
+    )
 
 
 def summary(parts: Sequence[AttachmentStatus]) -> AttachmentStatus:
@@ -89,6 +121,7 @@ def _status(want: Wanted, picture: Picture, planned: Action | None) -> Attachmen
         priority=config.priority if config.is_filter else 0,
         handle=config.handle if config.is_filter else 0,
         reason=reason,
+        retry_at=_retry_at(picture, config.name) if state not in AS_WANTED else 0,
         error_code=error.code if error is not None and state not in AS_WANTED else "",
     )
     return _with_running(base, want, picture.observed)
@@ -106,6 +139,11 @@ def _state(want: Wanted, planned: Action | None, error: LoaderError | None) -> t
     if want.held:
         return State.DETACHED, f"detached by request until `attach {want.config.name}` or reboot"
     return State.ATTACHED, ""
+
+
+def _retry_at(picture: Picture, name: str) -> int:
+    failure = picture.failures.get(name)
+    return math.ceil(failure.not_before) if failure is not None else 0
 
 
 def _with_running(status: AttachmentStatus, want: Wanted, observed: Observed) -> AttachmentStatus:

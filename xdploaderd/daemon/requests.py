@@ -23,6 +23,7 @@ from xdploaderd.daemon.drop_ins import DropIns
 from xdploaderd.daemon.kept_objects import KeptObjects, file_name
 from xdploaderd.daemon.object_file import digest, read_object, read_open_object
 from xdploaderd.daemon.reconcile import Reconciler
+from xdploaderd.daemon.report import stand_of
 from xdploaderd.daemon.settle import settle
 from xdploaderd.daemon.status import AttachmentStatus, Origin, State
 from xdploaderd.daemon.wishes import Checkpoint, Wishes
@@ -96,21 +97,27 @@ class Requests:
         """
         before = self._wishes.checkpoint()
         made: _Made | None = None
+        stood = ""
         program = None if request.program is None else Fd(os.dup(request.program))
         try:
             made = await self._make(request)
+            stood = stand_of(self._reconciler.picture, made.config.name)
             status = await self._attach(made, before, program, permanent=request.permanent)
         except LoaderError as error:
             name = made.config.name if made else str(request.entry.get("name", ""))
-            audit("attach-object", name, digest=made.sha256 if made else "", result=str(error))
+            self._audit("attach-object", name, stood, made, result=str(error))
             raise
         finally:
             if program is not None:
                 program.close()
             objects = [entry.object for entry in (*before.entries, *([made.config] if made is not None else []))]
             await asyncio.to_thread(self._stores.clean, self._wishes.entries, objects)
-        audit("attach-object" if program is None else "adopt", status.name, digest=made.sha256)
+        self._audit("attach-object" if program is None else "adopt", status.name, stood, made)
         return status
+
+    def _audit(self, verb: str, name: str, stood: str, made: _Made | None, *, result: str = "done") -> None:
+        after = stand_of(self._reconciler.picture, name) if name else ""
+        audit(verb, name, digest=made.sha256 if made else "", before=stood, after=after, result=result)
 
     async def forget(self, status: AttachmentStatus) -> AttachmentStatus:
         """Detach what attach_object() made, and keep nothing of it."""

@@ -14,11 +14,11 @@ from xdploaderd.config.interface_match import entry_of
 from xdploaderd.daemon import events
 from xdploaderd.daemon.actions import Refuse, describe
 from xdploaderd.daemon.applying import Applier
-from xdploaderd.daemon.caller import audit
+from xdploaderd.daemon.caller import audit, audited
 from xdploaderd.daemon.core_logs import CoreLogs
 from xdploaderd.daemon.matching import resolve
 from xdploaderd.daemon.reconcile import Picture, Reconciler
-from xdploaderd.daemon.report import AS_WANTED, attachment_statuses, status_of
+from xdploaderd.daemon.report import AS_WANTED, attachment_statuses, orphans_of, stand_of, status_of
 from xdploaderd.daemon.requests import BAD_STATES, AttachRequest, Requests
 from xdploaderd.daemon.settings import ConfigSource
 from xdploaderd.daemon.settle import settle
@@ -76,6 +76,7 @@ class Service:
             config_error=self._config_error,
             applied=_utc(self._applied),
             attachments=attachments,
+            orphans=orphans_of(picture),
         )
 
     async def attach(self, name: str) -> AttachmentStatus:
@@ -83,15 +84,17 @@ class Service:
 
         An interface that is not there (yet) is no error. Raises NoSuchAttachmentError.
         """
+        with audited("attach", name, lambda: self._stand(name)):
+            return await self._attach(name)
+
+    async def _attach(self, name: str) -> AttachmentStatus:
         self._check_name(name)
         if name != entry_of(name) and self._wishes.is_held(entry_of(name)):
             whole = quoted(entry_of(name))
             raise UsageError(f"attachment {whole} is detached on all its interfaces: attach {whole} as a whole")
         self._wishes.release(name)
         self._wishes.retake(name)
-        status = await settle(self._reconciler, name, failed=BAD_STATES)
-        audit("attach", name)
-        return status
+        return await settle(self._reconciler, name, failed=BAD_STATES)
 
     async def attach_object(self, request: AttachRequest) -> AttachmentStatus:
         """Attach a program that no file configures; see Requests.attach_object."""
@@ -105,19 +108,39 @@ class Service:
         an entry that only its file can end.
         """
         async with self._changing:
-            self._check_name(name)
-            origin = self._wishes.origin_of(name)
-            if permanent and origin is None:
-                raise UsageError(f"only {quoted(entry_of(name))} as a whole can be ended, not on one interface")
-            if permanent and origin is Origin.CONFIGURED:
-                raise UsageError(f"attachment {quoted(name)} is configured by hand: take it out of its file")
-            if permanent or origin is Origin.RUNTIME:
-                status = await self._requests.forget(self._status_of(name))
-            else:
-                self._wishes.hold(name)
-                status = await settle(self._reconciler, name, failed=(State.FAILED,))
-        audit("detach", name)
-        return status
+            with audited("detach", name, lambda: self._stand(name)):
+                return await self._detach(name, permanent=permanent)
+
+    async def _detach(self, name: str, *, permanent: bool) -> AttachmentStatus:
+        self._check_name(name)
+        origin = self._wishes.origin_of(name)
+        if permanent and origin is None:
+            raise UsageError(f"only {quoted(entry_of(name))} as a whole can be ended, not on one interface")
+        if permanent and origin is Origin.CONFIGURED:
+            raise UsageError(f"attachment {quoted(name)} is configured by hand: take it out of its file")
+        if permanent or origin is Origin.RUNTIME:
+            return await self._requests.forget(self._status_of(name))
+        self._wishes.hold(name)
+        return await settle(self._reconciler, name, failed=(State.FAILED,))
+
+    async def sweep(self, name: str = "") -> DaemonStatus:
+        """Detach and unpin an orphan now, or all of them; raises NoSuchAttachmentError, and what keeps it there."""
+        async with self._changing:
+            orphans = self._reconciler.picture.orphans
+            with audited("sweep", name, lambda: self._stand(name)):
+                if name and name not in orphans:
+                    known = ", ".join(map(quoted, orphans)) or "none"
+                    raise NoSuchAttachmentError(f"no orphan is named {quoted(name)} (there is: {known})")
+                self._reconciler.orphans.sweep(name or None)
+                picture = await self._reconciler.settled()
+                failed = (picture.failures[left] for left in ([name] if name else orphans) if left in picture.failures)
+                if failure := next(failed, None):
+                    raise failure.error
+        return await self.status()
+
+    def _stand(self, name: str) -> str:
+        picture = self._reconciler.picture
+        return "orphan" if name in picture.orphans else stand_of(picture, name)
 
     async def reload(self, *, partial: bool = False) -> DaemonStatus:
         """Read configuration and objects anew, carry them out as one change, return how all stands then.
@@ -126,6 +149,7 @@ class Service:
         keeps the configuration from being carried out; then nothing was changed, and the last good one stays in force.
         """
         async with self._changing:
+            before = self._stand("")
             try:
                 settings, digests = await asyncio.to_thread(self._read)
                 if partial:
@@ -136,13 +160,13 @@ class Service:
                 self._config_error = str(error)
                 log.error("configuration not applied, the last good one stays: %s", error, extra=_code(error))
                 await self._reconciler.settled()
-                audit("reload", "", result=str(error))
+                audit("reload", "", before=before, after=self._stand(""), result=str(error))
                 raise
             self._config_error, self._applied = "", time.time()
             self._reconciler.forgive()
             await self._reconciler.settled()
             await asyncio.to_thread(self._requests.sweep)
-        audit("reload", "")
+        audit("reload", "", before=before, after=self._stand(""))
         return await self.status()
 
     async def plan(self) -> tuple[PlannedAction, ...]:

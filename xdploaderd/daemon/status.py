@@ -31,6 +31,7 @@ class Origin(StrEnum):
 class AttachmentStatus:
     """One attachment: the wish, what is observed, and why they differ (`reason`, `error_code`).
 
+    `retry_at`: when what failed is tried again, in seconds of CLOCK_MONOTONIC; 0: when something changes.
     `entry` is the name, or what stands before the `@` where the entry is for several interfaces.
     `modes` is what will do instead of `mode`, best first. `chain` is what runs on its TCX hook, in order, each as
     "ID NAME", and `position` the place of ours in it, from 1. `note` tells what of an attached program is second best.
@@ -65,10 +66,28 @@ class AttachmentStatus:
     pins: tuple[str, ...] = ()
     reason: str = ""
     error_code: str = ""
+    retry_at: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
         return {**asdict(self), "pins": list(self.pins), "modes": list(self.modes), "chain": list(self.chain)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orphan:
+    """What is pinned as ours and no entry wants; `places` it runs at, `swept_at` in seconds of CLOCK_MONOTONIC."""
+
+    name: str
+    prog_id: int
+    prog_name: str
+    prog_tag: str
+    places: tuple[str, ...]
+    pins: tuple[str, ...]
+    swept_at: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return {**asdict(self), "places": list(self.places), "pins": list(self.pins)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,10 +105,12 @@ class DaemonStatus:
     config_error: str
     applied: str = ""
     attachments: tuple[AttachmentStatus, ...]
+    orphans: tuple[Orphan, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
-        return {**asdict(self), "attachments": [a.to_json() for a in self.attachments]}
+        attachments, orphans = ([one.to_json() for one in many] for many in (self.attachments, self.orphans))
+        return {**asdict(self), "attachments": attachments, "orphans": orphans}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
