@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.campaigns import hitless
+from tests.campaigns import churn, endurance, hitless
 from tests.campaigns.figures import Figures
 
 
@@ -24,4 +24,7 @@ CAMPAIGNS: Mapping[str, Campaign] = {
                                partial(hitless.run, kind=kind))
         for kind in hitless.KINDS
     },
+    "g7": Campaign("load, attach, replace, unload: nothing left, RSS growth at most 5 MiB", 10_000, endurance.run),
+    "g9": Campaign("interfaces deleted and made anew: attached again, p99 at most 200 ms", 1000, churn.run),
+    "g9-overrun": Campaign("events lost by ENOBUFS: all in order within a second", 10, churn.run_overrun),
 }  # fmt: skip
