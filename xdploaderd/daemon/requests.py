@@ -154,13 +154,18 @@ class Requests:
             if descriptor is not None:
                 os.close(descriptor)
         self._check(config, permanent=request.permanent)
-        if request.program is not None and self._wishes.origin_of(config.name) is not None:
+        if request.program is not None and self._is_in_force(config.name):
             raise UsageError(f"there is an attachment {quoted(config.name)}: give another name")
         if descriptor is not None:
             kept = self._stores.permanent if request.permanent else self._stores.runtime
             path = await asyncio.to_thread(kept.keep, raw, config.object.name)
             config = parse_entry({**request.entry, **_settled(config), "object": str(path)}, source=SOURCE)
         return _Made(config, digest(raw), hashlib.sha256(raw).hexdigest())
+
+    def _is_in_force(self, name: str) -> bool:
+        """Whether an entry has a program: one without any may be left of an adoption that was cut short."""
+        owned = self._reconciler.picture.observed.owned.get(name)
+        return self._wishes.origin_of(name) is not None and owned is not None and owned.prog is not None
 
     def _read(self, request: AttachRequest, descriptor: int | None) -> tuple[bytes, AttachmentConfig]:
         """Return the object's bytes and the entry with everything that may be left out."""
