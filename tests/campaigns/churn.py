@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from tests.campaigns.figures import Figures, percentile, spread
@@ -84,9 +85,9 @@ def _until_attached(ours: int, began: float) -> float:
 
 def _drops(daemon: Daemon) -> int:
     """Return how many messages the daemon's netlink sockets lost (proc(5), net/netlink)."""
-    inodes = {
-        os.readlink(f"/proc/{daemon.pid}/fd/{fd}").removeprefix("socket:[").removesuffix("]")
-        for fd in os.listdir(f"/proc/{daemon.pid}/fd")
-    }
+    inodes = set()
+    for fd in os.listdir(f"/proc/{daemon.pid}/fd"):
+        with suppress(FileNotFoundError):  # closed since it was listed
+            inodes.add(os.readlink(f"/proc/{daemon.pid}/fd/{fd}").removeprefix("socket:[").removesuffix("]"))
     lines = Path(f"/proc/{daemon.pid}/net/netlink").read_text().splitlines()[1:]
     return sum(int(words[8]) for words in map(str.split, lines) if words[9] in inodes)
