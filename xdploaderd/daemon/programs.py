@@ -100,8 +100,8 @@ class OwnPrograms:
                 f"program {found.id} has tag {found.tag}, and {quoted(config.program)} of {quoted(str(config.object))}"
                 f" has {expected.tag}: it is not the same program"
             )
+        self._records.put(found.id, _record(config, place, prepared.spec))  # first: a pin without it is loaded anew
         self._pins.stage(config.name, prog, {})
-        self._records.put(found.id, _record(config, place, prepared.spec))
         self._pins.promote(config.name)
 
     def open(self, name: str) -> Fd:
