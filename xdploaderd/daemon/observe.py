@@ -81,7 +81,11 @@ class Observer:
             missing = any(i.index == index and seen.was_displaced(owned, i) for i in seen.interfaces)
             if missing and await self._rtnl.interface_at(Ifindex(index)) is None:
                 gone.add(index)
-        return replace(seen, interfaces=tuple(i for i in seen.interfaces if i.index not in gone)) if gone else seen
+        return replace(
+            seen,
+            interfaces=tuple(i for i in seen.interfaces if i.index not in gone),
+            occupants=tuple(o for o in seen.occupants if o.place.ifindex not in gone),
+        )
 
     def _with_filters(
         self, wanted: Sequence[Wanted], owned: Sequence[Owned], interfaces: Sequence[Interface]
