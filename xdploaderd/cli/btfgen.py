@@ -3,9 +3,8 @@
 import argparse
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
@@ -95,26 +94,17 @@ def _write(path: Path, content: bytes) -> None:
     try:
         if not path.parent.is_dir():
             path.parent.mkdir(parents=True)
-        fd, new = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(fd, "wb") as file:
-                file.write(content)
-                os.fchmod(file.fileno(), 0o644 & ~_umask())
-            os.replace(new, path)
-        except OSError:
-            with suppress(OSError):
-                os.unlink(new)
-            raise
+        new = path.with_name(f".{path.name}.{os.getpid()}")
+        with new.open("xb") as file, ExitStack() as undo:
+            undo.callback(new.unlink)
+            file.write(content)
+            file.flush()
+            new.replace(path)
+            undo.pop_all()
     except FileExistsError:
         raise FileError(f"cannot write {quoted(str(path))}: {quoted(str(path.parent))} is no directory") from None
     except OSError as error:
         raise FileError(f"cannot write {quoted(str(path))}: {os.strerror(error.errno or 0).lower()}") from None
-
-
-def _umask() -> int:
-    mask = os.umask(0o77)
-    os.umask(mask)
-    return mask
 
 
 def _tell_progress(number: int, count: int, file: Path) -> None:

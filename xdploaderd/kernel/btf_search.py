@@ -5,7 +5,6 @@ distribution installs, in a folder of BTF files, or packed inside the kernel ima
 """
 
 import os
-import platform
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -102,7 +101,7 @@ def btf_folders() -> tuple[Path, ...]:
 
 def architecture() -> str:
     """Return the machine's architecture as BTFHub names it."""
-    machine = platform.machine()
+    machine = os.uname().machine
     return _ARCHITECTURES.get(machine, machine)
 
 
