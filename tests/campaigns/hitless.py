@@ -25,7 +25,9 @@ class Kind:
 
 KINDS: Mapping[str, Kind] = {
     "xdp-netlink": Kind((XDP,), reload=False),
+    "xdp-link": Kind(({**XDP, "attach": "link"},), reload=False),
     "tc-filter": Kind((TC,), reload=False),
+    "tcx-link": Kind(({**TC, "attach": "link"},), reload=False),
     "reload": Kind((XDP, TC), reload=True),
 }
 
@@ -45,7 +47,7 @@ def run(directory: Path, rounds: int, kind: str = "xdp-netlink") -> Figures:
             seen = sender.end()
     _check(seen, chosen)
     stamps = {"xdp": seen.xdp, "tc": seen.tc}
-    without = sum(stamps["xdp" if entry is XDP else "tc"][0] for entry in chosen.entries)
+    without = sum(stamps["xdp" if entry["hook"] == "xdp" else "tc"][0] for entry in chosen.entries)
     return {
         "replaced": rounds,
         "packets": seen.sent,
@@ -80,7 +82,7 @@ def _changer(daemon: Daemon, directory: Path, kind: Kind) -> Callable[[int], Non
 
 def _check(seen: Seen, kind: Kind) -> None:
     assert (seen.lost, seen.again) == (0, 0), seen
-    for stamps in (seen.xdp if entry is XDP else seen.tc for entry in kind.entries):
+    for stamps in (seen.xdp if entry["hook"] == "xdp" else seen.tc for entry in kind.entries):
         assert stamps[0] == 0, f"packets without a program: {seen}"
         assert min(stamps[1:]) > 0, f"only one version saw packets: {seen}"
         assert sum(stamps) == seen.sent, seen
