@@ -17,6 +17,7 @@ from xdploaderd.control.listener import listening
 from xdploaderd.control.server import ControlServer
 from xdploaderd.daemon.adopting import Adopter
 from xdploaderd.daemon.applying import Applier
+from xdploaderd.daemon.confirming import Confirming
 from xdploaderd.daemon.core_logs import CoreLogs
 from xdploaderd.daemon.drop_ins import DropIns
 from xdploaderd.daemon.executor import Executor
@@ -35,15 +36,18 @@ from xdploaderd.daemon.requests import Requests, Stores
 from xdploaderd.daemon.runtime_entries import RuntimeEntries
 from xdploaderd.daemon.service import Service
 from xdploaderd.daemon.settings import ConfigSource, check_objects, read_settings
+from xdploaderd.daemon.starting import choose_start
 from xdploaderd.daemon.state_file import read_boot_id
 from xdploaderd.daemon.status import DaemonStatus
 from xdploaderd.daemon.transaction import Transaction
+from xdploaderd.daemon.trial import Trial
 from xdploaderd.daemon.watching import watch
 from xdploaderd.daemon.wishes import Wishes, read_digests
 from xdploaderd.errors import FileError, LoaderError
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.target import running_kernel
 from xdploaderd.load.config_files import drop_in_dir
+from xdploaderd.load.pinning_files import read_pinning
 from xdploaderd.log import setup_logging, stderr_is_journal
 from xdploaderd.net.rtnl import Rtnl
 from xdploaderd.notify import Notifier, watchdog_period
@@ -106,6 +110,7 @@ async def _serve(options: Options, worker: ThreadPoolExecutor, control: socket.s
             _announce(reconciler, service, notifier),
             _reload_on_hup(service, notifier, hup),
             _feed_watchdog(notifier),
+            service.keep_trials(),
             *_bus_jobs(options.bus, service),
         )
         async with asyncio.TaskGroup() as group:
@@ -124,12 +129,17 @@ def _bus_jobs(bus: str, service: Service) -> Iterator[Coroutine[None, None, None
 def _assemble(options: Options, rtnl: Rtnl, worker: ThreadPoolExecutor) -> tuple[Reconciler, Service]:
     reader = partial(read_settings, options.config, options.pinning)
     source = ConfigSource(read=reader, config=options.config, pinning=options.pinning)
-    settings = reader()
     bpf, boot_id = Bpf(), read_boot_id()
+    confirming = Confirming(options.data_dir, boot_id=boot_id)
+    start = choose_start(reader, partial(read_pinning, options.pinning), confirming)
+    if start.error:
+        log.error("the last confirmed configuration is used: %s", start.error)
+    settings = start.settings
     held = Held(options.state_dir / "held", boot_id=boot_id)
     records = Records(options.state_dir / "records", boot_id=boot_id)
     runtime = RuntimeEntries(options.state_dir / "runtime", boot_id=boot_id)
-    wishes = Wishes(settings, read_digests((*settings.attachments, *runtime.all()), settings.limits), held, runtime)
+    digests = {**read_digests(runtime.all(), settings.limits), **start.digests}
+    wishes = Wishes(settings, digests, held, runtime)
     pins = OwnPins(settings.pinning.root, bpf)
     pins.claim()
     core_logs = CoreLogs(options.state_dir / "core", boot_id=boot_id)
@@ -141,7 +151,8 @@ def _assemble(options: Options, rtnl: Rtnl, worker: ThreadPoolExecutor) -> tuple
     requests = Requests(reconciler, wishes, _stores(options), Adopter(observer, executor))
     requests.sweep()
     applier = Applier(reconciler, wishes, observer, executor, Transaction(executor, placer, programs, worker))
-    service = Service(reconciler, wishes, requests, applier, source, core_logs)
+    trial = Trial(applier, wishes, confirming, programs.before, start_error=start.error)
+    service = Service(reconciler, wishes, requests, trial, source, core_logs)
     return reconciler, service
 
 

@@ -116,6 +116,12 @@ class FakeWorld:
             self.hooks, self.owned, self.done = before
             raise
 
+    def keep(self) -> None:
+        """Stand for the pins of old programs."""
+
+    def drop(self) -> None:
+        """Stand for removing them."""
+
     def _put(self, action: Attach | Replace) -> Outcome:
         place = action.place
         if isinstance(action, Replace):

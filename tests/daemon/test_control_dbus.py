@@ -120,6 +120,7 @@ def test_introspection_tells_methods_and_signal(address: str) -> None:
             ".ListAttachments": ["method", "-", "aa{sv}"],
             ".Reload": ["method", "-", "a{sv}"],
             ".Apply": ["method", "a{sv}", "a{sv}"],
+            ".Confirm": ["method", "-", "a{sv}"],
             ".Status": ["method", "-", "a{sv}"],
             ".Sweep": ["method", "s", "a{sv}"],
             ".AttachmentChanged": ["signal", "a{sv}", "-"],

@@ -14,6 +14,7 @@ from tests.daemon.fake_world import FakeWorld, entry
 from xdploaderd.config.pinning import PinningConf
 from xdploaderd.daemon.adopting import Adopter
 from xdploaderd.daemon.applying import Applier
+from xdploaderd.daemon.confirming import Confirming
 from xdploaderd.daemon.core_logs import CoreLogs
 from xdploaderd.daemon.drop_ins import DropIns
 from xdploaderd.daemon.kept_objects import KeptObjects
@@ -24,6 +25,7 @@ from xdploaderd.daemon.runtime_entries import RuntimeEntries
 from xdploaderd.daemon.service import Service
 from xdploaderd.daemon.settings import ConfigSource
 from xdploaderd.daemon.status import State
+from xdploaderd.daemon.trial import Trial
 from xdploaderd.daemon.wishes import Settings, Wishes, read_digests
 from xdploaderd.errors import AttachError, ConfigError, FileError, HookBusyError, NoSuchAttachmentError
 
@@ -51,9 +53,11 @@ class Daemon:
         adopter = Adopter(world, world)  # type: ignore[arg-type]  # tests that adopt have another
         self.requests = Requests(self.reconciler, self.wishes, stores, adopter)
         self.applier = Applier(self.reconciler, self.wishes, world, world, world)
+        self.confirming = Confirming(tmp_path / "data", boot_id="boot")
+        self.trial = Trial(self.applier, self.wishes, self.confirming, world)
         self.core_logs = CoreLogs(tmp_path / "core", boot_id="boot")
         source = ConfigSource(read=self.read, config=Path("/etc/x.yaml"), pinning=Path("/etc/pinning.conf"))
-        self.service = Service(self.reconciler, self.wishes, self.requests, self.applier, source, self.core_logs)
+        self.service = Service(self.reconciler, self.wishes, self.requests, self.trial, source, self.core_logs)
 
     def make_settings(self, *names: str) -> Settings:
         """Return settings with one XDP entry for each name, on the interface eth0, eth1, ..."""

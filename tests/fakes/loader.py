@@ -94,8 +94,12 @@ class FakeLoader:
         await self._called(f"detach {name}{' for good' if permanent else ''}")
         return await self._set(name, State.DETACHED)
 
-    async def reload(self, *, partial: bool = False) -> DaemonStatus:
-        await self._called("reload --partial" if partial else "reload")
+    async def reload(self, *, partial: bool = False, confirm: int = 0) -> DaemonStatus:
+        await self._called("reload" + " --partial" * partial + (f" --confirm {confirm}" if confirm else ""))
+        return self._status()
+
+    async def confirm(self) -> DaemonStatus:
+        await self._called("confirm")
         return self._status()
 
     async def sweep(self, name: str = "") -> DaemonStatus:

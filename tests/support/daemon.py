@@ -163,6 +163,10 @@ class Daemon:
         if self.process is not None and self.process.poll() is None:
             self.end(signal.SIGKILL)
         self._manager.close()
+        self.close_pins()
+
+    def close_pins(self) -> None:
+        """Remove everything that was pinned since the daemon was made, as a reboot does."""
         for path in sorted(map(Path, pin_tree() - self._pins), reverse=True):
             path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
 

@@ -12,6 +12,12 @@ before the first one is attached; where anything fails, all stays or becomes as 
 """
 
 
+_CONFIRM = """\
+Let the configuration of `apply --confirm` stay in force. Without this it is rolled back when its time is over.
+"""
+_UNITS = {"s": 1, "m": 60, "h": 3600}
+
+
 class AddsVerbs(Protocol):
     """What verbs are added to."""
 
@@ -24,3 +30,18 @@ def apply_verb(verbs: AddsVerbs, name: str) -> None:
     """Add the verb to the command line."""
     parser = verbs.add(name, lazy("online", "reload"), _APPLY, online=True)
     parser.add_argument("--partial", action="store_true", help="every entry by itself: bad ones stop no other")
+    parser.add_argument(
+        "--confirm", type=_seconds, metavar="TIME", help="roll back after TIME, such as 60s or 5m, unless confirmed"
+    )
+
+
+def confirm_verb(verbs: AddsVerbs, name: str) -> None:
+    """Add the verb to the command line."""
+    verbs.add(name, lazy("online", "confirm"), _CONFIRM, online=True)
+
+
+def _seconds(text: str) -> int:
+    number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "s")
+    if not number.isascii() or not number.isdecimal() or not int(number[:9]) * _UNITS[unit] > 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is no time, want a whole number of s, m or h, such as 60s")
+    return int(number[:9]) * _UNITS[unit]

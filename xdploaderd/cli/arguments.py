@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from xdploaderd import __version__
 from xdploaderd.cli import map_options, texts
-from xdploaderd.cli.apply_options import apply_verb
+from xdploaderd.cli.apply_options import apply_verb, confirm_verb
 from xdploaderd.cli.output import PROGRAM
 from xdploaderd.cli.plain import ONLINE, lazy, version
 from xdploaderd.errors import UsageError
@@ -417,6 +417,7 @@ _VERBS: Mapping[str, Callable[[_Verbs, str], None]] = {
     "list": _plain_online,
     "reload": apply_verb,
     "apply": apply_verb,
+    "confirm": confirm_verb,
     "plan": _plain_online,
     "wait": _wait_verb,
     "monitor": _monitor_verb,

@@ -118,7 +118,16 @@ def detach(args: argparse.Namespace) -> int:
 
 def reload(args: argparse.Namespace) -> int:
     """Let the daemon read its configuration again; exit 3 when something is not as wanted afterwards."""
-    reply = call(args, "Reload", {"partial": True} if getattr(args, "partial", False) else {})["status"]
+    given = {key: value for key in ("partial", "confirm") if (value := getattr(args, key, None))}
+    return _tell_status(args, call(args, "Reload", given)["status"])
+
+
+def confirm(args: argparse.Namespace) -> int:
+    """Let the configuration that waits to be confirmed stay in force."""
+    return _tell_status(args, call(args, "Confirm")["status"])
+
+
+def _tell_status(args: argparse.Namespace, reply: Mapping[str, Any]) -> int:
     if args.json:
         print_json(reply)
     else:
@@ -175,6 +184,8 @@ def _print_status(reply: Mapping[str, Any]) -> None:
     if reply["config_error"]:
         print_line(f"configuration refused, that of {reply['applied']} stays in force: {reply['config_error']}")
     _print_orphans(reply.get("orphans", ()))
+    if reply.get("confirm_seconds"):
+        print_line(f"rolled back in {reply['confirm_seconds']} s unless confirmed: xdploaderctl confirm")
     if not attachments:
         print_line("no attachments are configured")
         return

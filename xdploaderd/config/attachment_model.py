@@ -381,6 +381,11 @@ class FileModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, title="xdploaderd.yaml")
 
     attachments: list[AttachmentModel] = Field(default=[], description="the programs that are wanted")
+    protect: list[str] = Field(
+        default=[],
+        description="interfaces whose programs change by `apply --confirm` alone",
+        max_length=MAX_ATTACHMENTS,
+    )
     limits: Annotated[dict[str, int], BeforeValidator(_limits)] = Field(
         default={},
         description="bounds on what an object may ask for, by name",
@@ -398,6 +403,7 @@ class Validated:
     entries: tuple[tuple[AttachmentModel, Place], ...]
     problems: tuple[Problem, ...]
     limits: Mapping[str, int] = field(default_factory=dict)
+    protect: tuple[str, ...] = ()
 
 
 def attachments_schema() -> dict[str, Any]:
@@ -417,11 +423,28 @@ def validate(root: Node) -> Validated:
         if name not in known
     ]
     attachments, limits = root.nodes.get("attachments"), _validate_limits(root.nodes.get("limits"), problems)
+    protect = _validate_protect(root.nodes.get("protect"), problems)
     if isinstance(attachments, Items):
-        return replace(_validate_entries(attachments, problems), limits=limits)
+        return replace(_validate_entries(attachments, problems), limits=limits, protect=protect)
     if attachments is not None and not _is_empty(attachments):
         problems.append(Problem(attachments.place, f"want a list, not {_shape(attachments)}", "attachments"))
-    return Validated((), tuple(problems), limits)
+    return Validated((), tuple(problems), limits, protect)
+
+
+def _validate_protect(node: Node | None, problems: list[Problem]) -> tuple[str, ...]:
+    """Return the interfaces of `protect`, and note what is wrong there."""
+    if node is None or _is_empty(node):
+        return ()
+    if not isinstance(node, Items):
+        problems.append(Problem(node.place, f"want a list, not {_shape(node)}", "protect"))
+        return ()
+    found = []
+    for number, item in enumerate(itertools.islice(node.nodes, MAX_ATTACHMENTS)):
+        try:
+            found.append(_interface(_word(item)))
+        except PydanticCustomError as error:
+            problems.append(Problem(item.place, error.message(), f"protect[{number}]"))
+    return tuple(found)
 
 
 def _validate_limits(node: Node | None, problems: list[Problem]) -> Mapping[str, int]:

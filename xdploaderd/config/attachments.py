@@ -89,6 +89,7 @@ class AttachmentFile:
     attachments: tuple[tuple[AttachmentConfig, Place], ...] = ()
     problems: tuple[Problem | ConfigError, ...] = ()
     limits: tuple[tuple[str, int], ...] = ()
+    protect: tuple[str, ...] = ()
 
 
 def parse_attachments(raw: bytes, *, source: str) -> tuple[AttachmentConfig, ...]:
@@ -106,7 +107,7 @@ def read_attachment_file(raw: bytes, *, source: str) -> AttachmentFile:
         return AttachmentFile()
     validated = validate(root)
     attachments = tuple((_config(model), place) for model, place in validated.entries)
-    return AttachmentFile(attachments, validated.problems, tuple(validated.limits.items()))
+    return AttachmentFile(attachments, validated.problems, tuple(validated.limits.items()), validated.protect)
 
 
 def attachment_of(node: Node) -> AttachmentConfig:

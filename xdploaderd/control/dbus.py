@@ -37,7 +37,7 @@ _sender: contextvars.ContextVar[str] = contextvars.ContextVar("sender")
 _TAKES_DESCRIPTORS = (OBJECT_PATH, INTERFACE, "AttachObject", "a{sv}a{sv}")
 _FD_OPTIONS = ("object", "program")
 _OPTIONS: Mapping[str, type] = {"permanent": bool, "force": bool, "object": int, "program": int}
-_APPLY_OPTIONS: Mapping[str, type] = {"partial": bool}
+_APPLY_OPTIONS: Mapping[str, type] = {"partial": bool, "confirm": int}
 
 Properties = dict[str, Variant]
 PropertiesType = Annotated[Properties, DBusSignature("a{sv}")]
@@ -115,9 +115,14 @@ class _Manager(ServiceInterface):
 
     @dbus_method()
     async def Apply(self, options: PropertiesType) -> PropertiesType:
-        """Reload with options: partial b, every entry by itself instead of all or nothing."""
+        """Reload with options: partial b, every entry by itself; confirm u, roll back after so many seconds."""
         given = _plain(options)
         return to_properties((await self._guarded(lambda: self._service.reload(**_apply_options(given)))).to_json())
+
+    @dbus_method()
+    async def Confirm(self) -> PropertiesType:
+        """Let the configuration that waits to be confirmed stay in force."""
+        return to_properties((await self._guarded(self._service.confirm)).to_json())
 
     @dbus_method()
     async def Sweep(self, name: NameType) -> PropertiesType:
@@ -203,7 +208,7 @@ def _request(entry: Mapping[str, Any], options: Mapping[str, Any]) -> AttachRequ
 def _apply_options(options: Mapping[str, Any]) -> Mapping[str, Any]:
     for name, value in options.items():
         if type(value) is not _APPLY_OPTIONS.get(name):
-            raise UsageError(f"option {quoted(name)} is unknown or of another type, want partial b")
+            raise UsageError(f"option {quoted(name)} is unknown or of another type, want partial b, confirm u")
     return options
 
 

@@ -139,11 +139,17 @@ class LoaderInterface(VarlinkInterface, name=INTERFACE):
         return await _answer(self._service.detach(name, permanent=bool(permanent)))
 
     @varlinkmethod(return_parameter="status", return_type=wire.Status)
-    async def Reload(self, *, partial: bool | None = None) -> Any:
+    async def Reload(self, *, partial: bool | None = None, confirm: int | None = None) -> Any:
         """Read the configuration anew and carry it out as one change: where any of it cannot be, nothing is changed.
-        With partial every entry is carried out by itself.
+        With partial every entry is carried out by itself. After confirm seconds all is rolled back, unless Confirm
+        is called before.
         """
-        return await _answer(self._service.reload(partial=bool(partial)))
+        return await _answer(self._service.reload(partial=bool(partial), confirm=confirm or 0))
+
+    @varlinkmethod(return_parameter="status", return_type=wire.Status)
+    async def Confirm(self) -> Any:
+        """Let the configuration that waits to be confirmed stay in force."""
+        return await _answer(self._service.confirm())
 
     @varlinkmethod(return_parameter="status", return_type=wire.Status)
     async def Sweep(self, *, name: str | None = None) -> Any:

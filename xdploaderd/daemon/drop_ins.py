@@ -9,7 +9,7 @@ from pathlib import Path
 
 from xdploaderd.config.attachments import AttachmentConfig, parse_attachments
 from xdploaderd.config.entry import entry_yaml
-from xdploaderd.daemon.kept_objects import sync_directory
+from xdploaderd.daemon.state_file import sync_directory
 from xdploaderd.errors import ConfigError, FileError, UsageError
 from xdploaderd.load.checked_files import read_config_file
 from xdploaderd.printable import quoted

@@ -7,12 +7,13 @@ not at all, belong to the daemon's user alone, and go when no entry names them.
 import hashlib
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from shutil import rmtree
 from typing import Final
 
+from xdploaderd.daemon.state_file import sync_directory
 from xdploaderd.errors import FileError, LimitError
 from xdploaderd.printable import quoted
 
@@ -45,6 +46,14 @@ class KeptObjects:
                 f"object cannot be kept at {quoted(str(path))}: {(error.strerror or str(error)).lower()}"
             ) from error
         return PurePosixPath(path)
+
+    def find(self, name: str, fits: Callable[[bytes], bool]) -> PurePosixPath | None:
+        """Return an object of that file name whose bytes fit."""
+        for path in self._directory.glob("*/*"):
+            with suppress(OSError):
+                if path.name == file_name(name) and fits(path.read_bytes()):
+                    return PurePosixPath(path)
+        return None
 
     def sweep(self, used: Iterable[PurePosixPath]) -> None:
         """Remove what no entry names; what cannot be removed is logged and stays."""
@@ -92,15 +101,6 @@ class KeptObjects:
         if self._durable:
             for directory in (path.parent, path.parent.parent):
                 sync_directory(directory)
-
-
-def sync_directory(directory: Path) -> None:
-    """Let the names in a directory survive a power cut."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def file_name(name: str) -> str:

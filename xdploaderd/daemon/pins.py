@@ -49,7 +49,8 @@ class OwnPins:
 
     def directory(self, name: str) -> PurePosixPath:
         """Return where the attachment's pins are."""
-        return self.root / file_name(name)
+        *above, last = name.split("/")  # _before/NAME; an entry's own name has no slash
+        return self.root.joinpath(*above, file_name(last))
 
     def rename(self, name: str, new: str) -> None:
         """Let the pins of `name` be those of `new`, which has none; one step."""

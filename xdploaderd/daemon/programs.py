@@ -3,13 +3,14 @@
 All of it blocks (the verifier may take seconds), so it runs in the daemon's one worker thread.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from xdploaderd.config.attachments import AttachmentConfig
+from xdploaderd.daemon.before import Before
 from xdploaderd.daemon.core_logs import CoreLogs
 from xdploaderd.daemon.kept_maps import open_kept
 from xdploaderd.daemon.object_file import read_document, read_object
@@ -56,6 +57,7 @@ class OwnPrograms:
         self._pins = pins
         self._records = records
         self._core_logs = core_logs
+        self.before = Before(pins)
         self._settings = settings
         self._objects = PreparedCache(self._target)
         self._targets: dict[frozenset[Need], TargetKernel] = {}  # costly: a walk of the kernel's BTF
@@ -64,14 +66,15 @@ class OwnPrograms:
         """Return all that is pinned as ours, and forget the records of what no longer is."""
         self._pins.claim()
         owned = tuple(self._owned_one(name) for name in self._pins.names())
-        self._records.keep_only((o.name, prog.id) for o in owned for prog in (o.prog, o.staged) if prog is not None)
+        pinned = [(o.name, prog.id) for o in owned for prog in (o.prog, o.staged) if prog is not None]
+        self._records.keep_only((*pinned, *self.before.programs()))
         self._core_logs.keep_only(prog.id for o in owned for prog in (o.prog, o.staged) if prog is not None)
         return owned
 
     def prepare(self, config: AttachmentConfig, sha1: str) -> None:
         """Prepare the entry's object for stage(), unless a loaded program will do; makes nothing in the kernel."""
         if not any(self._loaded_before(config, sha1)):
-            self._objects.prepare(config, read_object(config.object))
+            self._prepare(config)
 
     def stage(self, config: AttachmentConfig, place: Place, sha1: str = "") -> Staged:
         """Load the entry's program, pin and remember it. All or nothing; the caller leaves `loaded`, by its error.
@@ -229,7 +232,7 @@ class OwnPrograms:
         """
         for owner, prog_id, record in self._loaded_before(config, sha1):
             with ExitStack() as stack:
-                pinned = self._pins.open_program(owner, prog_id)
+                pinned = self._open_loaded(config.name, owner, prog_id)
                 if pinned is None:
                     continue
                 prog, arrays = stack.enter_context(pinned[0]), pinned[1]
@@ -241,9 +244,16 @@ class OwnPrograms:
                 return Staged(self._bpf.prog_info(prog), made, prog, stack.pop_all())
         return None
 
+    def _open_loaded(self, name: str, owner: str, prog_id: ProgId) -> tuple[Fd, Mapping[str, Fd]] | None:
+        return self.before.open(name, prog_id) if owner == name else self._pins.open_program(owner, prog_id)
+
     def _loaded_before(self, config: AttachmentConfig, sha1: str) -> Iterator[tuple[str, ProgId, Record]]:
+        """Yield who has the program loaded: the entry itself before a change that waits, or one it shares with."""
+        kept = frozenset(self.before.programs())
+        shares = config.maps is MapSharing.SHARED
         for (owner, prog_id), record in self._records.all():
-            if owner != config.name and _is_same_load(record, config, sha1):
+            usable = (owner, prog_id) in kept if owner == config.name else shares
+            if usable and _is_same_load(record, config, sha1):
                 yield owner, prog_id, record
 
     def _stage_loaded(self, config: AttachmentConfig, place: Place, loaded: LoadedObject) -> Staged:
@@ -277,8 +287,8 @@ def at_place(record: Record, place: Place) -> Record:
 
 
 def _is_same_load(record: Record, config: AttachmentConfig, sha1: str) -> bool:
-    given = (record.maps, config.maps, record.sha1, record.program, record.hook, record.overrides)
-    return given == (MapSharing.SHARED, MapSharing.SHARED, sha1, config.program, config.hook, overrides_of(config))
+    given = (record.maps == MapSharing.SHARED, record.sha1, record.program, record.hook, record.overrides)
+    return given == (config.maps is MapSharing.SHARED, sha1, config.program, config.hook, overrides_of(config))
 
 
 def _record(config: AttachmentConfig, place: Place, spec: ObjectSpec) -> Record:

@@ -7,23 +7,24 @@ import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 from xdploaderd import __version__
 from xdploaderd.config.interface_match import entry_of
 from xdploaderd.daemon import events
 from xdploaderd.daemon.actions import Refuse, describe
-from xdploaderd.daemon.applying import Applier
 from xdploaderd.daemon.caller import audit, audited
 from xdploaderd.daemon.core_logs import CoreLogs
 from xdploaderd.daemon.matching import resolve
-from xdploaderd.daemon.reconcile import Picture, Reconciler
+from xdploaderd.daemon.reconcile import Picture, Reconciler, finish
 from xdploaderd.daemon.report import AS_WANTED, attachment_statuses, orphans_of, stand_of, status_of
 from xdploaderd.daemon.requests import BAD_STATES, AttachRequest, Requests
 from xdploaderd.daemon.settings import ConfigSource
 from xdploaderd.daemon.settle import settle
+from xdploaderd.daemon.starting import NOT_CONFIRMED
 from xdploaderd.daemon.status import AttachmentStatus, DaemonStatus, Origin, PlannedAction, State
 from xdploaderd.daemon.subscription import Subscription
+from xdploaderd.daemon.trial import Trial
 from xdploaderd.daemon.wishes import Digests, Settings, Wishes, read_digests
 from xdploaderd.errors import ConfigError, LoaderError, NoCoreLogError, NoSuchAttachmentError, UsageError
 from xdploaderd.printable import quoted
@@ -39,17 +40,17 @@ class Service:
         reconciler: Reconciler,
         wishes: Wishes,
         requests: Requests,
-        applier: Applier,
+        trial: Trial,
         source: ConfigSource,
         core_logs: CoreLogs,
     ) -> None:
         self._reconciler = reconciler
         self._wishes = wishes
         self._requests = requests
-        self._applier = applier
+        self._trial = trial
         self._source = source
         self._core_logs = core_logs
-        self._config_error = ""
+        self._config_error = trial.start_error
         self._applied = time.time()
         self._changing = asyncio.Lock()  # entries change by one reload or request at a time
         self._subscribers: set[Subscription] = set()
@@ -75,6 +76,7 @@ class Service:
             pinning=str(self._source.pinning),
             config_error=self._config_error,
             applied=_utc(self._applied),
+            confirm_seconds=self._trial.seconds_left,
             attachments=attachments,
             orphans=orphans_of(picture),
         )
@@ -92,12 +94,16 @@ class Service:
         if name != entry_of(name) and self._wishes.is_held(entry_of(name)):
             whole = quoted(entry_of(name))
             raise UsageError(f"attachment {whole} is detached on all its interfaces: attach {whole} as a whole")
+        self._check_unprotected(name, "attach")
         self._wishes.release(name)
         self._wishes.retake(name)
         return await settle(self._reconciler, name, failed=BAD_STATES)
 
     async def attach_object(self, request: AttachRequest) -> AttachmentStatus:
         """Attach a program that no file configures; see Requests.attach_object."""
+        for interface in self._wishes.settings.protect if "match" in request.entry else ():
+            self._trial.check_unprotected(interface, "attach --object with match")
+        self._trial.check_unprotected(str(request.entry.get("interface", "")), "attach --object")
         async with self._changing:
             return await self._requests.attach_object(request)
 
@@ -113,6 +119,7 @@ class Service:
 
     async def _detach(self, name: str, *, permanent: bool) -> AttachmentStatus:
         self._check_name(name)
+        self._check_unprotected(name, "detach")
         origin = self._wishes.origin_of(name)
         if permanent and origin is None:
             raise UsageError(f"only {quoted(entry_of(name))} as a whole can be ended, not on one interface")
@@ -142,20 +149,18 @@ class Service:
         picture = self._reconciler.picture
         return "orphan" if name in picture.orphans else stand_of(picture, name)
 
-    async def reload(self, *, partial: bool = False) -> DaemonStatus:
+    async def reload(self, *, partial: bool = False, confirm: int = 0) -> DaemonStatus:
         """Read configuration and objects anew, carry them out as one change, return how all stands then.
 
-        With `partial`, entries that cannot be carried out do not keep the others from it. Raises the LoaderError that
+        With `partial`, entries that cannot be carried out do not keep the others from it. With `confirm` all is rolled
+        back after so many seconds, unless confirm() is called. Raises the LoaderError that
         keeps the configuration from being carried out; then nothing was changed, and the last good one stays in force.
         """
         async with self._changing:
             before = self._stand("")
             try:
                 settings, digests = await asyncio.to_thread(self._read)
-                if partial:
-                    self._wishes.adopt(settings, digests)
-                else:
-                    await self._applier.apply(settings, digests)
+                await self._trial.apply(settings, digests, partial=partial, confirm=confirm)
             except LoaderError as error:
                 self._config_error = str(error)
                 log.error("configuration not applied, the last good one stays: %s", error, extra=_code(error))
@@ -169,10 +174,36 @@ class Service:
         audit("reload", "", before=before, after=self._stand(""))
         return await self.status()
 
+    async def confirm(self) -> DaemonStatus:
+        """Let the configuration of `reload(confirm=...)` stay in force. Raises UsageError where none waits."""
+        async with self._changing:
+            await self._trial.confirm()
+            self._config_error = ""
+        audit("confirm", "")
+        return await self.status()
+
+    async def keep_trials(self) -> NoReturn:
+        """Keep what the daemon began with as confirmed, and roll back whatever is not confirmed in time."""
+        await self._reconciler.settled()
+        async with self._changing:
+            if not self._config_error:
+                await asyncio.to_thread(self._trial.keep)
+        while True:
+            await self._trial.expired()
+            async with self._changing:
+                if self._trial.seconds_left <= 1:
+                    await finish(self._roll_back())
+
+    async def _roll_back(self) -> None:
+        await self._trial.roll_back()
+        self._config_error, self._applied = NOT_CONFIRMED, time.time()
+        self._reconciler.forgive()
+        self._reconciler.poke()
+
     async def plan(self) -> tuple[PlannedAction, ...]:
         """Return what reload() would do now, without doing it; raises as reload() does."""
         settings, digests = await asyncio.to_thread(self._read)
-        return tuple(describe(action) for action in await self._applier.plan(settings, digests))
+        return tuple(describe(action) for action in await self._trial.plan(settings, digests))
 
     async def core_log(self, name: str) -> Sequence[Mapping[str, Any]]:
         """Return how the CO-RE relocations of an entry's program came about (docs/core-log.schema.json).
@@ -223,6 +254,11 @@ class Service:
                 " daemon would not find its programs: detach them and start the daemon anew"
             )
         return settings, read_digests((*settings.attachments, *self._wishes.entries), settings.limits)
+
+    def _check_unprotected(self, name: str, verb: str) -> None:
+        for status in self._known.values():
+            if name in (status.name, status.entry):
+                self._trial.check_unprotected(status.interface, f"{verb} {name}")
 
     def _check_name(self, name: str) -> None:
         names = [config.name for config in self._wishes.entries]

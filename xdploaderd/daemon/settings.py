@@ -27,7 +27,7 @@ def read_settings(config: Path, pinning: Path) -> Settings:
     """Return the configuration in these files. Raises ConfigError or FileError where any of it is bad."""
     found = read_attachments(config)
     permanent = DropIns(drop_in_dir(config)).names()
-    return Settings(found.attachments, read_pinning(pinning), permanent, found.limits)
+    return Settings(found.attachments, read_pinning(pinning), permanent, found.limits, found.protect)
 
 
 def check_objects(settings: Settings, target: Target) -> Iterator[tuple[AttachmentConfig, LoaderError | None]]:

@@ -7,6 +7,7 @@ as absent: all that is kept so can be found out again or costs one replace.
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -44,12 +45,30 @@ def read_state(path: Path, *, boot_id: str) -> Mapping[str, Any]:
     return values
 
 
-def write_state(path: Path, values: Mapping[str, Any], *, boot_id: str) -> None:
-    """Replace the file by one that holds `values`; raise OSError and leave the old one where that fails."""
+def write_state(path: Path, values: Mapping[str, Any], *, boot_id: str, durable: bool = False) -> None:
+    """Replace the file by one that holds `values`; raise OSError and leave the old one where that fails.
+
+    `durable`: it survives a power cut, which what is of this boot alone need not.
+    """
     body = json.dumps({"version": VERSION, "boot_id": boot_id, "values": values}, sort_keys=True).encode()
     new = path.with_name(path.name + ".new")
-    new.write_bytes(_checksum(body) + b"\n" + body)  # no fsync: what a power cut loses is of another boot
+    with new.open("wb") as file:
+        file.write(_checksum(body) + b"\n" + body)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
     new.replace(path)
+    if durable:
+        sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Let the names in a directory survive a power cut."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def read_boot_id() -> str:

@@ -94,7 +94,8 @@ class Orphan:
 class DaemonStatus:
     """The daemon as a whole; degraded when an attachment or the configuration is not as wanted.
 
-    `applied`: since when the configuration in force is (RFC 3339, UTC).
+    `applied`: since when the configuration in force is (RFC 3339, UTC). `confirm_seconds`: how long it waits to be
+    confirmed before it is rolled back, 0: it does not.
     """
 
     version: str
@@ -104,6 +105,7 @@ class DaemonStatus:
     pinning: str
     config_error: str
     applied: str = ""
+    confirm_seconds: int = 0
     attachments: tuple[AttachmentStatus, ...]
     orphans: tuple[Orphan, ...] = ()
 

@@ -29,6 +29,7 @@ class Settings:
     pinning: PinningConf
     permanent: frozenset[str] = frozenset()
     limits: Limits = DEFAULT_LIMITS
+    protect: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

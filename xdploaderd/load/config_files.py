@@ -27,6 +27,7 @@ class Attachments:
     attachments: tuple[AttachmentConfig, ...] = ()
     sources: tuple[str, ...] = ()
     limits: Limits = DEFAULT_LIMITS
+    protect: frozenset[str] = frozenset()
 
 
 def read_attachments(path: Path = CONFIG_FILE) -> Attachments:
@@ -40,7 +41,8 @@ def read_attachments(path: Path = CONFIG_FILE) -> Attachments:
     files = _files_of(path)
     read = [_read(file) for file in files]
     merged = merge_attachments(read)
-    return Attachments(merged, tuple(map(str, files)), merge_limits(read))
+    protect = frozenset(name for file in read for name in file.protect)
+    return Attachments(merged, tuple(map(str, files)), merge_limits(read), protect)
 
 
 def config_files(*directories: Path) -> tuple[Path, ...]:

@@ -138,6 +138,7 @@ VERBS = [
     "detach",
     "reload",
     "apply",
+    "confirm",
     "plan",
     "load",
     "unload",

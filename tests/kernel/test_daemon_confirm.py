@@ -1,0 +1,165 @@
+"""A real daemon with a configuration on trial: rolled back by itself unless somebody confirms it."""
+
+import json
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.daemon import OBJECTS, OWN_PINS, Daemon, daemon_in, tail_entry, tc_ids, wait_for, xdp_entry, xdp_id
+from tests.support.netns import Veth, veth_pair
+from xdploaderd.daemon.confirming import boot_clock
+from xdploaderd.daemon.state_file import read_state, write_state
+from xdploaderd.errors import UsageError
+
+pytestmark = pytest.mark.kernel
+
+
+@pytest.fixture
+def veth() -> Iterator[Veth]:
+    with veth_pair() as pair:
+        yield pair
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    with daemon_in(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    made = tmp_path / "count.o"
+    shutil.copy(OBJECTS / "xdp_count.bpf.o", made)
+    return made
+
+
+def started(daemon: Daemon, copy: Path) -> int:
+    """Start with an XDP program, then change its object and the configuration; return the program's id."""
+    daemon.configure(xdp_entry(object=copy), tail_entry("gone"))
+    daemon.start()
+    before = xdp_id()
+    shutil.copy(OBJECTS / "xdp_count_v2.bpf.o", copy)
+    daemon.configure(xdp_entry(object=copy), tail_entry("new", priority=7))
+    return before
+
+
+def is_as_before(daemon: Daemon, before: int) -> bool:
+    status = daemon.call("Status")["status"]
+    return xdp_id() == before and "not confirmed" in status["config_error"] and len(tc_ids()) == 1
+
+
+def age(daemon: Daemon, **changes: object) -> None:
+    """Change what is written down of the configuration that waits."""
+    path = daemon.data / "pending"
+    write_state(path, {**read_state(path, boot_id=""), **changes}, boot_id="")
+
+
+def test_unconfirmed_configuration_is_rolled_back_to_the_same_program(veth: Veth, daemon: Daemon, copy: Path) -> None:
+    before = started(daemon, copy)
+    status = daemon.call("Reload", confirm=3)["status"]
+    assert status["confirm_seconds"] > 0
+    assert xdp_id() not in (0, before)
+    assert (OWN_PINS / "_before/edge/prog").exists()
+    wait_for(lambda: is_as_before(daemon, before), "rolled back")
+    assert daemon.names() == ["edge", "gone"]
+    wait_for(lambda: not (OWN_PINS / "_before").exists(), "no pins of old programs")
+    daemon.end()
+    daemon.start()  # the files are the same, and so is what was rejected
+    assert is_as_before(daemon, before)
+
+
+def test_confirmed_configuration_stays(veth: Veth, daemon: Daemon, copy: Path) -> None:
+    before = started(daemon, copy)
+    assert daemon.call("Reload", confirm=60)["status"]["confirm_seconds"] > 50
+    with pytest.raises(UsageError, match="waits to be confirmed"):
+        daemon.call("Reload")
+    daemon.ctl("confirm")
+    after = xdp_id()
+    assert after not in (0, before)
+    assert not (OWN_PINS / "_before").exists()
+    assert not daemon.call("Status")["status"]["confirm_seconds"]
+    daemon.end()
+    daemon.start()
+    assert (xdp_id(), daemon.names()) == (after, ["edge", "new"])
+    with pytest.raises(UsageError, match="no configuration waits"):
+        daemon.call("Confirm")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_restart_after_the_deadline_rolls_back_first(veth: Veth, daemon: Daemon, copy: Path, number: int) -> None:
+    before = started(daemon, copy)
+    daemon.call("Reload", confirm=600)
+    daemon.end(number)
+    age(daemon, deadline=boot_clock() - 1)
+    daemon.start()
+    wait_for(lambda: is_as_before(daemon, before), "rolled back")
+    assert "attached 'new'" not in daemon.log().split("last confirmed configuration is used")[1]
+
+
+def test_restart_before_the_deadline_waits_on(veth: Veth, daemon: Daemon, copy: Path) -> None:
+    before = started(daemon, copy)
+    daemon.call("Reload", confirm=600)
+    after = xdp_id()
+    daemon.end(signal.SIGKILL)
+    daemon.start()
+    assert xdp_id() == after
+    assert daemon.call("Status")["status"]["confirm_seconds"] > 500
+    daemon.end()
+    age(daemon, deadline=boot_clock() + 1)
+    daemon.start()
+    wait_for(lambda: is_as_before(daemon, before), "rolled back")
+
+
+def test_reboot_starts_from_the_last_confirmed_configuration(veth: Veth, daemon: Daemon, copy: Path) -> None:
+    started(daemon, copy)
+    daemon.call("Reload", confirm=600)
+    daemon.end(signal.SIGKILL)
+    daemon.close_pins()  # as a reboot does, with programs and state
+    shutil.rmtree(daemon.state)
+    age(daemon, boot_id="another")
+    daemon.start()
+    status = daemon.call("Status")["status"]
+    assert "not confirmed" in status["config_error"]
+    assert daemon.names() == ["edge", "gone"]
+    edge = daemon.attachment("edge")
+    assert edge["state"] in ("attached", "foreign")
+    assert edge["object"].startswith(str(daemon.data))  # the file itself has changed
+    assert json.dumps(edge)
+
+
+def test_protected_interface_changes_with_confirm_alone(veth: Veth, daemon: Daemon, copy: Path) -> None:
+    daemon.configure(xdp_entry(object=copy))
+    daemon.config.write_text("protect: [veth0]\n" + daemon.config.read_text())
+    daemon.start()  # the first configuration there is
+    before = xdp_id()
+    assert before
+    shutil.copy(OBJECTS / "xdp_count_v2.bpf.o", copy)
+    for method, given in (
+        ("Reload", {}),
+        ("Detach", {"name": "edge"}),
+        ("Attach", {"name": "edge"}),
+        ("AttachObject", {"entry": {"interface": "veth0", "hook": "tc-ingress", "object": str(copy)}, "force": True}),
+    ):
+        with pytest.raises(UsageError, match="apply --confirm"):
+            daemon.call(method, **given)
+    daemon.end()
+    daemon.start()
+    assert xdp_id() == before
+    assert "protected" in daemon.call("Status")["status"]["config_error"]
+    daemon.ctl("apply", "--confirm", "60s")
+    daemon.ctl("confirm")
+    assert xdp_id() not in (0, before)
+
+
+def test_bad_files_at_start_are_no_reason_to_detach(veth: Veth, daemon: Daemon, copy: Path) -> None:
+    daemon.configure(xdp_entry(object=copy))
+    daemon.start()
+    before = xdp_id()
+    daemon.end()
+    daemon.config.write_text("nonsense\n")
+    daemon.start()
+    assert xdp_id() == before
+    assert str(daemon.config) in daemon.call("Status")["status"]["config_error"]

@@ -1,0 +1,62 @@
+"""The programs of the configuration before, pinned below ROOT/xdploaderd/_before while a new one waits to be confirmed.
+
+A name with `_` is no entry's, so these pins are in nobody's way; what is pinned can be put back without its file.
+"""
+
+from collections.abc import Mapping
+
+from xdploaderd.daemon.pin_names import name_in
+from xdploaderd.daemon.pins import OwnPins
+from xdploaderd.kernel.bpffs import list_dir, remove_dirs
+from xdploaderd.kernel.syscall import Fd
+from xdploaderd.uapi.bpf import ProgId
+
+DIRECTORY = "_before"
+
+
+class Before:
+    """The pins of what ran before. Raises PinError, KernelError."""
+
+    def __init__(self, pins: OwnPins) -> None:
+        self._pins = pins
+
+    def keep(self) -> None:
+        """Pin every program that is in force once more, with its arrays; all or nothing."""
+        try:
+            for name in self._pins.names():
+                if (prog := self._pins.prog(name)) is not None:
+                    self._keep(name, prog.id)
+        except BaseException:
+            self.drop()
+            raise
+
+    def programs(self) -> tuple[tuple[str, ProgId], ...]:
+        """Return the entries that have a program here, and its id."""
+        found = ((name, self._pins.prog(f"{DIRECTORY}/{name}")) for name in self._names())
+        return tuple((name, prog.id) for name, prog in found if prog is not None)
+
+    def open(self, name: str, prog_id: ProgId) -> tuple[Fd, Mapping[str, Fd]] | None:
+        """Open an entry's program and its arrays; None where it is not here. The caller closes them."""
+        return self._pins.open_program(f"{DIRECTORY}/{name}", prog_id)
+
+    def drop(self) -> None:
+        """Remove the pins."""
+        for name in self._names():
+            self._pins.forget(f"{DIRECTORY}/{name}")
+        remove_dirs([self._pins.root, self._pins.root / DIRECTORY])
+
+    def _names(self) -> tuple[str, ...]:
+        found = (name_in(entry.name) for entry in list_dir(self._pins.root / DIRECTORY))
+        return tuple(name for name in found if name is not None)
+
+    def _keep(self, name: str, prog_id: ProgId) -> None:
+        opened = self._pins.open_program(name, prog_id)
+        if opened is None:
+            return
+        prog, arrays = opened
+        try:
+            self._pins.stage(f"{DIRECTORY}/{name}", prog, arrays)
+            self._pins.promote(f"{DIRECTORY}/{name}")
+        finally:
+            for fd in (prog, *arrays.values()):
+                fd.close()

@@ -1,0 +1,169 @@
+"""What outlives a crash and a reboot of `apply --confirm`: the last confirmed configuration, and the one that waits.
+
+`confirmed` in the data directory has the entries of the last configuration that came into force for good, with the
+digests of their objects and copies of these. `pending` has the configuration that waits to be confirmed, by its
+digest, and until when: in seconds of the boot clock, which nobody sets. Once it was rolled back the file stays, so that
+the same files are not taken for a new configuration at the next start.
+"""
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from xdploaderd.config.attachments import AttachmentConfig
+from xdploaderd.config.entry import entry_values, parse_entry
+from xdploaderd.daemon.kept_objects import KeptObjects
+from xdploaderd.daemon.object_file import digest, read_digest, read_object
+from xdploaderd.daemon.state_file import read_state, sync_directory, write_state
+from xdploaderd.daemon.wishes import Digests, Settings
+from xdploaderd.errors import ConfigError, FileError, LoaderError
+
+log = logging.getLogger(__name__)
+
+_ANY_BOOT: Final = ""  # these files outlive a reboot; `pending` has the boot id among its values
+
+
+def boot_clock() -> float:
+    """Return the seconds since this boot, those of sleep too."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A configuration that waits to be confirmed, or that was not: `deadline` in seconds of the boot clock."""
+
+    fingerprint: str
+    boot_id: str
+    deadline: float
+    rejected: bool = False
+
+
+class Confirming:
+    """The two files. Writing raises FileError; a file that cannot be read, or is damaged, counts as absent."""
+
+    def __init__(self, directory: Path, *, boot_id: str) -> None:
+        self._directory = directory
+        self._boot_id = boot_id
+        self._objects = KeptObjects(directory / "confirmed-objects", durable=True)
+        self.pending = self._read_pending()
+
+    def waits(self) -> bool:
+        """Return whether a configuration waits to be confirmed."""
+        return self.pending is not None and not self.pending.rejected
+
+    def seconds_left(self) -> float:
+        """Return how long it still waits; 0 where the time is over, or was that of another boot."""
+        if self.pending is None or self.pending.rejected or self.pending.boot_id != self._boot_id:
+            return 0.0
+        return max(0.0, self.pending.deadline - boot_clock())
+
+    def begin(self, settings: Settings, digests: Digests, seconds: float) -> None:
+        """Write down, before any hook is changed, what is going to wait and until when."""
+        self._set(Pending(fingerprint(settings, digests), self._boot_id, boot_clock() + seconds))
+
+    def reject(self) -> None:
+        """Remember that the configuration was rolled back."""
+        if self.pending is not None:
+            self._set(replace(self.pending, rejected=True))
+
+    def end(self) -> None:
+        """Forget the configuration that waited, or was rejected."""
+        if self.pending is None:
+            return
+        try:
+            (self._directory / "pending").unlink(missing_ok=True)
+            sync_directory(self._directory)
+        except OSError as error:
+            raise _unwritable(self._directory / "pending", error) from error
+        self.pending = None
+
+    def save(self, settings: Settings, digests: Digests) -> None:
+        """Keep this configuration as the last confirmed one, with the objects as they were when they were read."""
+        path = self._directory / "confirmed"
+        values = {**_values(settings, digests), "names": sorted(settings.permanent)}
+        if dict(read_state(path, boot_id=_ANY_BOOT)) == json.loads(json.dumps(values)):
+            return
+        kept = [self._keep(config, digests[config.object]) for config in settings.attachments]
+        try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_state(path, values, boot_id=_ANY_BOOT, durable=True)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        self._objects.sweep(path for path in kept if path is not None)
+
+    def confirmed(self, like: Settings) -> tuple[Settings, Digests] | None:
+        """Return the last confirmed configuration, with what else `like` says; None where there is none.
+
+        An object that is not as it was is taken from its copy.
+        """
+        values = read_state(self._directory / "confirmed", boot_id=_ANY_BOOT)
+        try:
+            read = [parse_entry(value, source="confirmed") for value in values["entries"]]
+            known = {str(path): str(sha1) for path, sha1 in values["digests"].items()}
+            permanent = frozenset(str(name) for name in values["names"])
+        except (KeyError, TypeError, AttributeError, ConfigError):
+            return None
+        entries = tuple(self._with_object(config, known.get(str(config.object), "")) for config in read)
+        digests = {
+            config.object: known.get(str(old.object)) or read_digest(config.object)
+            for config, old in zip(entries, read, strict=True)
+        }
+        return replace(like, attachments=entries, permanent=permanent), digests
+
+    def _with_object(self, config: AttachmentConfig, sha1: str) -> AttachmentConfig:
+        if not sha1 or read_digest(config.object) == sha1:
+            return config
+        copy = self._objects.find(config.object.name, lambda raw: digest(raw) == sha1)
+        return config if copy is None else replace(config, object=copy)
+
+    def _keep(self, config: AttachmentConfig, sha1: object) -> Any:
+        try:
+            raw = read_object(config.object)
+            return self._objects.keep(raw, config.object.name) if digest(raw) == sha1 else None
+        except LoaderError as error:
+            log.warning("no copy of an object of the confirmed configuration is kept: %s", error)
+            return None
+
+    def _read_pending(self) -> Pending | None:
+        values = read_state(self._directory / "pending", boot_id=_ANY_BOOT)
+        try:
+            return Pending(
+                str(values["fingerprint"]), str(values["boot_id"]), float(values["deadline"]), bool(values["rejected"])
+            )
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    def _set(self, pending: Pending) -> None:
+        path = self._directory / "pending"
+        values = {
+            "fingerprint": pending.fingerprint,
+            "boot_id": pending.boot_id,
+            "deadline": pending.deadline,
+            "rejected": pending.rejected,
+        }
+        try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_state(path, values, boot_id=_ANY_BOOT, durable=True)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        self.pending = pending
+
+
+def fingerprint(settings: Settings, digests: Digests) -> str:
+    """Return a digest of the entries and their objects."""
+    return hashlib.sha256(json.dumps(_values(settings, digests), sort_keys=True).encode()).hexdigest()
+
+
+def _values(settings: Settings, digests: Digests) -> Mapping[str, Any]:
+    paths = {config.object for config in settings.attachments}
+    known = {str(path): found for path in paths if isinstance(found := digests[path], str)}
+    return {"entries": [entry_values(config) for config in settings.attachments], "digests": known}
+
+
+def _unwritable(path: Path, error: OSError) -> FileError:
+    return FileError(f"'{path}' cannot be written: {(error.strerror or str(error)).lower()}")

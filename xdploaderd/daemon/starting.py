@@ -1,0 +1,64 @@
+"""Which configuration a daemon starts with: that of the files, or the last confirmed one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from xdploaderd.config.pinning import PinningConf
+from xdploaderd.daemon.confirming import Confirming, fingerprint
+from xdploaderd.daemon.wishes import Digests, Settings, read_digests
+from xdploaderd.errors import LoaderError
+from xdploaderd.printable import quoted
+
+NOT_CONFIRMED = "the configuration was not confirmed in time, and the last confirmed one is in force"
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What to begin with; `error` says why that is not what the files say."""
+
+    settings: Settings
+    digests: Digests
+    error: str = ""
+
+
+def choose_start(
+    read: Callable[[], Settings], read_pinning: Callable[[], PinningConf], confirming: Confirming
+) -> Start:
+    """Return the configuration of the files, where it may be used.
+
+    The last confirmed one is used instead where the files cannot be read, where theirs waited to be confirmed and the
+    time is over or was that of another boot, and where they change what is attached to a protected interface.
+    Raises ConfigError or FileError for bad files when none was ever confirmed.
+    """
+    try:
+        settings = read()
+    except LoaderError as error:
+        old = confirming.confirmed(Settings((), read_pinning()))
+        if old is None:
+            raise
+        return Start(*old, error=str(error))
+    digests = read_digests(settings.attachments, settings.limits)
+    why = _not_to_be_used(settings, digests, confirming)
+    old = confirming.confirmed(settings) if why else None
+    return Start(settings, digests) if old is None else Start(*old, error=why)
+
+
+def _not_to_be_used(settings: Settings, digests: Digests, confirming: Confirming) -> str:
+    pending = confirming.pending
+    if pending is not None and confirming.waits():
+        return NOT_CONFIRMED if confirming.seconds_left() == 0 else ""
+    if pending is not None and pending.fingerprint == fingerprint(settings, digests):
+        return NOT_CONFIRMED
+    old = confirming.confirmed(settings) if settings.protect else None
+    if old is None:
+        return ""
+    for name in sorted(settings.protect):
+        if on_interface(settings, digests, name) != on_interface(*old, name):
+            return f"interface {quoted(name)} is protected and was changed: `xdploaderctl apply --confirm 60s`"
+    return ""
+
+
+def on_interface(settings: Settings, digests: Digests, name: str) -> list[tuple[object, object]]:
+    """Return what a configuration may want on an interface, with the digests of the objects."""
+    entries = (entry for entry in settings.attachments if entry.interface in (name, ""))  # "": as `match` says
+    return [(entry, str(digests[entry.object])) for entry in entries]

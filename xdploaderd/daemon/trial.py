@@ -1,0 +1,158 @@
+"""A configuration on trial: in force, and rolled back by itself unless somebody who still gets through confirms it.
+
+Before the first hook changes, the old programs are pinned once more, and it is on disk what waits and until when.
+"""
+
+import asyncio
+import logging
+from typing import Protocol
+
+from xdploaderd.daemon.actions import Action, Attach, Detach, Replace, describe
+from xdploaderd.daemon.applying import Applier
+from xdploaderd.daemon.caller import audit
+from xdploaderd.daemon.confirming import Confirming
+from xdploaderd.daemon.wishes import Digests, Settings, Wishes
+from xdploaderd.errors import LoaderError, UsageError
+from xdploaderd.printable import quoted
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0  # a sleep of the loop is of another clock than the deadline
+MAX_SECONDS = 24 * 3600
+
+
+class OldPrograms(Protocol):
+    """Where old programs stay pinned; daemon.before.Before is one."""
+
+    def keep(self) -> None: ...
+    def drop(self) -> None: ...
+
+
+class Trial:
+    """Puts configurations in force, for good or until they are confirmed; one call at a time."""
+
+    def __init__(
+        self, applier: Applier, wishes: Wishes, confirming: Confirming, old: OldPrograms, *, start_error: str = ""
+    ) -> None:
+        self.start_error = start_error
+        self._applier = applier
+        self._wishes = wishes
+        self._confirming = confirming
+        self._old = old
+        self._begun = asyncio.Event()
+
+    @property
+    def seconds_left(self) -> int:
+        """How long a configuration still waits to be confirmed; 0: none does."""
+        return int(self._confirming.seconds_left()) + 1 if self._confirming.waits() else 0
+
+    async def plan(self, settings: Settings, digests: Digests) -> tuple[Action, ...]:
+        """Return the actions that apply() would carry out."""
+        return await self._applier.plan(settings, digests)
+
+    async def apply(self, settings: Settings, digests: Digests, *, partial: bool, confirm: int) -> None:
+        """Put a configuration in force; with `confirm` (seconds) on trial. Raises as Applier.apply, and UsageError."""
+        if self._confirming.waits():
+            raise UsageError(
+                f"the configuration in force waits to be confirmed for {self.seconds_left} s more: `xdploaderctl"
+                " confirm`, or wait until it is rolled back"
+            )
+        if not 0 <= confirm <= MAX_SECONDS:
+            raise UsageError(f"time to confirm is {confirm} s, want at most {MAX_SECONDS}")
+        if confirm:
+            await self._try(settings, digests, confirm, partial=partial)
+            return
+        await self._check_protected(settings, digests)
+        if partial:
+            self._wishes.adopt(settings, digests)
+        else:
+            await self._applier.apply(settings, digests)
+        await asyncio.to_thread(self.keep)
+
+    async def _try(self, settings: Settings, digests: Digests, confirm: int, *, partial: bool) -> None:
+        if partial:
+            raise UsageError("partial and confirm contradict each other: what is to be rolled back is one change")
+
+        def begin() -> None:
+            self._old.keep()
+            self._confirming.begin(settings, digests, confirm)
+
+        await asyncio.to_thread(self._confirming.save, self._wishes.settings, self._digests())
+        try:
+            await self._applier.apply(settings, digests, before_hooks=begin)
+        except LoaderError:
+            await asyncio.to_thread(self._forget)
+            raise
+        self._begun.set()
+        log.warning("the new configuration is rolled back in %d s unless it is confirmed", confirm)
+
+    async def confirm(self) -> None:
+        """Let the configuration that waits stay in force. Raises UsageError where none waits."""
+        if not self._confirming.waits():
+            raise UsageError("no configuration waits to be confirmed")
+        await asyncio.to_thread(self._confirming.save, self._wishes.settings, self._digests())
+        await asyncio.to_thread(self._forget)
+        log.info("the configuration is confirmed")
+
+    async def expired(self) -> None:
+        """Wait until a configuration was not confirmed in time."""
+        while not self._confirming.waits() or self._confirming.seconds_left() > 0:
+            if not self._confirming.waits():
+                self._begun.clear()
+                await self._begun.wait()
+            await asyncio.sleep(min(LOOK_SECONDS, self._confirming.seconds_left()))
+
+    async def roll_back(self) -> None:
+        """Put the last confirmed configuration in force again, each entry by itself where not all can be."""
+        found = await asyncio.to_thread(self._confirming.confirmed, self._wishes.settings)
+        if found is None:
+            log.error("the configuration cannot be rolled back: no confirmed one is known")
+            await asyncio.to_thread(self._forget)
+            return
+        settings, digests = found[0], {**self._digests(), **found[1]}
+        log.warning("the configuration was not confirmed in time and is rolled back")
+        try:
+            await self._applier.apply(settings, digests)
+        except LoaderError as error:
+            log.error("not all can be rolled back at once: %s", error, extra={"ERROR_CODE": error.code})
+            self._wishes.adopt(settings, digests)
+        await asyncio.to_thread(self._confirming.reject)
+        await asyncio.to_thread(self._old.drop)
+        audit("roll-back", "")
+
+    def keep(self) -> None:
+        """Remember what is in force as confirmed, unless it waits to be; blocks."""
+        if self._confirming.waits():
+            return
+        try:
+            self._confirming.save(self._wishes.settings, self._digests())
+            self._confirming.end()
+        except LoaderError as error:
+            log.warning("the configuration is in force and cannot be kept as the last good one: %s", error)
+
+    def check_unprotected(self, interface: str, verb: str) -> None:
+        """Raise UsageError where programs of the interface change by `apply --confirm` alone."""
+        if interface in self._wishes.settings.protect:
+            raise UsageError(
+                f"interface {quoted(interface)} is protected, {verb} is refused: change the configuration and use"
+                " `xdploaderctl apply --confirm 60s`"
+            )
+
+    async def _check_protected(self, settings: Settings, digests: Digests) -> None:
+        protected = settings.protect | self._wishes.settings.protect
+        if not protected:
+            return
+        for action in await self._applier.plan(settings, digests):
+            if isinstance(action, Attach | Replace | Detach) and describe(action).interface in protected:
+                raise UsageError(
+                    f"attachment {quoted(action.name)}: interface {quoted(describe(action).interface)} is protected,"
+                    " use `xdploaderctl apply --confirm 60s`"
+                )
+
+    def _forget(self) -> None:
+        self._confirming.end()
+        self._old.drop()
+
+    def _digests(self) -> Digests:
+        now = self._wishes.checkpoint()
+        return {entry.object: now.digests[entry.name] for entry in now.entries}
