@@ -198,6 +198,8 @@ class Service:
         await self._trial.roll_back()
         self._config_error, self._applied = NOT_CONFIRMED, time.time()
         self._reconciler.forgive()
+        await self._reconciler.settled()
+        self._reconciler.orphans.sweep(None)  # a start took what the configuration brought for left over
         self._reconciler.poke()
 
     async def plan(self) -> tuple[PlannedAction, ...]:
