@@ -151,7 +151,7 @@ def test_changed_values_of_an_entry_load_its_program_anew_with_them(veth: Veth, 
     daemon.configure({**entry, "globals": "{strat: 7}"})
     daemon.reload()
     assert tc_ids() == [second]
-    assert "did you mean 'start'" in daemon.attachment("tail")["reason"]
+    assert "did you mean 'start'" in daemon.call("Status")["status"]["config_error"]
 
 
 def test_renamed_interface_loses_the_program(veth: Veth, daemon: Daemon) -> None:
