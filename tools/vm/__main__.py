@@ -136,7 +136,7 @@ def _build(kernel: Path, tests: str) -> Initramfs:
         for folder in ("/usr/lib/x86_64-linux-gnu", "/lib/x86_64-linux-gnu"):
             if (library := Path(folder, name)).exists():
                 image.add_program(library)
-    for name in ("xdploaderd", "tests", "tools", "config", "systemd", "etc"):
+    for name in ("xdploaderd", "tests", "tools", "config", "systemd", "etc", "docs"):
         image.add_tree(CHECKOUT / name, f"/checkout/{name}")
     image.add_file(CHECKOUT / "pyproject.toml", "/checkout/pyproject.toml")
     image.add_modules(kernel, MODULES)

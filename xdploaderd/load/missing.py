@@ -16,7 +16,7 @@ from xdploaderd.kernel.probes import probe
 from xdploaderd.kernel.prog_load import ProgLoad
 from xdploaderd.kernel.target import vmlinux_btf
 from xdploaderd.obj.spec import MapSpec
-from xdploaderd.uapi.bpf import AttachType, Feature, Helper, MapType, ProgFlags, ProgType, enum_name
+from xdploaderd.uapi.bpf import AttachType, Feature, Helper, MapFlags, MapType, ProgFlags, ProgType, enum_name
 from xdploaderd.uapi.releases import (
     ATTACH_TYPES_SINCE,
     MAP_TYPES_SINCE,
@@ -36,6 +36,12 @@ def missing_for_map(spec: MapSpec, kernel_btf: Callable[[], Btf] = vmlinux_btf) 
         if each.type and _lacks(kernel_btf, "bpf_map_type", each.type):
             name = _name(MapType, each.type)
             return _missing(f"map type {name}", MAP_TYPES_SINCE.get(each.type, ""))
+    # The flag is no enumerator of its own; the attach type came with it.
+    links = spec.type == MapType.STRUCT_OPS and spec.flags & MapFlags.LINK
+    if links and _lacks(kernel_btf, "bpf_attach_type", AttachType.STRUCT_OPS):
+        return _missing(
+            "struct_ops maps for links (section '.struct_ops.link')", ATTACH_TYPES_SINCE[AttachType.STRUCT_OPS]
+        )
     return None
 
 

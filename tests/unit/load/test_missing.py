@@ -15,7 +15,7 @@ from xdploaderd.kernel.prog_load import ProgLoad
 from xdploaderd.load.missing import missing_for_map, missing_for_program
 from xdploaderd.load.object import load
 from xdploaderd.obj.spec import MapSpec
-from xdploaderd.uapi.bpf import AttachType, BpfCmd, Helper, MapType, ProgFlags, ProgType
+from xdploaderd.uapi.bpf import AttachType, BpfCmd, Helper, MapFlags, MapType, ProgFlags, ProgType
 from xdploaderd.uapi.releases import helper_since
 
 INVALID = KernelError("refused", operation="BPF_PROG_LOAD", errno=errno.EINVAL)
@@ -58,6 +58,16 @@ def test_map_type_newer_than_all_known_here_has_no_release() -> None:
 
 def test_map_type_that_the_kernel_knows_is_not_the_cause() -> None:
     assert missing_for_map(map_spec(type=MapType.RINGBUF), lambda: OLD) is None
+
+
+def test_links_of_struct_ops_maps_are_told_by_the_attach_type_that_came_with_them() -> None:
+    linked = map_spec(type=MapType.STRUCT_OPS, flags=MapFlags.LINK)
+    error = missing_for_map(linked, lambda: OLD)
+    assert error is not None
+    assert error.fields["since"] == "6.4"
+    assert missing_for_map(map_spec(type=MapType.STRUCT_OPS), lambda: OLD) is None
+    newer = _kernel(bpf_map_type=MapType.STRUCT_OPS, bpf_attach_type=AttachType.STRUCT_OPS)
+    assert missing_for_map(linked, lambda: newer) is None
 
 
 def test_kernel_that_shows_no_btf_gets_the_benefit_of_the_doubt() -> None:
