@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import NewType
 
-from xdploaderd.config.attachment_model import AttachmentModel, validate, validate_entry
+from xdploaderd.config.attachment_model import AttachmentModel
 from xdploaderd.config.interface_match import ANY, Match, is_glob
 from xdploaderd.config.problems import Place, Problem, config_error
+from xdploaderd.config.validate import validate, validate_entry
 from xdploaderd.config.yaml_text import Node, parse_yaml
 from xdploaderd.errors import ConfigError
 from xdploaderd.hooks import ETH_P_ALL, AttachKind, Hook, MapSharing, OnForeign, OnMismatch, XdpMode
