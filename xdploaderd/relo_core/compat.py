@@ -134,6 +134,10 @@ class _Compatible(_Comparison):
 class _Matching(_Comparison):
     """__bpf_core_types_match."""
 
+    def __init__(self, local: Btf, target: Btf, budget: Budget) -> None:
+        super().__init__(local, target, budget)
+        self._known: dict[tuple[int, int, int], bool] = {}
+
     def compare(self, local_id: int, target_id: int, level: int, *, behind_ptr: bool) -> bool:
         if level <= 0:
             raise _too_deep()
@@ -188,11 +192,17 @@ class _Matching(_Comparison):
             there.setdefault(essential_name(candidate.name), []).append(candidate.type_id)
         return all(
             any(
-                self.compare(member.type_id, type_id, level - 1, behind_ptr=False)
-                for type_id in there.get(essential_name(member.name), ())
+                self._pair(member.type_id, type_id, level - 1) for type_id in there.get(essential_name(member.name), ())
             )
             for member in mine.members
         )
+
+    def _pair(self, local_id: int, target_id: int, level: int) -> bool:
+        """Compare the types of two members; many members are of the same few types."""
+        key = local_id, target_id, level
+        if key not in self._known:
+            self._known[key] = self.compare(local_id, target_id, level, behind_ptr=False)
+        return self._known[key]
 
 
 def _enums_match(mine: Enum, other: Enum) -> bool:
