@@ -13,7 +13,7 @@ from xdploaderd.daemon.orphans import Orphans
 from xdploaderd.daemon.plan import make_plan
 from xdploaderd.daemon.status import State
 from xdploaderd.daemon.world import Marks, Wanted
-from xdploaderd.hooks import Hook
+from xdploaderd.hooks import AttachKind, Hook
 from xdploaderd.info import Interface
 from xdploaderd.uapi.bpf import Ifindex
 
@@ -67,6 +67,13 @@ def test_entries_on_other_hooks_or_priorities_are_no_rivals() -> None:
     assert len(names(glob(), glob("tc", hook=Hook.TC_INGRESS))) == 4
     second = replace(glob("b", hook=Hook.TC_INGRESS).config, priority=2)
     assert len(names(glob("a", hook=Hook.TC_INGRESS), want(second))) == 4
+
+
+def test_links_of_one_tcx_hook_are_no_rivals() -> None:
+    links = [want(entry(name, "eth0", Hook.TC_INGRESS, attach=AttachKind.LINK)) for name in "ab"]
+    assert [found.problem for found in resolve(links, LINKS)] == [None, None]
+    filters = [want(entry(name, "eth0", Hook.TC_INGRESS)) for name in "ab"]
+    assert all(found.problem for found in resolve(filters, LINKS))
 
 
 def test_two_globs_on_one_interface_are_refused_there_and_nowhere_else() -> None:

@@ -13,7 +13,7 @@ from xdploaderd.config.attachments import AttachmentConfig, AttachmentName
 from xdploaderd.config.interface_match import ANY, Match, entry_of, instance_name, is_glob
 from xdploaderd.daemon.world import Wanted, wanted_place
 from xdploaderd.errors import ConfigError
-from xdploaderd.hooks import Hook
+from xdploaderd.hooks import AttachKind, Hook
 from xdploaderd.info import Interface
 from xdploaderd.printable import quoted
 
@@ -111,8 +111,10 @@ def _settle(fits: Sequence[tuple[Wanted, Interface | None]]) -> Iterator[Wanted]
 
 
 def _claim(config: AttachmentConfig, interface: Interface) -> tuple[object, ...]:
+    """Return what only one entry can have; a TCX hook has room for any number of links."""
     place = wanted_place(config, interface)
-    return (place.ifindex, place.hook, place.priority, place.handle)
+    shared = place.kind is AttachKind.LINK and place.hook is not Hook.XDP
+    return (place.ifindex, place.hook, place.priority, place.handle, place.slot if shared else "")
 
 
 def _rivalry(config: AttachmentConfig, rivals: Sequence[Wanted]) -> ConfigError:

@@ -25,7 +25,7 @@ from xdploaderd.uapi.bpf import ProgId
 
 _IFF_UP, _IFF_POINTOPOINT, _IFF_RUNNING = 0x1, 0x10, 0x40
 _ADDRESS, _BROADCAST, _LINK, _QDISC, _MASTER, _TXQLEN = 1, 2, 5, 6, 10, 13
-_OPERSTATE, _LINKMODE, _GROUP, _LINK_NETNSID = 16, 17, 27, 37
+_OPERSTATE, _LINKMODE, _IFALIAS, _GROUP, _LINK_NETNSID = 16, 17, 20, 27, 37
 _FLAGS = (  # in iproute2's order; IFF_RUNNING is told by NO-CARRIER
     ("LOOPBACK", 0x8), ("BROADCAST", 0x2), ("POINTOPOINT", 0x10), ("MULTICAST", 0x1000), ("NOARP", 0x80),
     ("ALLMULTI", 0x200), ("PROMISC", 0x100), ("MASTER", 0x400), ("SLAVE", 0x800), ("DEBUG", 0x4),
@@ -100,6 +100,8 @@ def _row(link: LinkMessage, known: Mapping[int, LinkMessage], bpf: Bpf, *, detai
         row["broadcast"] = bytes(link.attrs[_BROADCAST]).hex(":")
     if _LINK_NETNSID in link.attrs:
         row["link_netnsid"] = struct.unpack("=i", link.attrs[_LINK_NETNSID])[0]
+    if alias := link.text(_IFALIAS):
+        row["ifalias"] = alias
     return row
 
 
@@ -168,6 +170,8 @@ def _lines(row: Row) -> Iterator[str]:
     brd = f" {'peer' if 'link_pointtopoint' in row else 'brd'} {row['broadcast']}" if "broadcast" in row else ""
     netns = f" link-netnsid {row['link_netnsid']}" if "link_netnsid" in row else ""
     yield f"    link/{row['link_type']} {row['address']}{brd}{netns}"
+    if "ifalias" in row:
+        yield f"    alias {row['ifalias']}"
     if "xdp" in row:
         yield from _xdp_lines(row["xdp"])
 
