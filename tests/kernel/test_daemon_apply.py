@@ -20,7 +20,7 @@ from tests.support.daemon import (
     xdp_entry,
     xdp_id,
 )
-from tests.support.netns import Veth, add_veth, ip, veth_pair
+from tests.support.netns import Veth, ip, two_veth_pairs
 from tests.support.sandbox import pin_tree
 from xdploaderd.errors import LoaderError
 
@@ -31,10 +31,8 @@ COUNT = 5  # of entries in the bounded form of F19; the bad one is the first, th
 
 @pytest.fixture
 def veth() -> Iterator[Veth]:
-    with veth_pair() as pair:
-        add_veth("veth8", "veth9", pair.namespace)
+    with two_veth_pairs() as pair:
         yield pair
-        ip("link", "del", "veth8")
 
 
 @pytest.fixture

@@ -8,17 +8,15 @@ from pathlib import Path
 import pytest
 
 from tests.support.daemon import OBJECTS, OWN_PINS, Daemon, daemon_in, tail_entry, tc_ids, wait_for, xdp_entry, xdp_id
-from tests.support.netns import Veth, add_veth, ip, veth_pair
+from tests.support.netns import Veth, ip, two_veth_pairs
 
 pytestmark = pytest.mark.kernel
 
 
 @pytest.fixture
 def veth() -> Iterator[Veth]:
-    with veth_pair() as pair:
-        add_veth("veth8", "veth9", pair.namespace)
+    with two_veth_pairs() as pair:
         yield pair
-        ip("link", "del", "veth8")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 from tests.kernel.test_daemon_kill import killed_at
 from tests.support.daemon import BPFFS, OBJECTS, Daemon, counters, daemon_in, wait_for, xdp_entry, xdp_id
-from tests.support.netns import Veth, add_veth, ip, veth_pair
+from tests.support.netns import Veth, two_veth_pairs
 from tests.support.sandbox import pin_tree
 from xdploaderd.errors import LoaderError
 from xdploaderd.kernel.bpf import Bpf
@@ -24,10 +24,8 @@ PIN = BPFFS / "xdp_frames"
 
 @pytest.fixture
 def veth() -> Iterator[Veth]:
-    with veth_pair() as pair:
-        add_veth("veth8", "veth9", pair.namespace)
+    with two_veth_pairs() as pair:
         yield pair
-        ip("link", "del", "veth8")
 
 
 @pytest.fixture

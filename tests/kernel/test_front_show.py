@@ -61,8 +61,9 @@ def test_details_of_a_program_are_shown(veth: Veth, capsys: Capture) -> None:
 def test_down_peer_master_and_other_kinds_are_told(veth: Veth, capsys: Capture) -> None:
     ip("link", "add", "br0", "type", "bridge")
     ip("link", "add", "d0", "type", "veth", "peer", "name", "d1")
-    ip("link", "set", "d0", "master", "br0", "up")
+    ip("link", "set", "d0", "master", "br0", "alias", "edge port", "up")
     try:
+        assert "alias edge port" in ip("link")
         assert ours(capsys, "link") == ip("link")
         assert json.loads(ours(capsys, "-j", "link")) == json.loads(ip("-j", "link"))
     finally:

@@ -138,3 +138,12 @@ def _wait_for_carrier(end: str, where: int | None) -> None:
     while '"operstate":"UP"' not in ip("-json", "link", "show", "dev", end, namespace=where):
         assert time.monotonic() < deadline, f"'{end}' has no carrier after {CARRIER_SECONDS} s"
         time.sleep(0.01)
+
+
+@contextmanager
+def two_veth_pairs() -> Iterator[Veth]:
+    """Make the pair of veth_pair() and a second one, veth8 and veth9, that ends in the same namespace."""
+    with veth_pair() as pair:
+        add_veth("veth8", "veth9", pair.namespace)
+        yield pair
+        ip("link", "del", "veth8")

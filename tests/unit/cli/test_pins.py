@@ -77,11 +77,11 @@ def test_other_pinning_values_follow_each_loaders_own_file(
 def test_xdp_pins_of_legacy_objects_go_below_a_real_xdp_directory(
     no_iproute2_file: Path, tmp_path: Path, capsys: Capture
 ) -> None:
-    (tmp_path / "root" / "xdp").mkdir(parents=True)
-    conf = _conf(tmp_path, f"root {tmp_path}/root\n")
+    (tmp_path / "pins" / "xdp").mkdir(parents=True)
+    conf = _conf(tmp_path, f"root {tmp_path}/pins\n")
     for prog_type, directory in [("xdp", "xdp/globals"), ("tc", "tc/globals")]:
         (row,) = _explain(capsys, "legacy_pin2.bpf.o", "--pinning", conf, "--type", prog_type)["maps"]
-        assert row["here"] == f"{tmp_path}/root/{directory}/cnt"
+        assert row["here"] == f"{tmp_path}/pins/{directory}/cnt"
 
 
 def test_by_name_map_of_a_legacy_object_is_no_object_ns_map(
