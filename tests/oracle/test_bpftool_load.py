@@ -3,15 +3,17 @@
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import ExitStack
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
 
 from tests.support import sandbox
+from tests.support.held_maps import held_maps
 from tests.support.tools import bpftool
+from xdploaderd.kernel.bpf import Bpf
 
 pytestmark = pytest.mark.oracle
 
@@ -19,9 +21,6 @@ OBJECTS = Path(__file__).parents[1] / "bpf"
 # Not std_externs: an unresolved weak kfunc is a call of 0 in this bpftool and a poisoned call since libbpf 1.8.
 STANDARD = ["demo_xdp", "xdp_pass", "xdp_count", "xdp_count_v2", "std_maps", "std_globals", "std_calls"]
 MMAPABLE = 0x400
-# When bpftool ends, a work item of the kernel empties its program arrays. One that is opened by id and closed before
-# that has run is queued twice, released once, and so never freed (seen on 6.18); nothing shows when the item has run.
-EMPTYING_SECONDS = 0.1
 MAP_FIELDS = ("type", "name", "bytes_key", "bytes_value", "max_entries", "flags", "frozen")
 
 
@@ -41,10 +40,14 @@ def clean_bpffs() -> Iterator[Path]:
 
 def programs_and_maps(prog_pins: list[str]) -> tuple[dict[str, str], list[tuple[Any, ...]]]:
     """Return the tags by program name, and every map those programs use as comparable rows."""
-    shown = [run_json(str(bpftool()), "-j", "prog", "show", "pinned", pin) for pin in prog_pins]
+    bpf = Bpf()
+    with ExitStack() as pinned:
+        opened = [pinned.enter_context(bpf.obj_get(PurePosixPath(pin))) for pin in prog_pins]
+        pinned.enter_context(held_maps(bpf.prog_info(fd).id for fd in opened))
+        shown = [run_json(str(bpftool()), "-j", "prog", "show", "pinned", pin) for pin in prog_pins]
+        ids = {i for p in shown for i in p.get("map_ids", [])}
+        maps = [run_json(str(bpftool()), "-j", "map", "show", "id", str(i)) for i in sorted(ids)]
     tags = {p["name"]: p["tag"] for p in shown}
-    ids = {i for p in shown for i in p.get("map_ids", [])}
-    maps = [run_json(str(bpftool()), "-j", "map", "show", "id", str(i)) for i in sorted(ids)]
     for shown_map in maps:
         if shown_map["name"].endswith(".rodata"):  # since libbpf 1.1 only with a variable that is not static
             shown_map["flags"] &= ~MMAPABLE
@@ -56,7 +59,6 @@ def test_bpftool_and_we_load_the_same(name: str, clean_bpffs: Path) -> None:
     path = str(OBJECTS / f"{name}.bpf.o")
     theirs_dir = clean_bpffs / "theirs"
     subprocess.run([str(bpftool()), "prog", "loadall", path, str(theirs_dir)], check=True, capture_output=True)
-    time.sleep(EMPTYING_SECONDS)
     theirs = programs_and_maps([str(p) for p in sorted(theirs_dir.iterdir())])
     for pin in sandbox.pin_tree():  # so that our load makes its own maps instead of reusing theirs
         if Path(pin).parent == clean_bpffs and Path(pin).is_file() and not pin.endswith(".debug"):

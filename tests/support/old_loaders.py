@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support import sandbox
+from tests.support.held_maps import held_maps
 from tests.support.tools import bpftool, legacy_ip, legacy_tc
 from xdploaderd.errors import LoaderError
 from xdploaderd.hooks import Hook
@@ -112,9 +113,10 @@ def by_us(path: Path, hook: Hook, section: str) -> Outcome:
 
 
 def _observed(prog_id: int) -> Outcome:
-    prog = show("prog", "show", "id", str(prog_id))
-    maps = sorted((_attributes(show("map", "show", "id", str(i))) for i in prog.get("map_ids", [])), key=repr)
-    return Outcome(accepted=True, tag=prog["tag"], maps=tuple(maps), pins=dict(_pins()))
+    with held_maps([prog_id]):
+        prog = show("prog", "show", "id", str(prog_id))
+        maps = sorted((_attributes(show("map", "show", "id", str(i))) for i in prog.get("map_ids", [])), key=repr)
+        return Outcome(accepted=True, tag=prog["tag"], maps=tuple(maps), pins=dict(_pins()))
 
 
 def _attributes(shown: Mapping[str, Any]) -> Attributes:
