@@ -264,25 +264,33 @@ def our_front(*words: str) -> None:
     subprocess.run([sys.executable, "-m", "xdploaderd.cli.main", *words], check=True)
 
 
-NEW = str(OBJECTS / "demo_xdp.bpf.o")
-ATTACH_NEW = ("-force", "link", "set", "dev", DEVICE, "xdp", "obj", NEW, "sec", "xdp")
+NEW_XDP = ("-force", "link", "set", "dev", DEVICE, "xdp", "obj", str(OBJECTS / "demo_xdp.bpf.o"), "sec", "xdp")
+TC_FILTER = ("filter", "replace", "dev", DEVICE, "ingress", "pref", "1", "handle", "1", "bpf", "da")
+NEW_TC = (*TC_FILTER, "obj", str(OBJECTS / "tc_count.bpf.o"), "sec", "tc/ingress")
+NEW = [("ip", NEW_XDP, XDP, "demo_xdp_count"), ("tc", NEW_TC, TC, "tc_frames")]
 
 
-def attached_maps() -> list[int]:
-    return list(show("prog", "show", "id", str(attached_id(XDP)))["map_ids"])
+def debians(*words: str) -> None:
+    """Run this machine's own `ip` or `tc`."""
+    subprocess.run(words, check=True)
 
 
-def test_map_of_a_new_object_that_debians_ip_pinned_is_reused_by_our_front() -> None:
-    subprocess.run(["ip", *ATTACH_NEW], check=True)
-    before, program_id = map_id(GLOBALS / "demo_xdp_count"), attached_id(XDP)
-    our_front("ip", *ATTACH_NEW)
-    assert attached_id(XDP) != program_id
-    assert before in attached_maps()
+def attached_maps(hook: Hook) -> list[int]:
+    return list(show("prog", "show", "id", str(attached_id(hook)))["map_ids"])
 
 
-def test_map_of_a_new_object_that_our_front_pinned_is_reused_by_debians_ip() -> None:
-    our_front("ip", *ATTACH_NEW)
-    before, program_id = map_id(GLOBALS / "demo_xdp_count"), attached_id(XDP)
-    subprocess.run(["ip", *ATTACH_NEW], check=True)
-    assert attached_id(XDP) != program_id
-    assert before in attached_maps()
+@pytest.mark.parametrize(("first", "second"), [(debians, our_front), (our_front, debians)])
+@pytest.mark.parametrize(("tool", "words", "hook", "pinned"), NEW)
+def test_map_of_a_new_object_that_one_pinned_is_reused_by_the_other(
+    first: Callable[..., None],
+    second: Callable[..., None],
+    tool: str,
+    words: tuple[str, ...],
+    hook: Hook,
+    pinned: str,
+) -> None:
+    first(tool, *words)
+    before, program_id = map_id(GLOBALS / pinned), attached_id(hook)
+    second(tool, *words)
+    assert attached_id(hook) != program_id
+    assert before in attached_maps(hook)
