@@ -6,13 +6,12 @@ from pathlib import Path
 import pytest
 
 from tests.support import libbpf_core
+from tests.support.core_pairs import lines_of, shortened
 from xdploaderd.btf.codec import Btf
-from xdploaderd.btf.ext import CoreReloKind
 from xdploaderd.obj.elf import ElfImage
 from xdploaderd.obj.open import open_object
 from xdploaderd.obj.prepare import prepare
 from xdploaderd.obj.spec import PreparedObject, TargetKernel
-from xdploaderd.relo_core.decision import CoreDecision
 from xdploaderd.uapi.bpf import Feature
 
 pytestmark = pytest.mark.oracle
@@ -53,30 +52,6 @@ def prepared(name: str, target: Path | None, *, partial: bool = False) -> Prepar
     return prepare(open_object(path.read_bytes(), name=path.name), kernel, partial=partial)
 
 
-def as_logged(decision: CoreDecision) -> list[str]:
-    """Return the lines of libbpf's log on the specs; of a candidate that does not match, only which it is.
-
-    libbpf prints how far it went with such a candidate, and leaves the step on which it failed in its indices.
-    """
-    lines = [decision.local.text]
-    for number, candidate in enumerate(decision.candidates):
-        text = candidate.spec.text
-        lines.append(
-            f"non-matching candidate #{number}" if candidate.mismatch else f"matching candidate #{number} {text}"
-        )
-    if not decision.target and decision.kind is not CoreReloKind.TYPE_ID_LOCAL:
-        lines.append("no matching targets found")
-    return lines
-
-
-def shortened(line: str) -> str:
-    return line.split(" <", maxsplit=1)[0] if line.startswith("non-matching") else line
-
-
-def is_about_specs(line: str) -> bool:
-    return line.startswith(("<", "matching", "non-matching", "no matching"))
-
-
 @pytest.mark.parametrize(("name", "target"), PAIRS, ids=[name for name, _ in PAIRS])
 def test_instructions_are_those_of_libbpf(name: str, target: Path | None) -> None:
     ours = prepared(name, target)
@@ -91,8 +66,7 @@ def test_specs_and_verdicts_are_those_of_libbpf(name: str, target: Path | None) 
     theirs = libbpf_core.relocate(OBJECTS / f"{name}.local.o", target).log
     assert len(ours) == len(theirs) > 50
     for decision in ours:
-        logged = [shortened(line) for line in theirs[decision.program, decision.number] if is_about_specs(line)]
-        assert logged == as_logged(decision)
+        assert shortened(theirs[decision.program, decision.number]) == lines_of(decision)
 
 
 def test_all_thirteen_kinds_are_compared() -> None:
