@@ -15,39 +15,17 @@ from xdploaderd import install
 from xdploaderd.control.dbus import DbusServer
 from xdploaderd.control.listener import listening
 from xdploaderd.control.server import ControlServer
-from xdploaderd.daemon.adopting import Adopter
-from xdploaderd.daemon.applying import Applier
-from xdploaderd.daemon.confirming import Confirming
-from xdploaderd.daemon.core_logs import CoreLogs
-from xdploaderd.daemon.drop_ins import DropIns
-from xdploaderd.daemon.executor import Executor
-from xdploaderd.daemon.kept_objects import KeptObjects
-from xdploaderd.daemon.link_placing import LinkPlacer
+from xdploaderd.daemon.assembly import Doors, assemble
 from xdploaderd.daemon.lock import state_lock
-from xdploaderd.daemon.observe import Observer
 from xdploaderd.daemon.options import Options, parse_options
-from xdploaderd.daemon.orphans import Orphans
-from xdploaderd.daemon.pins import OwnPins
-from xdploaderd.daemon.placing import Placer
-from xdploaderd.daemon.programs import OwnPrograms
 from xdploaderd.daemon.reconcile import Reconciler
-from xdploaderd.daemon.records import Held, Records
-from xdploaderd.daemon.requests import Requests, Stores
-from xdploaderd.daemon.runtime_entries import RuntimeEntries
 from xdploaderd.daemon.service import Service
-from xdploaderd.daemon.settings import ConfigSource, check_objects, read_settings
-from xdploaderd.daemon.starting import choose_start
-from xdploaderd.daemon.state_file import read_boot_id
+from xdploaderd.daemon.settings import check_objects, read_settings
 from xdploaderd.daemon.status import DaemonStatus
-from xdploaderd.daemon.transaction import Transaction
-from xdploaderd.daemon.trial import Trial
 from xdploaderd.daemon.watching import watch
-from xdploaderd.daemon.wishes import Wishes, read_digests
 from xdploaderd.errors import FileError, LoaderError
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.target import running_kernel
-from xdploaderd.load.config_files import drop_in_dir
-from xdploaderd.load.pinning_files import read_pinning
 from xdploaderd.log import setup_logging, stderr_is_journal
 from xdploaderd.net.rtnl import Rtnl
 from xdploaderd.notify import Notifier, watchdog_period
@@ -101,7 +79,7 @@ async def _serve(options: Options, worker: ThreadPoolExecutor, control: socket.s
     for number, event in ((signal.SIGTERM, stop), (signal.SIGINT, stop), (signal.SIGHUP, hup)):
         asyncio.get_running_loop().add_signal_handler(number, event.set)
     async with await Rtnl.open() as rtnl:
-        reconciler, service = _assemble(options, rtnl, worker)
+        reconciler, service = assemble(options, Doors(rtnl=rtnl, worker=worker, bpf=Bpf()))
         jobs: tuple[Coroutine[None, None, None], ...] = (
             reconciler.run(),
             ControlServer(service, control).run(),
@@ -124,44 +102,6 @@ async def _serve(options: Options, worker: ThreadPoolExecutor, control: socket.s
 def _bus_jobs(bus: str, service: Service) -> Iterator[Coroutine[None, None, None]]:
     if bus != "none":
         yield DbusServer(service, address=None if bus == "system" else bus).run()
-
-
-def _assemble(options: Options, rtnl: Rtnl, worker: ThreadPoolExecutor) -> tuple[Reconciler, Service]:
-    reader = partial(read_settings, options.config, options.pinning)
-    source = ConfigSource(read=reader, config=options.config, pinning=options.pinning)
-    bpf, boot_id = Bpf(), read_boot_id()
-    confirming = Confirming(options.data_dir, boot_id=boot_id)
-    start = choose_start(reader, partial(read_pinning, options.pinning), confirming)
-    if start.error:
-        log.error("the last confirmed configuration is used: %s", start.error)
-    settings = start.settings
-    held = Held(options.state_dir / "held", boot_id=boot_id)
-    records = Records(options.state_dir / "records", boot_id=boot_id)
-    runtime = RuntimeEntries(options.state_dir / "runtime", boot_id=boot_id)
-    digests = {**read_digests(runtime.all(), settings.limits), **start.digests}
-    wishes = Wishes(settings, digests, held, runtime)
-    pins = OwnPins(settings.pinning.root, bpf)
-    pins.claim()
-    core_logs = CoreLogs(options.state_dir / "core", boot_id=boot_id)
-    programs = OwnPrograms(bpf, pins, records, core_logs, lambda: wishes.settings)
-    observer = Observer(rtnl, programs, worker)
-    placer = Placer(rtnl, bpf, LinkPlacer(rtnl, bpf, pins.links))
-    executor = Executor(placer, programs, worker)
-    reconciler = Reconciler(wishes, observer, executor, orphans=Orphans(options.orphan_grace))
-    requests = Requests(reconciler, wishes, _stores(options), Adopter(observer, executor))
-    requests.sweep()
-    applier = Applier(reconciler, wishes, observer, executor, Transaction(executor, placer, programs, worker))
-    trial = Trial(applier, wishes, confirming, programs.before, start_error=start.error)
-    service = Service(reconciler, wishes, requests, trial, source, core_logs)
-    return reconciler, service
-
-
-def _stores(options: Options) -> Stores:
-    return Stores(
-        KeptObjects(options.state_dir / "objects", durable=False),
-        KeptObjects(options.data_dir / "objects", durable=True),
-        DropIns(drop_in_dir(options.config)),
-    )
 
 
 async def _announce(reconciler: Reconciler, service: Service, notifier: Notifier) -> None:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -46,9 +46,10 @@ class Pending:
 class Confirming:
     """The two files. Writing raises FileError; a file that cannot be read, or is damaged, counts as absent."""
 
-    def __init__(self, directory: Path, *, boot_id: str) -> None:
+    def __init__(self, directory: Path, *, boot_id: str, clock: Callable[[], float] = boot_clock) -> None:
         self._directory = directory
         self._boot_id = boot_id
+        self._clock = clock
         self._objects = KeptObjects(directory / "confirmed-objects", durable=True)
         self.pending = self._read_pending()
 
@@ -60,11 +61,11 @@ class Confirming:
         """Return how long it still waits; 0 where the time is over, or was that of another boot."""
         if self.pending is None or self.pending.rejected or self.pending.boot_id != self._boot_id:
             return 0.0
-        return max(0.0, self.pending.deadline - boot_clock())
+        return max(0.0, self.pending.deadline - self._clock())
 
     def begin(self, settings: Settings, digests: Digests, seconds: float) -> None:
         """Write down, before any hook is changed, what is going to wait and until when."""
-        self._set(Pending(fingerprint(settings, digests), self._boot_id, boot_clock() + seconds))
+        self._set(Pending(fingerprint(settings, digests), self._boot_id, self._clock() + seconds))
 
     def reject(self) -> None:
         """Remember that the configuration was rolled back."""

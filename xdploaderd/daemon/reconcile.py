@@ -69,11 +69,13 @@ class Reconciler:
         *,
         pace: Pace = Pace(),
         orphans: Orphans | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._wishes = wishes
         self._snapshots = snapshots
         self._executor = executor
         self._pace = pace
+        self._clock = clock
         self.orphans = orphans or Orphans()
         self._wake = asyncio.Event()
         self._failures: dict[str, Failure] = {}
@@ -137,7 +139,7 @@ class Reconciler:
         return self.picture
 
     async def _pass(self) -> Picture:
-        op_id, started = secrets.token_hex(4), time.monotonic()  # an action fails but once in a pass, however long
+        op_id, started = secrets.token_hex(4), self._clock()  # an action fails but once in a pass, however long
         for name in self._forgiven:
             self._failures.pop(name, None)
         self._forgiven.clear()
@@ -204,7 +206,7 @@ class Reconciler:
         before = self._failures.get(action.name)
         attempts = before.attempts + 1 if before is not None and before.action == action else 1
         delay = min(self._pace.first_retry * 2 ** min(attempts - 1, 32), self._pace.max_retry)
-        self._failures[action.name] = Failure(action, error, attempts, time.monotonic() + delay)
+        self._failures[action.name] = Failure(action, error, attempts, self._clock() + delay)
         if self._told.get(action.name) != str(error):
             events.log_failure(action, error, op_id)
         self._told[action.name] = str(error)
@@ -212,7 +214,7 @@ class Reconciler:
     def _pause(self) -> float:
         if not self.picture.settled:
             return self._pace.first_retry
-        now = time.monotonic()
+        now = self._clock()
         times = (*(failure.not_before for failure in self._failures.values()), *self.picture.orphans.values())
         return max(0.0, min((self._pace.resync, *(at - now for at in times))))
 

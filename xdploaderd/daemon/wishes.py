@@ -49,7 +49,14 @@ class Checkpoint:
 class Wishes:
     """The one place where the wanted state changes. The caller pokes the reconciler after that."""
 
-    def __init__(self, settings: Settings, digests: Digests, held: Held, runtime: RuntimeEntries) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        digests: Digests,
+        held: Held,
+        runtime: RuntimeEntries,
+        restoring: Restoring | None = None,
+    ) -> None:
         self._held = held
         self._runtime = runtime
         self._settings = settings
@@ -57,7 +64,7 @@ class Wishes:
         self._retaken: set[str] = set()
         self._done: set[str] = set()  # attached since its entry was wanted again
         self._ended: set[str] = set()
-        self._restoring = Restoring()
+        self._restoring = restoring or Restoring()
         self._adopt(settings, digests)
 
     @property

@@ -1,0 +1,98 @@
+"""The daemon's core, put together: options and the doors to the kernel in, the loop and its service out."""
+
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor as Pool
+from dataclasses import dataclass
+from functools import partial
+
+from xdploaderd.daemon.adopting import Adopter
+from xdploaderd.daemon.applying import Applier
+from xdploaderd.daemon.confirming import Confirming, boot_clock
+from xdploaderd.daemon.core_logs import CoreLogs
+from xdploaderd.daemon.drop_ins import DropIns
+from xdploaderd.daemon.executor import Executor
+from xdploaderd.daemon.kept_objects import KeptObjects
+from xdploaderd.daemon.link_placing import LinkPlacer
+from xdploaderd.daemon.observe import Observer
+from xdploaderd.daemon.options import Options
+from xdploaderd.daemon.orphans import Orphans
+from xdploaderd.daemon.pins import OwnPins
+from xdploaderd.daemon.placing import Placer
+from xdploaderd.daemon.programs import OwnPrograms
+from xdploaderd.daemon.reconcile import Reconciler
+from xdploaderd.daemon.records import Held, Records
+from xdploaderd.daemon.requests import Requests, Stores
+from xdploaderd.daemon.restoring import Restoring
+from xdploaderd.daemon.runtime_entries import RuntimeEntries
+from xdploaderd.daemon.service import Service
+from xdploaderd.daemon.settings import ConfigSource, read_settings
+from xdploaderd.daemon.starting import choose_start
+from xdploaderd.daemon.state_file import read_boot_id
+from xdploaderd.daemon.transaction import Transaction
+from xdploaderd.daemon.trial import Trial
+from xdploaderd.daemon.wishes import Wishes, read_digests
+from xdploaderd.kernel.bpf import Bpf
+from xdploaderd.load.config_files import drop_in_dir
+from xdploaderd.load.pinning_files import read_pinning
+from xdploaderd.net.door import Netlink
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doors:
+    """What the core reaches the world through; `worker` has one thread, in which all that blocks is done.
+
+    `steady` gives seconds and never goes back, `boot` those since boot, sleep included.
+    """
+
+    rtnl: Netlink
+    worker: Pool
+    bpf: Bpf
+    steady: Callable[[], float] = time.monotonic
+    boot: Callable[[], float] = boot_clock
+
+
+def assemble(options: Options, doors: Doors) -> tuple[Reconciler, Service]:
+    """Return the loop, not running yet, and what front-ends ask; blocks.
+
+    Raises ConfigError or FileError for bad files when no configuration was ever confirmed, LockedError where another
+    daemon has the pins.
+    """
+    reader = partial(read_settings, options.config, options.pinning)
+    source = ConfigSource(read=reader, config=options.config, pinning=options.pinning)
+    bpf, boot_id = doors.bpf, read_boot_id()
+    confirming = Confirming(options.data_dir, boot_id=boot_id, clock=doors.boot)
+    start = choose_start(reader, partial(read_pinning, options.pinning), confirming)
+    if start.error:
+        log.error("the last confirmed configuration is used: %s", start.error)
+    settings = start.settings
+    held = Held(options.state_dir / "held", boot_id=boot_id)
+    records = Records(options.state_dir / "records", boot_id=boot_id)
+    runtime = RuntimeEntries(options.state_dir / "runtime", boot_id=boot_id)
+    digests = {**read_digests(runtime.all(), settings.limits), **start.digests}
+    wishes = Wishes(settings, digests, held, runtime, Restoring(doors.steady))
+    pins = OwnPins(settings.pinning.root, bpf)
+    pins.claim()
+    core_logs = CoreLogs(options.state_dir / "core", boot_id=boot_id)
+    programs = OwnPrograms(bpf, pins, records, core_logs, lambda: wishes.settings)
+    observer = Observer(doors.rtnl, programs, doors.worker)
+    placer = Placer(doors.rtnl, bpf, LinkPlacer(doors.rtnl, bpf, pins.links))
+    executor = Executor(placer, programs, doors.worker)
+    orphans = Orphans(options.orphan_grace, doors.steady)
+    reconciler = Reconciler(wishes, observer, executor, orphans=orphans, clock=doors.steady)
+    requests = Requests(reconciler, wishes, _stores(options), Adopter(observer, executor))
+    requests.sweep()
+    applier = Applier(reconciler, wishes, observer, executor, Transaction(executor, placer, programs, doors.worker))
+    trial = Trial(applier, wishes, confirming, programs.before, start_error=start.error)
+    return reconciler, Service(reconciler, wishes, requests, trial, source, core_logs)
+
+
+def _stores(options: Options) -> Stores:
+    return Stores(
+        KeptObjects(options.state_dir / "objects", durable=False),
+        KeptObjects(options.data_dir / "objects", durable=True),
+        DropIns(drop_in_dir(options.config)),
+    )
