@@ -66,7 +66,7 @@ def error_lines(error: LoaderError, *, verbose: bool, option: str = "--verbose")
 def _log_lines(log: Sequence[str], option: str) -> Iterator[str]:
     left_out = max(len(log) - _LOG_TAIL, 0) if option else 0
     if left_out:
-        yield f"  {left_out} earlier lines of the verifier's log are left out: {option} prints all of it"
+        yield f"  {left_out} of the {len(log)} lines of log are left out: {option} prints all of it"
     yield from (f"  {line}" for line in log[left_out:])
 
 

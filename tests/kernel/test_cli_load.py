@@ -143,6 +143,14 @@ def test_refusal_of_the_verifier_is_told_with_source_and_registers(verbose: bool
     assert "invalid access to packet" in first
     assert re.search(r"\(at reject\.bpf\.c:\d+: return \*\(__u8 \*\)", first)
     assert any("R1=pkt(r=0)" in line for line in rest)
+    if verbose:
+        assert f"the end of {len(rest)} lines of log)" in first
+
+
+def test_refusal_of_the_verifier_counts_the_lines_of_its_log(capsys: Capture, conf: str) -> None:
+    _, _, err = _load(capsys, conf, "reject.bpf.o")
+    told = json.loads(err)
+    assert f"the end of {len(told['log'])} lines of log)" in told["message"]
 
 
 def test_partial_load_lists_what_failed_and_exits_with_three(capsys: Capture, conf: str) -> None:

@@ -71,13 +71,15 @@ def split_log(raw: bytes) -> tuple[str, ...]:
 
 
 def summarise(log: Sequence[str]) -> str:
-    """Return the last telling lines of a log, the source line they are about and how many lines there are besides."""
+    """Return the last telling lines of a log, the source line they are about and how many lines the log has.
+
+    Who shows more of the log counts what it leaves out by the same number: how many it shows is not known here.
+    """
     telling = [line.strip() for line in log if line.strip() and not line.startswith((*_STATISTICS, _SOURCE_MARK))]
     shown = [line[:_LINE_MAX] for line in telling[-_TELLING_LINES:]]
     source = source_line(log)
-    left_out = len(log) - len(shown)
     notes = [f"at {source}"] if source else []
-    notes += [f"{left_out} other lines of the log left out"] if left_out else []
+    notes += [f"the end of {len(log)} lines of log"] if len(log) > len(shown) else []
     return "; ".join(shown) + (f" ({'; '.join(notes)})" if notes else "")
 
 

@@ -1,5 +1,6 @@
 """How the command tells errors and survives a reader that goes away."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import pytest
 
 from xdploaderd.cli import main, output, plain
 from xdploaderd.errors import ConfigError, LoaderError, PinMismatchError, VerifierError, error_context
+from xdploaderd.kernel.verifier_log import summarise
 
 Capture = pytest.CaptureFixture[str]
 
@@ -28,10 +30,22 @@ def test_last_lines_of_a_verifier_log_are_shown_and_the_rest_pointed_to(capsys: 
     assert lines[0].startswith(
         "xdploaderctl: VerifierRejected: prog 'p': R1 invalid mem access (BPF_PROG_LOAD: EACCES)"
     )
-    note = "xdploaderctl:   2 earlier lines of the verifier's log are left out: --verbose prints all of it"
+    note = "xdploaderctl:   2 of the 10 lines of log are left out: --verbose prints all of it"
     assert lines[1:] == [note, *(f"xdploaderctl:   {line}" for line in log[2:-1]), r"xdploaderctl:   R1 \x1b[2J"]
     output.print_error(error, as_json=False, verbose=True)
     assert len(capsys.readouterr().err.splitlines()) == 1 + len(log)
+
+
+def test_message_and_log_count_the_lines_of_one_log_alike(capsys: Capture) -> None:
+    log = [f"{number}: r1 = 0" for number in range(20)]
+    error = VerifierError(summarise(log), errno=13, log=log)
+    output.print_error(error, as_json=False, verbose=False)
+    message, note, *shown = capsys.readouterr().err.splitlines()
+    assert "the end of 20 lines of log" in message
+    assert note.endswith(f"  {20 - len(shown)} of the 20 lines of log are left out: --verbose prints all of it")
+    output.print_error(error, as_json=True, verbose=False)
+    told = json.loads(capsys.readouterr().err)
+    assert f"the end of {len(told['log'])} lines of log" in told["message"]
 
 
 def test_each_fault_of_a_configuration_has_its_line(capsys: Capture) -> None:

@@ -28,7 +28,7 @@ def test_refused_load_is_repeated_with_a_log() -> None:
     assert [attr.log_level for attr in fake.attrs(BpfCmd.PROG_LOAD)] == [0, 1]
     assert caught.value.errno == errno.EACCES
     assert caught.value.log == tuple(LOG.decode().splitlines())
-    assert "R1 invalid mem access 'scalar' (1 other lines" in str(caught.value)
+    assert "R1 invalid mem access 'scalar' (the end of 3 lines of log)" in str(caught.value)
 
 
 def test_log_buffer_grows_to_the_size_the_kernel_names() -> None:
@@ -66,9 +66,9 @@ def test_control_characters_of_a_log_are_escaped() -> None:
     assert split_log(b"a\x1b[31m\xff\n\tb") == ("a\\x1b[31m\\xff", "\tb")
 
 
-def test_summary_skips_statistics_and_counts_what_it_leaves_out() -> None:
+def test_summary_skips_statistics_and_counts_the_lines_of_the_log() -> None:
     log = ("one", "two", "three", "four", "processed 5 insns")
-    assert summarise(log) == "two; three; four (2 other lines of the log left out)"
+    assert summarise(log) == "two; three; four (the end of 5 lines of log)"
     assert summarise(()) == ""
 
 
@@ -81,7 +81,7 @@ def test_summary_tells_the_source_line() -> None:
     )
     assert summarise(log) == (
         "0: (b7) r1 = 0 ; R1=0; 1: (71) r0 = *(u8 *)(r1 +0)"
-        " (at fw.bpf.c:9: return *p;; 2 other lines of the log left out)"
+        " (at fw.bpf.c:9: return *p;; the end of 4 lines of log)"
     )
 
 
