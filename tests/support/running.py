@@ -31,5 +31,5 @@ def running_target() -> TargetKernel:
 
 
 def _kconfig(release: str) -> str:
-    boot, proc = Path(f"/boot/config-{release}"), Path("/proc/config.gz")
-    return boot.read_text() if boot.exists() else gzip.decompress(proc.read_bytes()).decode()
+    plain = next(filter(Path.exists, (Path(f"/boot/config-{release}"), Path(f"/lib/modules/{release}/config"))), None)
+    return plain.read_text() if plain else gzip.decompress(Path("/proc/config.gz").read_bytes()).decode()

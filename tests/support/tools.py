@@ -3,6 +3,7 @@
 import ctypes
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,14 @@ def libbpf() -> ctypes.CDLL:
 def bpftool() -> Path:
     """Return Debian's bpftool: libbpf's own loading."""
     return tool("bpftool")
+
+
+def skip_if_bpftool_cannot_load(path: Path) -> None:
+    """Skip where the running kernel refuses a good object to whoever asks, as some hosts do with tracing programs."""
+    pin = Path("/sys/fs/bpf/bpftool")
+    done = subprocess.run([bpftool(), "prog", "loadall", path, pin], check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        pytest.skip(f"bpftool cannot load '{path.name}' here either: {done.stderr.splitlines()[0]}")
+    for program in pin.iterdir():
+        program.unlink()
+    pin.rmdir()

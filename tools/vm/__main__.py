@@ -41,7 +41,7 @@ _NOT_WANTED = frozenset(
     {"test", "idlelib", "tkinter", "lib2to3", "ensurepip", "pydoc_data", "dist-packages", "distutils"}
 )
 _TOOLS_ONLY = frozenset({"mypy", "mypyc", "ruff", "pip", "piptools", "setuptools", "pkg_resources", "build", "wheel"})
-_SECONDS = 1500.0  # one guest: emulated code runs ten to twenty times slower
+_SECONDS = 3600.0  # one guest: emulated code runs ten to twenty times slower
 
 
 def main() -> int:

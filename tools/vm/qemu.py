@@ -8,7 +8,7 @@ from threading import Timer
 
 # No hardware acceleration: it must work on machines that have none. TCG crashed some kernels that had cmpxchg16b; a CPU
 # without RDRAND would keep Python waiting for entropy.
-_MACHINE = "-accel tcg -cpu max,-cx16 -m 1280 -smp 1 -nodefaults -no-user-config -display none -no-reboot -monitor none"
+_MACHINE = "-accel tcg -cpu max -m 1280 -smp 1 -nodefaults -no-user-config -display none -no-reboot -monitor none"
 _CMDLINE = "console=ttyS0 quiet panic=-1 rdinit=/init tsc=reliable mitigations=off"
 _STATUS = re.compile(r"GUEST-EXIT=(\d+)")
 

@@ -80,8 +80,7 @@ def test_summary_tells_the_source_line() -> None:
         "1: (71) r0 = *(u8 *)(r1 +0)",
     )
     assert summarise(log) == (
-        "0: (b7) r1 = 0 ; R1=0; 1: (71) r0 = *(u8 *)(r1 +0)"
-        " (at fw.bpf.c:9: return *p;; the end of 4 lines of log)"
+        "0: (b7) r1 = 0 ; R1=0; 1: (71) r0 = *(u8 *)(r1 +0) (at fw.bpf.c:9: return *p;; the end of 4 lines of log)"
     )
 
 
