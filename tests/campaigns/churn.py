@@ -3,11 +3,11 @@
 import os
 import signal
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from tests.campaigns.figures import Figures, percentile, spread
 from tests.campaigns.marked import Marked
+from tests.campaigns.process import descriptors
 from tests.support.daemon import Daemon, daemon_in, xdp_id
 from tests.support.netns import ip, veth_pair
 from tests.support.sandbox import pin_tree
@@ -85,9 +85,6 @@ def _until_attached(ours: int, began: float) -> float:
 
 def _drops(daemon: Daemon) -> int:
     """Return how many messages the daemon's netlink sockets lost (proc(5), net/netlink)."""
-    inodes = set()
-    for fd in os.listdir(f"/proc/{daemon.pid}/fd"):
-        with suppress(FileNotFoundError):  # closed since it was listed
-            inodes.add(os.readlink(f"/proc/{daemon.pid}/fd/{fd}").removeprefix("socket:[").removesuffix("]"))
+    inodes = {target.removeprefix("socket:[").removesuffix("]") for target in descriptors(daemon.pid)}
     lines = Path(f"/proc/{daemon.pid}/net/netlink").read_text().splitlines()[1:]
     return sum(int(words[8]) for words in map(str.split, lines) if words[9] in inodes)

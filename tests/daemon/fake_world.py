@@ -1,7 +1,7 @@
 """A world in memory: interfaces, hooks and own pins that the daemon's actions change as the kernel would."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -177,6 +177,6 @@ class FakeWishes:
     def carried_out(self, name: str) -> None:
         self.list = tuple(replace(w, retake=w.retake and w.config.name != name) for w in self.list)
 
-    def passed(self, actions: Sequence[Action]) -> None:
+    def passed(self, actions: Sequence[Action], pinned: Iterable[str]) -> None:
         left = {action.name for action in actions}
         self.list = tuple(replace(w, retake=w.retake and w.config.name in left) for w in self.list)

@@ -125,6 +125,20 @@ def test_object_of_a_descriptor_is_copied_under_its_name_and_swept(tmp_path: Pat
     run(main())
 
 
+def test_nothing_is_remembered_of_an_entry_once_its_pins_are_gone(tmp_path: Path) -> None:
+    async def main() -> None:
+        daemon = Daemon(tmp_path, FakeWorld("eth0"))
+        async with running(daemon) as service:
+            await service.attach_object(by_path(daemon, name="first"))
+            daemon.wishes.drop("first")
+            assert daemon.wishes.ended() == {"first"}
+            await daemon.reconciler.settled()
+            assert not daemon.world.owned
+            assert daemon.wishes.ended() == set()
+
+    run(main())
+
+
 @pytest.mark.parametrize("name", ["..", "", "/", "\x1b[2J", "x" * 300, ".new", "a\nb"])
 def test_name_of_an_object_that_cannot_be_a_file_s_is_not_taken(tmp_path: Path, name: str) -> None:
     async def main() -> None:

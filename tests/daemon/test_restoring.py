@@ -25,3 +25,13 @@ def test_entry_that_was_given_up_waits_for_a_request() -> None:
     assert not restoring.allows("edge")
     restoring.forgive("edge")
     assert restoring.allows("edge")
+
+
+def test_what_is_not_pinned_any_more_is_forgotten() -> None:
+    restoring = Restoring(lambda: 0.0)
+    for name in ("edge", "gone"):
+        restoring.restored(name)
+        restoring.give_up(name)
+    restoring.keep_only({"edge"})
+    assert restoring.exhausted() == {"edge"}
+    assert restoring.allows("gone")

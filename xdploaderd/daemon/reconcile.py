@@ -155,7 +155,7 @@ class Reconciler:
                 await finish(self._carry_out(action, op_id))
         else:
             return await self._unsettled()
-        self._wishes.passed(actions)
+        self._wishes.passed(actions, picture.observed.owned)
         planned = {action.name for action in _changes(actions)}
         self._failures = {name: failure for name, failure in self._failures.items() if name in planned}
         self._told = {name: text for name, text in self._told.items() if name in planned}

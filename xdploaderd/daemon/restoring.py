@@ -1,7 +1,7 @@
 """How often what somebody else undid is put back: a few times, then it is only reported until it is asked for again."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Final
 
 from xdploaderd.config.interface_match import entry_of
@@ -40,6 +40,11 @@ class Restoring:
             if name in (known, entry_of(known)):
                 self._given_up.discard(known)
                 self._done.pop(known, None)
+
+    def keep_only(self, names: Container[str]) -> None:
+        """Forget all others; what is not pinned is not restored."""
+        self._done = {name: times for name, times in self._done.items() if name in names}
+        self._given_up = {name for name in self._given_up if name in names}
 
     def _recent(self, name: str) -> list[float]:
         return [at for at in self._done.get(name, ()) if self._clock() - at < WITHIN_SECONDS]

@@ -177,14 +177,20 @@ class Wishes:
         self._retaken.discard(name)
         self._done.add(name)
 
-    def passed(self, actions: Iterable[Action]) -> None:
-        """Take note of what is left to do after a pass: what is nothing has been taken back."""
+    def passed(self, actions: Iterable[Action], pinned: Iterable[str]) -> None:
+        """Take note of what is left to do after a pass, and of all that is pinned then as ours.
+
+        What is not left to do has been taken back; what is not pinned any more need not be remembered.
+        """
         left = {action.name: action for action in actions}
         self._retaken &= {*left, *map(entry_of, left)}
         self._done = {name for name in self._done if entry_of(name) in self._retaken}
         for name, action in left.items():
             if isinstance(action, Refuse) and action.state is State.FOREIGN and not self._restoring.allows(name):
                 self._restoring.give_up(name)
+        known = {one for name in pinned for one in (name, entry_of(name))}
+        self._ended &= known
+        self._restoring.keep_only(known)
 
     def retake(self, name: str) -> None:
         """Want the entry's place again, whatever others did there."""
