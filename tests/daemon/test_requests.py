@@ -13,7 +13,7 @@ from tests.daemon.fake_world import FakeWorld
 from tests.daemon.test_service import Daemon, run, running
 from xdploaderd.config.attachments import AttachmentConfig
 from xdploaderd.daemon.adopting import Adopter
-from xdploaderd.daemon.object_file import digest
+from xdploaderd.daemon.object_digest import digest
 from xdploaderd.daemon.requests import AttachRequest
 from xdploaderd.daemon.runtime_entries import RuntimeEntries
 from xdploaderd.daemon.status import Origin, State

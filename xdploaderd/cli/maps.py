@@ -11,7 +11,7 @@ from typing import Any
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.dump import decode_value
 from xdploaderd.cli.output import print_json, print_line, print_warnings
-from xdploaderd.daemon.object_file import read_document
+from xdploaderd.daemon.entries_file import read_document
 from xdploaderd.errors import BtfError, ConfigError, KernelError, PinError, error_context
 from xdploaderd.info import MapInfo
 from xdploaderd.kernel.bpf import Bpf, ObjectKind

@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath
 
 from xdploaderd.cli.named_values import limits_of, parse_count, parse_pairs
 from xdploaderd.config.pinning import PinningConf
-from xdploaderd.daemon.object_file import read_document, read_object
+from xdploaderd.daemon.entries_file import read_document
+from xdploaderd.daemon.object_file import read_object
 from xdploaderd.errors import UsageError
 from xdploaderd.hooks import OnMismatch
 from xdploaderd.limits import Limits

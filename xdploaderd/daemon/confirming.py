@@ -18,7 +18,8 @@ from typing import Any, Final
 from xdploaderd.config.attachments import AttachmentConfig
 from xdploaderd.config.entry import entry_values, parse_entry
 from xdploaderd.daemon.kept_objects import KeptObjects
-from xdploaderd.daemon.object_file import digest, read_digest, read_object
+from xdploaderd.daemon.object_digest import digest, read_digest
+from xdploaderd.daemon.object_file import read_object
 from xdploaderd.daemon.state_file import read_state, sync_directory, write_state
 from xdploaderd.daemon.wishes import Digests, Settings
 from xdploaderd.errors import ConfigError, FileError, LoaderError

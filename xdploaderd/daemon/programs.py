@@ -12,8 +12,9 @@ from pathlib import PurePosixPath
 from xdploaderd.config.attachments import AttachmentConfig
 from xdploaderd.daemon.before import Before
 from xdploaderd.daemon.core_logs import CoreLogs
+from xdploaderd.daemon.entries_file import read_document
 from xdploaderd.daemon.kept_maps import open_kept
-from xdploaderd.daemon.object_file import read_document, read_object
+from xdploaderd.daemon.object_file import read_object
 from xdploaderd.daemon.pins import OwnPins
 from xdploaderd.daemon.prepared_cache import PreparedCache
 from xdploaderd.daemon.records import Records

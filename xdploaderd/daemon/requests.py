@@ -21,7 +21,8 @@ from xdploaderd.daemon.adopting import Adopter
 from xdploaderd.daemon.caller import audit
 from xdploaderd.daemon.drop_ins import DropIns
 from xdploaderd.daemon.kept_objects import KeptObjects, file_name
-from xdploaderd.daemon.object_file import digest, read_object, read_open_object
+from xdploaderd.daemon.object_digest import digest
+from xdploaderd.daemon.object_file import read_object, read_open_object
 from xdploaderd.daemon.reconcile import Reconciler
 from xdploaderd.daemon.report import stand_of
 from xdploaderd.daemon.settle import settle

@@ -9,7 +9,7 @@ from xdploaderd.config.attachments import AttachmentConfig, claims_of
 from xdploaderd.config.interface_match import entry_of
 from xdploaderd.config.pinning import PinningConf
 from xdploaderd.daemon.actions import Action, Refuse
-from xdploaderd.daemon.object_file import read_digest
+from xdploaderd.daemon.object_digest import read_digest
 from xdploaderd.daemon.records import Held
 from xdploaderd.daemon.restoring import Restoring
 from xdploaderd.daemon.runtime_entries import RuntimeEntries

@@ -10,11 +10,11 @@ from typing import BinaryIO
 
 from xdploaderd.btf.codec import Btf
 from xdploaderd.errors import NoBtfError, ObjectError
+from xdploaderd.kernel.compression import compression_of, payload_range, unpacked
 from xdploaderd.kernel.elf_btf import BTF_MAX, ELF_MAGIC, read_btf_section, read_range
 from xdploaderd.kernel.raw_image import is_raw_image, read_image_btf
 from xdploaderd.kernel.regular_file import open_regular, unreadable
 from xdploaderd.kernel.tar_file import MAGIC, MAGIC_AT, first_member
-from xdploaderd.kernel.unpack import compression_of, payload_range, unpacked
 
 _BTF_MAGICS = (b"\x9f\xeb", b"\xeb\x9f")
 _HEAD = 4096  # bytes by which a file's form is told

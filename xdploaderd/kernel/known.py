@@ -10,6 +10,7 @@ from xdploaderd.btf.codec import Btf
 from xdploaderd.errors import FileError, LoaderError, ObjectError
 from xdploaderd.kernel.btf_file import kernel_types, read_btf_file
 from xdploaderd.kernel.btf_search import SYSFS, find_btf, kernel_name
+from xdploaderd.kernel.compression import compression_of, unpacked
 from xdploaderd.kernel.facts import (
     possible_cpus,
     read_boot_kconfig,
@@ -20,7 +21,6 @@ from xdploaderd.kernel.facts import (
 )
 from xdploaderd.kernel.regular_file import open_regular, unreadable
 from xdploaderd.kernel.target import vmlinux_btf
-from xdploaderd.kernel.unpack import compression_of, unpacked
 from xdploaderd.obj.spec import TargetKernel
 from xdploaderd.verdict.abilities import Abilities, features_of, read_abilities
 from xdploaderd.verdict.report import KernelUnderTest

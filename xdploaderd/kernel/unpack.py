@@ -1,8 +1,4 @@
-"""Compressed streams and kernel images unpacked into a temporary file, so that memory stays small.
-
-Mirrors what the kernel's scripts/extract-vmlinux finds: gzip, xz, lzma, bzip2, lz4 (its legacy frame) and zstd. The
-payload of an x86 image is where its boot header says (Documentation/arch/x86/boot.rst), not searched for.
-"""
+"""Compressed streams unpacked into a temporary file, so that memory stays small (scripts/extract-vmlinux)."""
 
 import bz2
 import lzma
@@ -15,6 +11,7 @@ from importlib import import_module
 from typing import Any, BinaryIO, Protocol
 
 from xdploaderd.errors import FeatureMissingError, ObjectError
+from xdploaderd.kernel.compression import compression_of
 from xdploaderd.kernel.elf_btf import read_range
 
 UNPACKED_MAX = 1 << 30  # bytes; a vmlinux without debugging data has 50 to 150 MB
@@ -23,20 +20,6 @@ _ZSTD_CHUNK = 1 << 10  # its decoder bounds no output: 128 KiB may come of each 
 _ZSTD_WINDOW_MAX = 128 << 20  # bytes; the kernel packs with 128 MiB at most
 _LZ4_BLOCK = 8 << 20  # bytes in a full block of the legacy frame
 _LZ4_PACKED_MAX = _LZ4_BLOCK + _LZ4_BLOCK // 255 + 16
-_BOOT_MAGIC, _BOOT_MAGIC_AT = b"HdrS", 0x202
-_BOOT_HEADER = 0x250  # bytes that hold all we need of the boot header
-_SECTOR = 512
-_PAYLOAD_SINCE = 0x0208  # boot protocol
-_ZBOOT_MAGIC, _ZBOOT_MAGIC_AT = b"zimg", 4
-_MAGICS = (
-    (b"\x1f\x8b", "gzip"),
-    (b"\xfd7zXZ\0", "xz"),
-    (b"BZh", "bzip2"),
-    (b"\x28\xb5\x2f\xfd", "zstd"),
-    (b"\x02\x21\x4c\x18", "lz4"),
-    (b"\x5d\0\0", "lzma"),
-    (b"\x89LZO", "lzo"),
-)
 _BROKEN = (EOFError, lzma.LZMAError, zlib.error, OSError, ValueError, struct.error, MemoryError)
 
 
@@ -51,25 +34,6 @@ class _Decoder(Protocol):
 
     def decompress(self, data: bytes, max_length: int, /) -> bytes:
         """Return some bytes."""
-
-
-def compression_of(start: bytes) -> str:
-    """Return the compression that the first bytes of a file show, empty for none."""
-    return next((name for magic, name in _MAGICS if start.startswith(magic)), "")
-
-
-def payload_range(start: bytes) -> tuple[int, int] | None:
-    """Return offset and size of the packed kernel in a bzImage or an EFI zboot image; None for another file."""
-    if len(start) >= _BOOT_HEADER and start[_BOOT_MAGIC_AT:].startswith(_BOOT_MAGIC):
-        (version,) = struct.unpack_from("<H", start, 0x206)
-        if version < _PAYLOAD_SINCE:
-            return None
-        offset, size = struct.unpack_from("<II", start, 0x248)
-        return ((start[0x1F1] or 4) + 1) * _SECTOR + offset, size
-    if start[_ZBOOT_MAGIC_AT:].startswith(_ZBOOT_MAGIC) and len(start) >= 16:  # noqa: PLR2004 - its four words
-        offset, size = struct.unpack_from("<II", start, 8)
-        return offset, size
-    return None
 
 
 @contextmanager

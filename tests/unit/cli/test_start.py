@@ -1,0 +1,46 @@
+"""What a command imports: most of a short command's time is its start, and every module it does without is gained."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CORE = Path(__file__).parents[2] / "bpf" / "core"
+SHOW = """
+import sys
+from xdploaderd.cli.main import main
+status = main(sys.argv[1:])
+print(*sys.modules)
+sys.exit(status)
+"""
+
+
+def imported(*words: str) -> set[str]:
+    """Return the modules that are there after a command has run in an interpreter of its own."""
+    done = subprocess.run([sys.executable, "-c", SHOW, *words], check=True, stdout=subprocess.PIPE, text=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.fixture(scope="module")
+def btfgen(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    out = tmp_path_factory.mktemp("btfgen") / "out.btf"
+    return imported("btfgen", "--btf", str(CORE / "fields.target.o"), "-o", str(out), str(CORE / "fields.local.o"))
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["asyncio", "bz2", "ctypes", "difflib", "elftools", "hashlib", "json", "logging", "lzma", "socket", "tempfile"],
+)
+def test_btfgen_of_a_raw_file_runs_without(module: str, btfgen: set[str]) -> None:
+    assert module not in btfgen
+
+
+@pytest.mark.parametrize("package", ["config", "control", "info", "load", "log", "net", "uapi", "verdict"])
+def test_btfgen_runs_without_the_package(package: str, btfgen: set[str]) -> None:
+    assert not {name for name in btfgen if f"{name}.".startswith(f"xdploaderd.{package}.")}
+
+
+def test_btfgen_takes_of_the_object_reader_what_its_sections_need(btfgen: set[str]) -> None:
+    ours = {name.removeprefix("xdploaderd.obj.") for name in btfgen if name.startswith("xdploaderd.obj.")}
+    assert ours == {"btf_sections", "elf", "elf_headers", "elf_strings", "minimize"}
