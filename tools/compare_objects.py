@@ -10,7 +10,6 @@ loader. Exit status 1 and one line for each difference.
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 from xdploaderd.btf.codec import Btf
@@ -44,8 +43,8 @@ def _without_ids(btf: Btf, value: object, depth: int) -> object:
     if isinstance(value, FuncProto):
         params = [(name, spell(btf, arg, depth)) for name, arg in value.params]
         return f"func_proto {params} -> {spell(btf, value.return_type_id, depth)}"
-    if is_dataclass(value):
-        pairs = [(f.name, getattr(value, f.name)) for f in fields(value)]
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):  # a type, a member or a variable of a section
+        pairs = value._asdict().items()
         return {n: spell(btf, v, depth) if n.endswith("type_id") else _without_ids(btf, v, depth) for n, v in pairs}
     if isinstance(value, tuple):
         return [_without_ids(btf, item, depth) for item in value]

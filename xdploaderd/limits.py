@@ -1,7 +1,7 @@
 """Bounds on what one object file may ask for, checked before the first bpf(2) call, and their change by name."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
 
 from xdploaderd.errors import LimitError, UsageError
 from xdploaderd.printable import quoted
@@ -10,8 +10,7 @@ MIB = 1 << 20
 LIMIT_MAX = 1 << 40  # the largest that any can be set to
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(NamedTuple):
     """Counts, and sizes in bytes.
 
     1,000,000 instructions are what the kernel takes. Of BTF it takes 16 MiB, but to open and rewrite a million types
@@ -38,7 +37,7 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
-LIMIT_NAMES = tuple(field.name for field in fields(Limits))
+LIMIT_NAMES = Limits._fields
 
 
 def limits_with(values: Mapping[str, int], limits: Limits = DEFAULT_LIMITS) -> Limits:
@@ -46,7 +45,7 @@ def limits_with(values: Mapping[str, int], limits: Limits = DEFAULT_LIMITS) -> L
     for name, value in values.items():
         if problem := limit_problem(name, value):
             raise UsageError(problem)
-    return replace(limits, **values)
+    return limits._replace(**values)
 
 
 def limit_problem(name: str, value: int) -> str:

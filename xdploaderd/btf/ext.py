@@ -2,7 +2,6 @@
 
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Generic, NamedTuple, TypeVar
 
@@ -36,8 +35,7 @@ class CoreReloKind(IntEnum):
     TYPE_MATCHES = 12
 
 
-@dataclass(frozen=True, slots=True)
-class CoreRelo:
+class CoreRelo(NamedTuple):
     """struct bpf_core_relo; insn_off in bytes from the start of its section, kind as written (may be unknown)."""
 
     insn_off: int
@@ -87,8 +85,7 @@ class InfoRecords(Mapping[str, tuple[_T, ...]], Generic[_T]):
         return len(self._blocks)
 
 
-@dataclass(frozen=True, slots=True)
-class BtfExt:
+class BtfExt(NamedTuple):
     """The three tables, by section name."""
 
     func_infos: Mapping[str, tuple[FuncInfo, ...]]

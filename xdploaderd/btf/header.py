@@ -1,8 +1,7 @@
 """The header of a BTF blob: where its types and strings lie (include/uapi/linux/btf.h, struct btf_header)."""
 
 import struct
-from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 from xdploaderd.errors import BtfError
 
@@ -16,8 +15,7 @@ _MAGIC = {b"\x9f\xeb": "little", b"\xeb\x9f": "big"}
 _LAYOUT = {"little": struct.Struct("<HBBIIIII"), "big": struct.Struct(">HBBIIIII")}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BtfHeader:
+class BtfHeader(NamedTuple):
     """struct btf_header; offsets in bytes from the start of the blob (in the blob they count from the header's end)."""
 
     byteorder: str

@@ -1,7 +1,7 @@
 """Rewrite an object's BTF so that an older kernel accepts it (libbpf libbpf.c, bpf_object__sanitize_btf)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from xdploaderd.btf.edit import BtfEdit
 from xdploaderd.btf.types import (
@@ -72,7 +72,7 @@ def _datasec_to_struct(btf_type: BtfType, context: _Context) -> BtfType:
 
 
 def _without_question_mark(btf_type: BtfType, _: _Context) -> BtfType:
-    return replace(btf_type, name="_" + btf_type.name[1:]) if btf_type.name.startswith("?") else btf_type
+    return btf_type._replace(name="_" + btf_type.name[1:]) if btf_type.name.startswith("?") else btf_type
 
 
 def _proto_to_enum(btf_type: BtfType, _: _Context) -> BtfType:
@@ -92,7 +92,7 @@ def _func_to_typedef(btf_type: BtfType, _: _Context) -> BtfType:
 
 
 def _static_func(btf_type: BtfType, _: _Context) -> BtfType:
-    return replace(btf_type, linkage=int(Linkage.STATIC)) if isinstance(btf_type, Func) else btf_type
+    return btf_type._replace(linkage=int(Linkage.STATIC)) if isinstance(btf_type, Func) else btf_type
 
 
 def _float_to_struct(btf_type: BtfType, _: _Context) -> BtfType:
@@ -105,7 +105,7 @@ def _tag_to_const(btf_type: BtfType, _: _Context) -> BtfType:
 
 
 def _unsigned_enum(btf_type: BtfType, _: _Context) -> BtfType:
-    return replace(btf_type, signed=False) if isinstance(btf_type, Enum) else btf_type
+    return btf_type._replace(signed=False) if isinstance(btf_type, Enum) else btf_type
 
 
 def _enum64_to_union(btf_type: BtfType, context: _Context) -> BtfType:

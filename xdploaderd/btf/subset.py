@@ -1,7 +1,6 @@
 """A blob cut down to marked types and members, sizes and offsets kept (bpftool gen.c, btfgen_get_btf)."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
 
 from xdploaderd.btf.build import BtfBuilder
 from xdploaderd.btf.codec import Btf
@@ -18,12 +17,14 @@ from xdploaderd.btf.types import (
 )
 
 
-@dataclass(slots=True)
 class Marks:
     """What of a blob is to be kept: type ids, and for each struct or union its members by index."""
 
-    types: set[int] = field(default_factory=set)
-    members: dict[int, set[int]] = field(default_factory=dict)
+    __slots__ = ("members", "types")
+
+    def __init__(self, types: Iterable[int] = ()) -> None:
+        self.types = set(types)
+        self.members: dict[int, set[int]] = {}
 
     def add_type(self, type_id: int) -> bool:
         """Mark a type and tell whether it was not marked before; void needs no mark."""
@@ -57,7 +58,7 @@ def _without_members(btf_type: BtfType, indices: set[int]) -> BtfType:
         case Composite(members=members):
             left = tuple(members[index] for index in sorted(indices))
             # An offset inside a byte can be told only as that of a bit field.
-            return replace(btf_type, members=left, kflag=any(m.bitfield_size or m.bit_offset % 8 for m in left))
+            return btf_type._replace(members=left, kflag=any(m.bitfield_size or m.bit_offset % 8 for m in left))
         case _:
             return btf_type
 
@@ -65,15 +66,15 @@ def _without_members(btf_type: BtfType, indices: set[int]) -> BtfType:
 def _renumbered(btf_type: BtfType, new_ids: Mapping[int, int]) -> BtfType:
     match btf_type:
         case Composite(members=members):
-            return replace(btf_type, members=tuple(m._replace(type_id=new_ids.get(m.type_id, 0)) for m in members))
+            return btf_type._replace(members=tuple(m._replace(type_id=new_ids.get(m.type_id, 0)) for m in members))
         case Array(elem_type_id=elem, index_type_id=index):
-            return replace(btf_type, elem_type_id=new_ids.get(elem, 0), index_type_id=new_ids.get(index, 0))
+            return btf_type._replace(elem_type_id=new_ids.get(elem, 0), index_type_id=new_ids.get(index, 0))
         case FuncProto(return_type_id=result, params=params):
             renumbered = tuple((name, new_ids.get(type_id, 0)) for name, type_id in params)
-            return replace(btf_type, return_type_id=new_ids.get(result, 0), params=renumbered)
+            return btf_type._replace(return_type_id=new_ids.get(result, 0), params=renumbered)
         case Datasec(vars=variables):
-            return replace(btf_type, vars=tuple(v._replace(type_id=new_ids.get(v.type_id, 0)) for v in variables))
+            return btf_type._replace(vars=tuple(v._replace(type_id=new_ids.get(v.type_id, 0)) for v in variables))
         case Ref(type_id=type_id) | Func(type_id=type_id) | Var(type_id=type_id) | DeclTag(type_id=type_id):
-            return replace(btf_type, type_id=new_ids.get(type_id, 0))
+            return btf_type._replace(type_id=new_ids.get(type_id, 0))
         case _:
             return btf_type

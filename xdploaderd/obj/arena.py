@@ -37,4 +37,4 @@ def arena_places(image: ElfImage, placed: Sequence[PlacedMap]) -> tuple[PlacedMa
     """Return where symbols of the arena's variables point."""
     section = image.section(ARENA_SECTION)
     found = [item.spec for item in placed if item.spec.type == MapType.ARENA and item.spec.contents is not None]
-    return tuple(PlacedMap(spec, section.index, None) for spec in found) if section else ()
+    return tuple(PlacedMap(spec, section.number, None) for spec in found) if section else ()

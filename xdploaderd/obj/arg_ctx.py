@@ -90,7 +90,7 @@ class _Copies:
     def copy(self, function: Func) -> int:
         """Return the id of a copy of a function, which has a copy of its prototype."""
         proto = self.btf.type_by_id(function.type_id)
-        return self.add(replace(function, type_id=self.add(proto)))
+        return self.add(function._replace(type_id=self.add(proto)))
 
     def set_parameter(self, function_id: int, index: int, type_id: int) -> None:
         """Give a parameter of a copied function another type, and tag it."""
@@ -99,7 +99,7 @@ class _Copies:
         if isinstance(proto, FuncProto):
             params = list(proto.params)
             params[index] = (params[index][0], type_id)
-            self.added[at] = replace(proto, params=tuple(params))
+            self.added[at] = proto._replace(params=tuple(params))
         if self.tags:
             self.add(DeclTag(CTX_TAG, function_id, index))
 

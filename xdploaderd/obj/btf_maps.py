@@ -73,7 +73,7 @@ def _placed_maps(section: Section, btf: Btf, variables: tuple[SecVar, ...], *, s
                 raise ObjectError(f"is {_linkage_name(var.linkage)}, want a global map")
             definition = _definition_type(btf, var, entry)
             spec = _read_definition(btf, var.name, definition, strict=strict, inner=False)
-            yield PlacedMap(spec, section.index, entry.offset, entry.size)
+            yield PlacedMap(spec, section.number, entry.offset, entry.size)
 
 
 def _linkage_name(linkage: int) -> str:

@@ -1,6 +1,6 @@
 """Sections .BTF and .BTF.ext of an object file (libbpf.c, bpf_object__init_btf); alone, all that BTFGen looks at."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.ext import BtfExt, parse_btf_ext
@@ -10,8 +10,7 @@ from xdploaderd.obj.elf import ElfImage, Section, SectionType
 from xdploaderd.printable import quoted
 
 
-@dataclass(frozen=True, slots=True)
-class CoreObject:
+class CoreObject(NamedTuple):
     """Of an object, what its CO-RE records need: all that minimize() looks at."""
 
     name: str

@@ -34,7 +34,7 @@ def read_data_maps(
     if sum(len(section.view) for section in sections) > len(image.raw):
         raise LimitError("data sections overlap: together they are longer than the file")
     return tuple(
-        PlacedMap(_data_map(section, object_name, btf, described.get(section.name)), section.index, None)
+        PlacedMap(_data_map(section, object_name, btf, described.get(section.name)), section.number, None)
         for section in sections
     )
 

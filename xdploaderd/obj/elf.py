@@ -9,7 +9,6 @@ import sys
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from enum import IntEnum
 from operator import attrgetter
 from typing import NamedTuple, TypeVar
@@ -99,11 +98,10 @@ class ElfReloc(NamedTuple):
     symbol: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
+class Section(NamedTuple):
     """Elf64_Shdr with a view of the section's bytes (empty for NOBITS); sizes in bytes."""
 
-    index: int
+    number: int
     name: str
     type: int
     flags: int
@@ -184,17 +182,22 @@ class SymbolTable:
         return tuple(self[number] for number, info in enumerate(self._infos) if info & 0xF == kind)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ElfImage:
     """One relocatable BPF object, checked: every section lies in the file, every name is bounded."""
 
-    byteorder: str
-    raw: bytes
-    sections: tuple[Section, ...]
-    symbols: SymbolTable
-    limits: Limits
-    _section_by_name: Mapping[str, Section]
-    _reloc_tables: Mapping[int, tuple[Section, ...]]
+    __slots__ = ("_reloc_tables", "_section_by_name", "byteorder", "limits", "raw", "sections", "symbols")
+
+    def __init__(self, raw: bytes, headers: Headers, limits: Limits) -> None:
+        sections = _parse_sections(raw, headers, limits)
+        tables = [section for section in sections if section.type == SectionType.REL]
+        self.byteorder = headers.byteorder
+        self.raw = raw
+        self.sections = sections
+        self.symbols = _parse_symbols(sections, headers.byteorder, limits)
+        self.limits = limits
+        _check_reloc_tables(tables, len(sections), limits)
+        self._section_by_name: Mapping[str, Section] = {section.name: section for section in reversed(sections)}
+        self._reloc_tables: Mapping[int, tuple[Section, ...]] = _grouped(tables, attrgetter("info"))
 
     @classmethod
     def parse(cls, raw: bytes, *, name: str, limits: Limits = DEFAULT_LIMITS) -> "ElfImage":
@@ -202,20 +205,7 @@ class ElfImage:
         with error_context(f"object {quoted(name)}"):
             if len(raw) > limits.file_size:
                 raise over_limit(limits, "file_size", f"file of {len(raw)} bytes", "read")
-            headers = read_headers(raw, limits)
-            byteorder, sections = headers.byteorder, _parse_sections(raw, headers, limits)
-            symbols = _parse_symbols(sections, byteorder, limits)
-            tables = [section for section in sections if section.type == SectionType.REL]
-            _check_reloc_tables(tables, len(sections), limits)
-            return cls(
-                byteorder=byteorder,
-                raw=raw,
-                sections=sections,
-                symbols=symbols,
-                limits=limits,
-                _section_by_name={section.name: section for section in reversed(sections)},
-                _reloc_tables=_grouped(tables, attrgetter("info")),
-            )
+            return cls(raw, read_headers(raw, limits), limits)
 
     def section(self, name: str) -> Section | None:
         """Return the first section of that name."""
@@ -227,11 +217,11 @@ class ElfImage:
 
     def symbols_in(self, section: Section) -> tuple[Symbol, ...]:
         """Return the symbols defined in a section, in symbol table order."""
-        return self.symbols.of_section(section.index)
+        return self.symbols.of_section(section.number)
 
     def functions_in(self, section: Section) -> tuple[Symbol, ...]:
         """Return those of them that are functions."""
-        return self.symbols.functions_of(section.index)
+        return self.symbols.functions_of(section.number)
 
     def undefined_symbols(self) -> tuple[Symbol, ...]:
         """Return the symbols that the file refers to and does not define."""
@@ -245,14 +235,14 @@ class ElfImage:
 
     def relocs(self, target: Section) -> tuple[ElfReloc, ...]:
         """Return the SHT_REL relocations of a section, in file order; ObjectError for an unknown symbol."""
-        tables = self._reloc_tables.get(target.index, ())
+        tables = self._reloc_tables.get(target.number, ())
         return tuple(reloc for table in tables for reloc in self._relocs_of(table))
 
     def reloc_columns(self, target: Section) -> tuple[list[int], list[int]]:
         """Return the same as two columns, offsets and symbols: who reads thousands wants no object for each."""
         offsets: list[int] = []
         symbols: list[int] = []
-        for table in self._reloc_tables.get(target.index, ()):
+        for table in self._reloc_tables.get(target.number, ()):
             words = struct.unpack(f"{byte_order_prefix(self.byteorder)}{table.size // 8}Q", table.data())
             offsets += words[::2]
             symbols += self._checked(table, [info >> 32 for info in words[1::2]])
@@ -292,22 +282,22 @@ def _check_reloc_tables(tables: list[Section], section_count: int, limits: Limit
 
 
 def _parse_sections(raw: bytes, headers: Headers, limits: Limits) -> tuple[Section, ...]:
-    index = headers.names_index
-    if index >= len(headers.sections) or headers.sections[index].type != SectionType.STRTAB:
-        raise ObjectError(f"section names are said to be in section {index}, which holds no strings")
-    names = Strings(bytes(_make_section(raw, headers.sections[index], index, "").data()), limits)
+    number = headers.names_index
+    if number >= len(headers.sections) or headers.sections[number].type != SectionType.STRTAB:
+        raise ObjectError(f"section names are said to be in section {number}, which holds no strings")
+    names = Strings(bytes(_make_section(raw, headers.sections[number], number, "").data()), limits)
     return tuple(
-        _make_section(raw, header, index, names.at(header.name)) for index, header in enumerate(headers.sections)
+        _make_section(raw, header, number, names.at(header.name)) for number, header in enumerate(headers.sections)
     )
 
 
-def _make_section(raw: bytes, header: SectionHeader, index: int, name: str) -> Section:
+def _make_section(raw: bytes, header: SectionHeader, number: int, name: str) -> Section:
     has_bytes = header.type not in (SectionType.NULL, SectionType.NOBITS)
     end = header.offset + header.size
     if has_bytes and end > len(raw):
-        raise ObjectError(f"section {index} reaches to byte {end} of a file of {len(raw)} bytes")
+        raise ObjectError(f"section {number} reaches to byte {end} of a file of {len(raw)} bytes")
     return Section(
-        index=index,
+        number=number,
         name=name,
         type=header.type,
         flags=header.flags,

@@ -4,7 +4,6 @@ Ids and string offsets of the object's BTF keep their meaning, so that func_info
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from functools import cache
 
 from xdploaderd.btf.edit import BtfEdit
@@ -71,7 +70,7 @@ def _complete_datasec(types: BtfEdit, datasec: Datasec, layout: DatasecLayout) -
         if isinstance(variable, Var) and variable.linkage == Linkage.GLOBAL:
             linkage = effective_linkage(variable, layout)
             if linkage != variable.linkage:
-                types[row.type_id] = replace(variable, linkage=int(linkage))
+                types[row.type_id] = variable._replace(linkage=int(linkage))
     return completed
 
 
@@ -86,21 +85,21 @@ def _rewrite_ksyms(types: BtfEdit, datasec: Datasec, externs: Mapping[str, Exter
         _known_extern(types, row, externs)
         variable = _ksym_variable(types, row.type_id, dummy, int32)
         rows.append(SecVar(variable, number * KSYM_SIZE, KSYM_SIZE))
-    return replace(datasec, size=len(rows) * KSYM_SIZE, vars=tuple(rows))
+    return datasec._replace(size=len(rows) * KSYM_SIZE, vars=tuple(rows))
 
 
 def _ksym_variable(types: BtfEdit, type_id: int, dummy: int, int32: Callable[[], int]) -> int:
     """Return the id of the variable that stands for the extern."""
     match types[type_id]:
         case Func(type_id=proto_id) as function:
-            types[type_id] = replace(function, linkage=int(Linkage.GLOBAL))
+            types[type_id] = function._replace(linkage=int(Linkage.GLOBAL))
             proto = types[proto_id]
             if isinstance(proto, FuncProto):
                 params = tuple((name or (DUMMY_KSYM if of else ""), of) for name, of in proto.params)
-                types[proto_id] = replace(proto, params=params)
+                types[proto_id] = proto._replace(params=params)
             return dummy
         case Var() as variable:
-            types[type_id] = replace(variable, type_id=int32(), linkage=int(Linkage.GLOBAL))
+            types[type_id] = variable._replace(type_id=int32(), linkage=int(Linkage.GLOBAL))
             return type_id
     raise BtfError(f"DATASEC '{KSYMS_SECTION}' holds type [{type_id}], want functions and variables")
 
@@ -113,10 +112,10 @@ def _rewrite_kconfig(types: BtfEdit, datasec: Datasec, externs: Mapping[str, Ext
         variable = types[row.type_id]
         if not isinstance(variable, Var):
             raise BtfError(f"DATASEC '{KCONFIG_MAP}' holds type [{row.type_id}], want variables")
-        types[row.type_id] = replace(variable, linkage=int(Linkage.GLOBAL))
+        types[row.type_id] = variable._replace(linkage=int(Linkage.GLOBAL))
         rows.append(row._replace(offset=extern.offset))
     ends = [externs[types[row.type_id].name].offset + externs[types[row.type_id].name].size for row in rows]
-    return _in_order(replace(datasec, size=max(ends, default=0), vars=tuple(rows)))
+    return _in_order(datasec._replace(size=max(ends, default=0), vars=tuple(rows)))
 
 
 def _known_extern(types: BtfEdit, row: SecVar, externs: Mapping[str, ExternSpec]) -> ExternSpec:
@@ -127,7 +126,7 @@ def _known_extern(types: BtfEdit, row: SecVar, externs: Mapping[str, ExternSpec]
 
 
 def _in_order(datasec: Datasec) -> Datasec:
-    return replace(datasec, vars=tuple(sorted(datasec.vars, key=lambda row: row.offset)))
+    return datasec._replace(vars=tuple(sorted(datasec.vars, key=lambda row: row.offset)))
 
 
 def _hide_functions(types: BtfEdit, subprograms: Iterable[FunctionSpec]) -> None:
@@ -137,5 +136,5 @@ def _hide_functions(types: BtfEdit, subprograms: Iterable[FunctionSpec]) -> None
         return
     for type_id, function in types.of_kind(BtfKind.FUNC):
         if isinstance(function, Func) and function.linkage == Linkage.GLOBAL and function.name in hidden:
-            types[type_id] = replace(function, linkage=int(Linkage.STATIC))
+            types[type_id] = function._replace(linkage=int(Linkage.STATIC))
             hidden.discard(function.name)

@@ -43,7 +43,7 @@ class Function:
 
 def callee_key(section: Section, insn_off: int) -> int:
     """Return what tells a called function from all others: in .text its first instruction, else the section too."""
-    return insn_off if section.name == TEXT_SECTION else section.index << _SECTION_SHIFT | insn_off
+    return insn_off if section.name == TEXT_SECTION else section.number << _SECTION_SHIFT | insn_off
 
 
 def has_function_symbols(image: ElfImage) -> bool:

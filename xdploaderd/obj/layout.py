@@ -1,7 +1,7 @@
 """Where variables of data sections lie: ELF symbols complete the DATASECs of BTF (libbpf.c, btf_fixup_datasec)."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.types import BtfKind, Datasec, Linkage, Var
@@ -52,7 +52,7 @@ def complete_datasec(btf: Btf, datasec: Datasec, layout: DatasecLayout) -> Datas
             for name, entry in zip(names, datasec.vars, strict=True)
         )
     ordered = tuple(sorted(entries, key=lambda entry: entry.offset))
-    return replace(datasec, size=datasec.size or layout.size, vars=ordered)
+    return datasec._replace(size=datasec.size or layout.size, vars=ordered)
 
 
 def effective_linkage(var: Var, layout: DatasecLayout) -> int:

@@ -50,7 +50,7 @@ def read_legacy_maps(image: ElfImage, btf: Btf | None) -> tuple[PlacedMap, ...]:
     with error_context(f"section '{section.name}'"):
         records = read_records(image, section, btf)
         specs = [_spec(record, records, btf) for record in records]
-    return tuple(PlacedMap(spec, section.index, record.offset) for spec, record in zip(specs, records, strict=True))
+    return tuple(PlacedMap(spec, section.number, record.offset) for spec, record in zip(specs, records, strict=True))
 
 
 def reading_rules(specs: Iterable[MapSpec]) -> str:

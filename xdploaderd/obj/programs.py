@@ -19,17 +19,17 @@ def read_functions(
     image: ElfImage, functions: Sequence[Function], places: MapPlaces, externs: Mapping[str, ExternSpec]
 ) -> Iterator[tuple[Function, FunctionSpec]]:
     """Yield every function with what its instructions refer to."""
-    sections = {function.section.index: function.section for function in functions}
+    sections = {function.section.number: function.section for function in functions}
     by_section = {index: section_relocs(image, section) for index, section in sections.items()}
     if any(function.symbol is None for function in functions):
         anywhere = Referents(places, externs, None)
-        found = [collect_relocs(image, f, by_section[f.section.index], anywhere) for f in functions]
+        found = [collect_relocs(image, f, by_section[f.section.number], anywhere) for f in functions]
         functions = split_text(functions, {ref.callee for refs in found for ref in refs if isinstance(ref, _CALLS)})
     starts = frozenset(function.start for function in functions if function.is_subprogram())
     referents = Referents(places, externs, starts)
     room = image.limits.relocations
     for function in functions:
-        relocs = collect_relocs(image, function, by_section[function.section.index], referents)
+        relocs = collect_relocs(image, function, by_section[function.section.number], referents)
         room -= len(relocs)
         if room < 0:
             raise over_limit(

@@ -199,15 +199,15 @@ def _address_target(insn: Insn, symbol: Symbol, referents: Referents) -> int:
 
 
 def _map_reloc(slot: int, insn: Insn, symbol: Symbol, section: Section, places: MapPlaces) -> Reloc:
-    data_map = places.data.get(section.index)
+    data_map = places.data.get(section.number)
     if data_map is not None:
         value_off = symbol.value + insn.imm
         if value_off != to_s32(value_off):
             raise RelocationError(f"refers to byte {value_off} of section '{section.name}' of {section.size} bytes")
         return DataRef(slot, data_map, value_off)
-    if section.index not in places.definitions:
+    if section.number not in places.definitions:
         raise RelocationError(f"refers to section '{section.name}', which holds neither maps nor data")
-    name = places.at.get((section.index, symbol.value))
+    name = places.at.get((section.number, symbol.value))
     if name is None:
         raise RelocationError(f"refers to byte {symbol.value} of section '{section.name}', where no map starts")
     return MapRef(slot, name)

@@ -31,10 +31,10 @@ def initial_slots(
     if btf is None or described is None:
         return {}
     type_ids = map_variable_types(btf, described)
-    ordered = sorted((item for item in maps if item.section == section.index), key=lambda item: item.offset or 0)
+    ordered = sorted((item for item in maps if item.section == section.number), key=lambda item: item.offset or 0)
     starts = [item.offset or 0 for item in ordered]
     names = {item.offset: item.spec.name for item in ordered}
-    entries = {(f.section.index, f.insn_off * INSN_SIZE): f.name for f in functions if not f.is_subprogram()}
+    entries = {(f.section.number, f.insn_off * INSN_SIZE): f.name for f in functions if not f.is_subprogram()}
     found: dict[str, dict[int, str]] = {}
     for number, reloc in enumerate(image.relocs(section)):
         with error_context(f"relo #{number} of section '{section.name}'"):
@@ -72,7 +72,7 @@ def _target(
     entries: Mapping[tuple[int, int], str],
 ) -> str:
     if holder.spec.type in MAP_IN_MAP_TYPES:
-        if symbol.section != section.index or symbol.value not in maps:
+        if symbol.section != section.number or symbol.value not in maps:
             raise RelocationError(f"'{symbol.name}' is no map of section '{section.name}'")
         if holder.spec.type == MapType.HASH_OF_MAPS and holder.spec.key_size != _FD_SIZE:
             raise RelocationError(f"key has {holder.spec.key_size} bytes, want {_FD_SIZE} for initial values")

@@ -31,7 +31,7 @@ def read_struct_ops(image: ElfImage, types: ObjectTypes, functions: Sequence[Fun
     """
     if types.btf is None:
         return
-    entries = {(f.section.index, f.insn_off * INSN_SIZE): f.name for f in functions}
+    entries = {(f.section.number, f.insn_off * INSN_SIZE): f.name for f in functions}
     for section in image.sections:
         if section.name in _SECTIONS and section.type == SectionType.PROGBITS and section.size:
             with error_context(f"section '{section.name}'"):

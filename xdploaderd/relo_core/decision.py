@@ -1,6 +1,5 @@
 """The record of how one CO-RE relocation came about, and its text (libbpf's debug log, in our wording)."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from xdploaderd.btf.ext import CoreReloKind
@@ -77,8 +76,7 @@ class CoreDecision(NamedTuple):
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CoreFailure:
+class CoreFailure(NamedTuple):
     """One CO-RE record that could not be decided or written, as far as it came; places as in CoreDecision.
 
     `kind` is a word of libbpf's, or the number of a kind unknown here. `local` is None for a malformed record.

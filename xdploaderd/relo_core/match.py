@@ -106,7 +106,7 @@ class _FieldMatch:
 
     def run(self) -> Match:
         first, *others = self._local.accessors
-        self._walk.step_into_root(first.index)
+        self._walk.step_into_root(first.idx)
         for accessor in others:
             mismatch = self._step_by_name(accessor) if accessor.name else self._step_by_index(accessor)
             if mismatch:
@@ -116,10 +116,10 @@ class _FieldMatch:
     def _step_by_index(self, accessor: CoreAccessor) -> str:
         array = self._walk.btf.type_by_id(self._walk.type_id)
         if not isinstance(array, Array):
-            return f"what [{accessor.index}] is taken of is no array"
-        if accessor.index >= array.nelems and not self._walk.is_flexible(array):
-            return f"its array has {array.nelems} elements, none at {accessor.index}"
-        self._walk.step_into_element(array, accessor.index)
+            return f"what [{accessor.idx}] is taken of is no array"
+        if accessor.idx >= array.nelems and not self._walk.is_flexible(array):
+            return f"its array has {array.nelems} elements, none at {accessor.idx}"
+        self._walk.step_into_element(array, accessor.idx)
         return ""
 
     def _step_by_name(self, accessor: CoreAccessor) -> str:
@@ -130,7 +130,7 @@ class _FieldMatch:
         if not path:
             return f"it has no member '{accessor.name}'"
         holder_id, index = path[-1]
-        member = self._local.btf.member_at(accessor.type_id, accessor.index)
+        member = self._local.btf.member_at(accessor.type_id, accessor.idx)
         other = self._walk.btf.member_at(holder_id, index)
         if not fields_are_compatible(self._local.btf, member.type_id, self._walk.btf, other.type_id):
             return f"its member '{accessor.name}' is of another kind"

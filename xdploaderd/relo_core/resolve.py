@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from xdploaderd.btf.codec import Btf
@@ -24,8 +23,7 @@ class CorePlace(NamedTuple):
     insn_idx: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Settled:
+class _Settled(NamedTuple):
     """What is decided on all records of the same type, access and kind, as long as `tried` are its candidates."""
 
     kind: CoreReloKind

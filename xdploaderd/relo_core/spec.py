@@ -1,7 +1,6 @@
 """CO-RE access specs: parse "0:1:2", walk the local types, print as libbpf does (libbpf relo_core.c)."""
 
 import re
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from xdploaderd.btf.codec import Btf
@@ -35,16 +34,15 @@ ENUM_VALUE_KINDS = frozenset({CoreReloKind.ENUMVAL_EXISTS, CoreReloKind.ENUMVAL_
 TYPE_KINDS = frozenset(CoreReloKind) - FIELD_KINDS - ENUM_VALUE_KINDS
 
 
-@dataclass(frozen=True, slots=True)
-class CoreAccessor:
+class CoreAccessor(NamedTuple):
     """One step of a spec (struct bpf_core_accessor): member or enumerator `name` of `type_id`; no name: array index."""
 
     type_id: int
-    index: int
+    idx: int
     name: str = ""
 
 
-class CoreSpec(NamedTuple):  # made for each record and each candidate, hence no dataclass
+class CoreSpec(NamedTuple):
     """struct bpf_core_spec: a type of `btf` and the way to one of its fields or enumerators.
 
     `raw` holds every index, steps through anonymous members included; `accessors` only named members and array
@@ -148,7 +146,7 @@ class SpecWalk:
         last = self.accessors[-1]
         if array.nelems or not last.name:
             return False
-        return last.index == self.btf.member_count(last.type_id) - 1
+        return last.idx == self.btf.member_count(last.type_id) - 1
 
     def _step(self, index: int, bits: int) -> None:
         if len(self.raw) == MAX_SPEC_LEN:
@@ -218,9 +216,9 @@ def _format_access(spec: CoreSpec) -> str:
     if spec.kind in ENUM_VALUE_KINDS:
         return _format_enumerator(spec)
     path = "".join(
-        f".{accessor.name}" if accessor.name else f"[{accessor.index}]"
+        f".{accessor.name}" if accessor.name else f"[{accessor.idx}]"
         for number, accessor in enumerate(spec.accessors)
-        if accessor.name or number or accessor.index
+        if accessor.name or number or accessor.idx
     )
     bits = f".{spec.bit_offset % 8}" if spec.bit_offset % 8 else ""
     return f"{path} ({':'.join(map(str, spec.raw))} @ offset {spec.bit_offset // 8}{bits})"

@@ -33,7 +33,7 @@ _ABSENT = frozenset(
 )
 
 
-class CoreValue(NamedTuple):  # all of these are made for each record, hence no dataclasses
+class CoreValue(NamedTuple):
     """struct bpf_core_relo_res: what the instruction holds (`original`, checked if `validate`) and shall hold (`new`).
 
     Values are unsigned 64-bit numbers. Sizes, in bytes, are those of the accessed field where a load or store may have
@@ -103,7 +103,7 @@ def _enum_value(spec: CoreSpec) -> _Value:
     if spec.kind is CoreReloKind.ENUMVAL_EXISTS:
         return _Value(1)
     accessor = spec.accessors[0]
-    return _Value(enum_at(spec.btf, accessor.type_id).values[accessor.index][1])
+    return _Value(enum_at(spec.btf, accessor.type_id).values[accessor.idx][1])
 
 
 def _field_value(spec: CoreSpec, byteorder: str) -> _Value:
@@ -112,7 +112,7 @@ def _field_value(spec: CoreSpec, byteorder: str) -> _Value:
     last = spec.accessors[-1]
     if not last.name:
         return _element_value(spec, last.type_id)
-    member = spec.btf.member_at(last.type_id, last.index)
+    member = spec.btf.member_at(last.type_id, last.idx)
     if member.bitfield_size:
         return _Load.of_bitfield(spec, member).value(spec.kind, byteorder)
     return _Load.of_member(spec, member).value(spec.kind, byteorder)

@@ -24,7 +24,7 @@ INT, DROPPED, POINTER, KEPT, ENUM, ARRAY, PROTO, INDEX = range(1, 9)
 
 
 def kept(*types: int, **members: int) -> Btf:
-    marks = Marks(types=set(types))
+    marks = Marks(types)
     for index in members.values():
         marks.add_member(KEPT, index)
     return Btf.parse(subset(BLOB, marks), name="kept")
@@ -42,7 +42,7 @@ def test_struct_without_kept_bit_fields_is_written_without_the_flag() -> None:
 
 def test_offset_inside_a_byte_is_kept_where_no_member_says_its_bits() -> None:
     old_style = btf_of(S32, struct("old", 4, bits("b", 1, 3, 0)))
-    marks = Marks(types={2})
+    marks = Marks({2})
     marks.add_member(2, 0)
     assert Btf.parse(subset(old_style, marks), name="kept").type_by_id(1) == struct(
         "old", 4, bits("b", 0, 3, 0), kflag=True
@@ -67,7 +67,7 @@ def test_strings_of_dropped_types_are_gone() -> None:
 
 def test_mark_that_is_no_type_is_refused() -> None:
     with pytest.raises(BtfError, match="no type id 99"):
-        subset(BLOB, Marks(types={99}))
+        subset(BLOB, Marks({99}))
 
 
 def test_nothing_marked_leaves_an_empty_blob() -> None:
