@@ -7,8 +7,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from xdploaderd.config.attachments import AttachmentConfig, AttachmentName
-from xdploaderd.daemon.actions import Action, Attach, Change, Detach, Repair, Replace
+from xdploaderd.daemon.actions import Action, Attach, Change, Detach, Repair, Replace, describe
 from xdploaderd.daemon.seams import Outcome
+from xdploaderd.daemon.status import PlannedAction
 from xdploaderd.daemon.world import Observed, Occupant, Owned, Place, Record, Wanted, overrides_of
 from xdploaderd.errors import AttachError, LoaderError
 from xdploaderd.hooks import Hook, XdpMode
@@ -115,6 +116,10 @@ class FakeWorld:
         except LoaderError:
             self.hooks, self.owned, self.done = before
             raise
+
+    async def foretell(self, actions: Sequence[Action]) -> tuple[PlannedAction, ...]:
+        """Tell of the actions as they are; there are no maps."""
+        return tuple(map(describe, actions))
 
     def keep(self) -> None:
         """Stand for the pins of old programs."""

@@ -22,7 +22,6 @@ SOCKET_VARIABLE = "XDPLOADERD_SOCKET"
 _LIST_HEADER = ("NAME", "INTERFACE", "HOOK", "STATE", "MODE", "PROGRAM", "ID", "DIALECT", "OBJECT")
 _STATUS_HEADER = ("NAME", "INTERFACE", "HOOK", "STATE", "ORIGIN", "PROGRAM", "ID", "PRIORITY", "HANDLE")
 _WORDS = ("name", "interface", "hook", "mode", "attach", "order", "program", "protocol", "classid")
-_PLAN_HEADER = ("ACTION", "NAME", "INTERFACE", "HOOK", "REASON")
 
 
 def status(args: argparse.Namespace) -> int:
@@ -140,11 +139,10 @@ def plan(args: argparse.Namespace) -> int:
     actions = call(args, "Plan")["actions"]
     if args.json:
         print_json(actions)
-    elif actions:
-        rows = [[text_of(a, key) for key in ("action", "name", "interface", "hook", "reason")] for a in actions]
-        print_table(_PLAN_HEADER, rows)
-    else:
-        print_line("a reload would change nothing")
+        return 0
+    from xdploaderd.cli.planned import print_plan
+
+    print_plan(actions)
     return 0
 
 

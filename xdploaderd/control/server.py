@@ -158,7 +158,12 @@ class LoaderInterface(VarlinkInterface, name=INTERFACE):
 
     @varlinkmethod(return_parameter="actions", return_type=list[wire.Action])
     async def Plan(self) -> Any:
-        """Tell what Reload would do: action is attach, replace, detach, wait or refuse."""
+        """Tell what Reload would do, and do nothing: action is attach, replace, detach, rename, repair, wait or refuse.
+        A refusal that blocks keeps the whole configuration from being applied; what wants to be confirmed takes Reload
+        with confirm. Of an object that is to be loaded there is told what becomes of its maps: action is create, reuse,
+        keep, share, recreate, migrate or refuse, entries is how many one is made with, lost how many go with the
+        map that it takes the place of. What the verifier will say is not known.
+        """
         return await _answer(self._service.plan())
 
     @varlinkmethod(return_parameter="core_log", return_type=list[Any], allow_foreign=True)

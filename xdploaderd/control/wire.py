@@ -5,9 +5,15 @@ import typing
 from enum import Enum
 from typing import Any
 
-from xdploaderd.daemon.status import AttachmentStatus, DaemonStatus, Orphan, PlannedAction
+from xdploaderd.daemon.status import AttachmentStatus, DaemonStatus, Orphan, PlannedAction, PlannedMap
 
-_NAMES = {AttachmentStatus: "Attachment", Orphan: "Orphan", DaemonStatus: "Status", PlannedAction: "Action"}
+_NAMES = {
+    AttachmentStatus: "Attachment",
+    Orphan: "Orphan",
+    DaemonStatus: "Status",
+    PlannedMap: "Map",
+    PlannedAction: "Action",
+}
 
 
 def _wire_annotation(annotation: Any) -> Any:

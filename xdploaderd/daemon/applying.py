@@ -6,13 +6,16 @@ what was wrong with it before is no reason to refuse the others, and the loop go
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from xdploaderd.daemon import events
 from xdploaderd.daemon.actions import Action, Attach, Change, Detach, Refuse, Rename, Repair, Replace, Wait
+from xdploaderd.daemon.foretelling import REFUSE
 from xdploaderd.daemon.matching import resolve
 from xdploaderd.daemon.plan import make_plan
 from xdploaderd.daemon.reconcile import Reconciler, finish
 from xdploaderd.daemon.seams import Executes, Snapshots, Transacts
+from xdploaderd.daemon.status import PlannedAction
 from xdploaderd.daemon.wishes import Digests, Settings, Wishes
 from xdploaderd.daemon.world import Observed, Wanted
 from xdploaderd.errors import error_context
@@ -41,6 +44,20 @@ class Applier:
         _, actions = self._plan(wanted, await self._snapshots.snapshot(wanted))
         return actions
 
+    async def foretell(self, settings: Settings, digests: Digests) -> tuple[PlannedAction, ...]:
+        """Return what plan() does in the words that users see, with what becomes of maps."""
+        preview = self._wishes.preview(settings, digests)
+        observed = await self._snapshots.snapshot(preview)
+        wanted, actions = self._plan(preview, observed)
+        planned = await self._transaction.foretell(actions)
+        part = {id(action) for action in _changed(actions, wanted, self._now(observed))}
+        both = zip(actions, planned, strict=True)
+        return tuple(replace(one, blocks=one.action == REFUSE and id(action) in part) for action, one in both)
+
+    def _now(self, observed: Observed) -> Mapping[str, Wanted]:
+        """Return what is wanted now, by name."""
+        return {str(want.config.name): want for want in resolve(self._wishes.wanted(), observed.interfaces)}
+
     def _plan(self, wanted: Sequence[Wanted], observed: Observed) -> tuple[tuple[Wanted, ...], tuple[Action, ...]]:
         """Return what is wanted on the interfaces observed, and what has to be done for it."""
         resolved = resolve(wanted, observed.interfaces)
@@ -62,10 +79,8 @@ class Applier:
         async with self._reconciler.writing:
             preview = self._wishes.preview(settings, digests)
             observed = await self._look(preview)
-            now = resolve(self._wishes.wanted(), observed.interfaces)
-            before = {str(want.config.name): want for want in now}
             wanted, actions = self._plan(preview, observed)
-            part = tuple(_changed(actions, wanted, before))
+            part = tuple(_changed(actions, wanted, self._now(observed)))
             for refusal in part:
                 if isinstance(refusal, Refuse):
                     with error_context(f"attachment '{refusal.name}'"):

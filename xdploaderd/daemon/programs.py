@@ -27,6 +27,7 @@ from xdploaderd.info import ProgInfo
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.kernel.target import running_kernel
+from xdploaderd.load.map_plan import EarlierLoads, MapPlan, plan_maps
 from xdploaderd.load.maps import MapRules
 from xdploaderd.load.object import LoadedObject, load
 from xdploaderd.load.same import trial_load
@@ -76,6 +77,22 @@ class OwnPrograms:
         """Prepare the entry's object for stage(), unless a loaded program will do; makes nothing in the kernel."""
         if not any(self._loaded_before(config, sha1)):
             self._prepare(config)
+
+    def prepared(self, config: AttachmentConfig) -> PreparedObject:
+        """Return the entry's object, prepared for this kernel."""
+        return self._prepare(config)
+
+    def loaded_for(self, config: AttachmentConfig, sha1: str) -> str | None:
+        """Return whose loaded program stage() would take for the entry instead of loading; None: it would load."""
+        return next((owner for owner, _, _ in self._loaded_before(config, sha1)), None)
+
+    def plan_maps(
+        self, config: AttachmentConfig, prepared: PreparedObject, earlier: EarlierLoads
+    ) -> tuple[MapPlan, ...]:
+        """Return what stage() would do about the object's maps, after the loads that come before it."""
+        with ExitStack() as stack:
+            rules = replace(self._rules(config), kept=open_kept(config, prepared, self._bpf, self._pins, stack))
+            return plan_maps(prepared, self._bpf, self._settings().pinning, rules, earlier)
 
     def stage(self, config: AttachmentConfig, place: Place, sha1: str = "") -> Staged:
         """Load the entry's program, pin and remember it. All or nothing; the caller leaves `loaded`, by its error.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from xdploaderd.daemon.actions import Action, Change
+from xdploaderd.daemon.status import PlannedAction
 from xdploaderd.daemon.world import Observed, Wanted
 from xdploaderd.info import ProgInfo
 
@@ -37,11 +38,12 @@ class Executes(Protocol):
 
 
 class Transacts(Protocol):
-    """What carries out a whole plan or nothing; daemon.transaction.Transaction is one."""
+    """What carries out a whole plan or nothing, and tells what it would do; daemon.transaction.Transaction is one."""
 
     async def carry_out(
         self, actions: Sequence[Change], *, before_hooks: Callable[[], None]
     ) -> tuple[tuple[Change, Outcome], ...]: ...
+    async def foretell(self, actions: Sequence[Action]) -> tuple[PlannedAction, ...]: ...
 
 
 class Wish(Protocol):

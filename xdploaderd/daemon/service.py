@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from xdploaderd import __version__
 from xdploaderd.config.interface_match import entry_of
 from xdploaderd.daemon import events
-from xdploaderd.daemon.actions import Refuse, describe
+from xdploaderd.daemon.actions import Refuse
 from xdploaderd.daemon.caller import audit, audited
 from xdploaderd.daemon.core_logs import CoreLogs
 from xdploaderd.daemon.matching import resolve
@@ -203,9 +203,9 @@ class Service:
         self._reconciler.poke()
 
     async def plan(self) -> tuple[PlannedAction, ...]:
-        """Return what reload() would do now, without doing it; raises as reload() does."""
+        """Return what reload() would do now, without doing it; raises as reload() does for faults of files."""
         settings, digests = await asyncio.to_thread(self._read)
-        return tuple(describe(action) for action in await self._trial.plan(settings, digests))
+        return await self._trial.plan(settings, digests)
 
     async def core_log(self, name: str) -> Sequence[Mapping[str, Any]]:
         """Return how the CO-RE relocations of an entry's program came about (docs/core-log.schema.json).

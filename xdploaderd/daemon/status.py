@@ -116,15 +116,37 @@ class DaemonStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedMap:
+    """What becomes of a map of an object that is loaded: create, reuse, keep, share, recreate, migrate or refuse.
+
+    `entries` is how many it is made with, `lost` how many go with the one that it takes the place of.
+    """
+
+    name: str
+    action: str
+    pin: str
+    entries: int
+    lost: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedAction:
-    """One thing a reload would do: attach, replace, detach, wait or refuse, and why."""
+    """One thing a reload would do: attach, replace, detach, wait or refuse, and why.
+
+    `maps` are those of an object that is loaded for it. `blocks`: this refusal keeps the whole configuration from being
+    applied. `confirm`: the interface is protected, `apply --confirm` alone does this.
+    """
 
     action: str
     name: str
     interface: str
     hook: Hook
     reason: str
+    maps: tuple[PlannedMap, ...] = ()
+    blocks: bool = False
+    confirm: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
-        return asdict(self)
+        return {**asdict(self), "maps": [asdict(one) for one in self.maps]}

@@ -13,12 +13,14 @@ from contextlib import AsyncExitStack, ExitStack
 from dataclasses import replace
 from typing import TypeVar, TypeVarTuple
 
-from xdploaderd.daemon.actions import Attach, Change, Detach, Replace
+from xdploaderd.daemon.actions import Action, Attach, Change, Detach, Replace
 from xdploaderd.daemon.executor import Executor
+from xdploaderd.daemon.foretelling import foretell
 from xdploaderd.daemon.placing import Placer
 from xdploaderd.daemon.programs import OwnPrograms, Staged
 from xdploaderd.daemon.rungs import Put
 from xdploaderd.daemon.seams import Outcome
+from xdploaderd.daemon.status import PlannedAction
 from xdploaderd.daemon.world import Occupant, Place
 from xdploaderd.errors import LoaderError, error_context
 from xdploaderd.kernel.syscall import Fd
@@ -38,6 +40,10 @@ class Transaction:
         self._placer = placer
         self._programs = programs
         self._worker = worker
+
+    async def foretell(self, actions: Sequence[Action]) -> tuple[PlannedAction, ...]:
+        """Return what carrying these out comes to, without doing it; raises nothing for what cannot be done."""
+        return await self._work(foretell, self._programs, actions)
 
     async def carry_out(
         self, actions: Sequence[Change], *, before_hooks: Callable[[], None] = lambda: None

@@ -5,12 +5,14 @@ Before the first hook changes, the old programs are pinned once more, and it is 
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import Protocol
 
-from xdploaderd.daemon.actions import Action, Attach, Detach, Replace, describe
+from xdploaderd.daemon.actions import Attach, Detach, Replace, describe
 from xdploaderd.daemon.applying import Applier
 from xdploaderd.daemon.caller import audit
 from xdploaderd.daemon.confirming import Confirming
+from xdploaderd.daemon.status import PlannedAction
 from xdploaderd.daemon.wishes import Digests, Settings, Wishes
 from xdploaderd.errors import LoaderError, UsageError
 from xdploaderd.printable import quoted
@@ -18,6 +20,7 @@ from xdploaderd.printable import quoted
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0  # a sleep of the loop is of another clock than the deadline
+CHANGES = frozenset({"attach", "replace", "detach"})
 MAX_SECONDS = 24 * 3600
 
 
@@ -46,9 +49,11 @@ class Trial:
         """How long a configuration still waits to be confirmed; 0: none does."""
         return int(self._confirming.seconds_left()) + 1 if self._confirming.waits() else 0
 
-    async def plan(self, settings: Settings, digests: Digests) -> tuple[Action, ...]:
-        """Return the actions that apply() would carry out."""
-        return await self._applier.plan(settings, digests)
+    async def plan(self, settings: Settings, digests: Digests) -> tuple[PlannedAction, ...]:
+        """Return what apply() would do."""
+        protected = settings.protect | self._wishes.settings.protect
+        planned = await self._applier.foretell(settings, digests)
+        return tuple(replace(one, confirm=one.action in CHANGES and one.interface in protected) for one in planned)
 
     async def apply(self, settings: Settings, digests: Digests, *, partial: bool, confirm: int) -> None:
         """Put a configuration in force; with `confirm` (seconds) on trial. Raises as Applier.apply, and UsageError."""

@@ -67,8 +67,7 @@ def check_copied(spec: MapSpec, info: MapInfo, path: PurePosixPath | None) -> No
 
 def copy_entries(bpf: Bpf, old: OldMap, new: Fd, spec: MapSpec) -> None:
     """Copy every entry; what values have grown by is zero. Raises KernelError, PinMismatchError when not all fit."""
-    if spec.max_entries < old.info.max_entries:
-        _check_room(bpf, old, spec)
+    check_room(bpf, old, spec)
     for batch in _batches(bpf, old.fd, old.info):
         _put(bpf, new, _widened(batch, old.info, spec.value_size), old.info.key_size)
 
@@ -87,8 +86,16 @@ def copy_again(bpf: Bpf, old: OldMap, new: Fd, new_info: MapInfo) -> None:
         bpf.map_delete(new, key)
 
 
-def _check_room(bpf: Bpf, old: OldMap, spec: MapSpec) -> None:
-    number = sum(batch.length for batch in _batches(bpf, old.fd, old.info))
+def count_entries(bpf: Bpf, fd: Fd, info: MapInfo) -> int:
+    """Return how many entries a map holds; an array always has all of its elements. Raises KernelError."""
+    return info.max_entries if info.type in ARRAYS else sum(batch.length for batch in _batches(bpf, fd, info))
+
+
+def check_room(bpf: Bpf, old: OldMap, spec: MapSpec) -> None:
+    """Raise PinMismatchError when a smaller map has no room for the entries there are."""
+    if spec.max_entries >= old.info.max_entries:
+        return
+    number = count_entries(bpf, old.fd, old.info)
     if number > spec.max_entries:
         found = tuple(differences(spec, old.info))
         raise PinMismatchError(

@@ -75,6 +75,18 @@ def test_plan_tells_actions_or_that_there_are_none(tmp_path: Path, capsys: Captu
     assert capsys.readouterr().out == "a reload would change nothing\n"
 
 
+def test_plan_tells_maps_and_who_would_be_refused(tmp_path: Path, capsys: Capture) -> None:
+    one = {"name": "flows", "action": "migrate", "pin": "/p/flows", "entries": 7, "lost": 0, "reason": "grew"}
+    action = {"action": "replace", "name": "edge", "interface": "eth0", "hook": "xdp", "reason": "new object"}
+    refusal = {**action, "action": "refuse", "name": "bad", "maps": [], "blocks": True, "confirm": False}
+    actions = [{**action, "maps": [one], "blocks": False, "confirm": True}, refusal]
+    assert _run(tmp_path, {"parameters": {"actions": actions}}, "plan")[0] == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[5].split() == ["flows", "edge", "migrate", "7", "-", "/p/flows", "grew"]
+    assert "would be refused for bad" in out[7]
+    assert "protected: eth0" in out[9]
+
+
 def test_error_of_the_daemon_is_one_line_with_its_code_and_status(tmp_path: Path, capsys: Capture) -> None:
     fields = {"message": "attachment 'x' is not configured"}
     reply = {"error": f"{INTERFACE}.NoSuchAttachment", "parameters": fields}
