@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -348,6 +348,15 @@ def test_variables_and_sizes_given_by_name_are_in_the_kernel(capsys: Capture, co
         for variable in variables:
             shown |= variable
     assert (shown["start"], shown["custom"], shown["limit"]) == (100, 32, 7)
+
+
+def test_members_given_by_name_are_in_the_kernel(capsys: Capture, conf: str) -> None:
+    values = ("conf.limit=9", "conf.ports[1].high=7", "conf.level=0", "conf.name=x")
+    argv = [word for value in values for word in ("--global", value)]
+    status, _, err = _load(capsys, conf, "std_conf.bpf.o", *argv)
+    assert (status, err) == (0, "")
+    with Bpf().obj_get(PurePosixPath(DIR) / "settings") as settings:
+        assert Bpf().prog_run(settings, bytes(64)).retval == 9234700
 
 
 def test_size_given_by_name_is_in_the_kernel(capsys: Capture, conf: str) -> None:

@@ -12,17 +12,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.daemon import wait_for
-from tests.support.loading import DEFAULT_PINS, OBJECTS
+from tests.support.loading import load_file
 from tests.support.tools import tool
 from tools.namespaces import mount
 from xdploaderd.cli.main import main
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.syscall import Fd
-from xdploaderd.kernel.target import running_kernel
-from xdploaderd.load.object import load
-from xdploaderd.obj.open import open_object
-from xdploaderd.obj.overrides import set_globals
-from xdploaderd.obj.prepare import prepare, target_needs
 
 pytestmark = pytest.mark.kernel
 TRACEFS = Path("/sys/kernel/tracing")
@@ -39,10 +34,8 @@ def _tracefs(_no_kernel_leak: None) -> None:
 @contextmanager
 def telling(marker: int) -> Iterator[tuple[Bpf, Fd]]:
     """Load a program that writes a line with `marker` into the trace."""
-    path = OBJECTS / "std_printk.bpf.o"
-    obj = set_globals(open_object(path.read_bytes(), name=path.name), {"marker": str(marker)})
     bpf = Bpf()
-    with load(prepare(obj, running_kernel(bpf, target_needs(obj))), bpf, DEFAULT_PINS) as loaded:
+    with load_file("std_printk", bpf, globals_={"marker": str(marker)}) as loaded:
         yield bpf, loaded.programs["tell"]
 
 

@@ -143,6 +143,17 @@ def test_congestion_control_of_an_object_is_registered_and_carries_tcp() -> None
         assert "plain_cc" not in KNOWN.read_text().split()
 
 
+def test_value_given_by_name_is_in_what_is_registered() -> None:
+    bpf = Bpf()
+    with load_file("std_struct_ops", bpf, globals_={"plain_cc.name": "named_cc"}) as loaded:
+        plain = loaded.maps["plain_cc"].fd
+        bpf.map_update(plain, bytes(4), filled(loaded, "plain_cc"))
+        try:
+            assert {"named_cc", "plain_cc"} & set(KNOWN.read_text().split()) == {"named_cc"}
+        finally:
+            assert bpf.map_delete(plain, bytes(4))
+
+
 def test_congestion_control_with_a_link_is_there_as_long_as_the_link() -> None:
     bpf = Bpf()
     ip("link", "set", "lo", "up")

@@ -344,8 +344,8 @@ def _add_value_options(parser: _Parser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="initial value of a variable: a number, true or false, an enumerator, text for a char array,"
-        " hex:0011.. for any type; may be given again",
+        help="initial value of a variable, or of a part of it as in C (conf.ports[0]): a number, true or false, an"
+        " enumerator, text for a char array, hex:0011.. for any type; may be given again",
     )
     parser.add_argument(
         "--max-entries", action="append", default=[], metavar="MAP=N", help="size of a map; may be given again"

@@ -9,10 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from xdploaderd.btf.codec import Btf
-from xdploaderd.btf.types import Datasec, Var
+from xdploaderd.btf.types import BtfKind, Datasec, Var
 from xdploaderd.errors import OverrideError, error_context
 from xdploaderd.obj.layout import complete_datasec
 from xdploaderd.obj.spec import KCONFIG_MAP, MapSpec, ObjectSpec
+from xdploaderd.obj.struct_ops import is_struct_ops
+from xdploaderd.obj.variable_parts import Part, part_of, split_name
 from xdploaderd.obj.variable_values import encode_value
 from xdploaderd.printable import quoted
 
@@ -22,18 +24,17 @@ _LISTED_MAX = 8
 
 @dataclass(frozen=True, slots=True)
 class _Variable:
-    """A variable of a data map; offset and size in bytes."""
+    """A variable of a data map, or the one that a struct_ops map is."""
 
     map_name: str
-    type_id: int
-    offset: int
-    size: int
+    whole: Part
 
 
 def set_globals(obj: ObjectSpec, values: Mapping[str, str]) -> ObjectSpec:
-    """Return the object with variables of its data sections set; values are texts, read by the variable's BTF type.
+    """Return the object with variables of its data sections and struct_ops maps set, or parts of them (`conf.limit`).
 
-    OverrideError names the variable: one that does not exist or exists twice, or a value that its type cannot hold.
+    Values are texts, read by the BTF type of what they are for. OverrideError names it: what does not exist or exists
+    twice, or a value that its type cannot hold.
     """
     if not values:
         return obj
@@ -44,9 +45,14 @@ def set_globals(obj: ObjectSpec, values: Mapping[str, str]) -> ObjectSpec:
         maps = dict(obj.maps)
         for name, text in values.items():
             with error_context(f"global {quoted(name)}"):
-                variable = _only(name, found)
-                raw = encode_value(obj.btf, variable.type_id, text, size=variable.size, byteorder=obj.byteorder)
-                maps[variable.map_name] = _with_bytes(maps[variable.map_name], variable.offset, raw)
+                variable_name, path = split_name(name, found)
+                variable = _only(variable_name, found)
+                part = part_of(obj.btf, variable.whole, path)
+                spec = maps[variable.map_name]
+                if is_struct_ops(spec):
+                    _check_no_pointer(obj.btf, part)
+                raw = encode_value(obj.btf, part.type_id, text, size=part.size, byteorder=obj.byteorder)
+                maps[spec.name] = _with_bytes(spec, part.offset, raw)
         return replace(obj, maps=maps)
 
 
@@ -92,6 +98,8 @@ def share_maps(obj: ObjectSpec, pins: Mapping[str, str]) -> ObjectSpec:
 def _variables(obj: ObjectSpec, btf: Btf) -> Mapping[str, list[_Variable]]:
     found: dict[str, list[_Variable]] = {}
     for spec in obj.maps.values():
+        if is_struct_ops(spec):
+            found.setdefault(spec.name, []).append(_Variable(spec.name, Part(spec.value_type_id, 0, spec.value_size)))
         layout = obj.datasecs.get(spec.section)
         if layout is None or spec.section == KCONFIG_MAP:
             continue
@@ -99,7 +107,7 @@ def _variables(obj: ObjectSpec, btf: Btf) -> Mapping[str, list[_Variable]]:
         for entry in complete_datasec(btf, datasec, layout).vars if isinstance(datasec, Datasec) else ():
             var = btf.type_by_id(entry.type_id)
             if isinstance(var, Var) and entry.offset + entry.size <= spec.value_size:
-                variable = _Variable(spec.name, var.type_id, entry.offset, entry.size)
+                variable = _Variable(spec.name, Part(var.type_id, entry.offset, entry.size))
                 found.setdefault(var.name, []).append(variable)
     return found
 
@@ -121,6 +129,13 @@ def defined_map(obj: ObjectSpec, name: str) -> MapSpec:
         text = "is a data map, which has one entry" if spec else f"does not exist{_near(name, known)}"
         raise OverrideError(f"map {quoted(name)} {text}", near=_nearest(name, known))
     return spec
+
+
+def _check_no_pointer(btf: Btf, part: Part) -> None:
+    """Refuse a pointer of a struct_ops map: the kernel takes functions there, which relocations of the object name."""
+    kind = btf.type_by_id(btf.skip_mods_and_typedefs(part.type_id)).kind
+    if kind is BtfKind.PTR:
+        raise OverrideError("is a pointer, and those of a struct_ops map are the programs that the object puts there")
 
 
 def _resized(spec: MapSpec, entries: int) -> MapSpec:

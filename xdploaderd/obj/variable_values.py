@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Literal
 
 from xdploaderd.btf.codec import Btf
-from xdploaderd.btf.types import Array, Enum, Float, Int, IntEncoding
+from xdploaderd.btf.types import Array, Composite, Enum, Float, Int, IntEncoding
 from xdploaderd.errors import OverrideError
 from xdploaderd.printable import quoted
 
@@ -42,8 +42,16 @@ def encode_value(btf: Btf, type_id: int, text: str, *, size: int, byteorder: str
             return _float(kind, text, order)
         case Array() if _is_byte(btf, kind.elem_type_id):
             return _characters(text, size)
+        case Composite():
+            raise OverrideError(f"a {kind.kind.name.lower()} is set by its members, as NAME.MEMBER, {_or_bytes(size)}")
+        case Array():
+            raise OverrideError(f"an array is set by its elements, as NAME[0], {_or_bytes(size)}")
         case _:
             raise OverrideError(f"a {kind.kind.name.lower()} is set by its {size} bytes, as {HEX_PREFIX}0011..")
+
+
+def _or_bytes(size: int) -> str:
+    return f"or by its {size} bytes, as {HEX_PREFIX}0011.."
 
 
 def _integer(kind: Int, text: str, order: ByteOrder) -> bytes:
