@@ -1,30 +1,33 @@
-"""Verb btfgen: the part of kernels' BTF that objects need, for hosts whose kernel has none; no privilege, no bpf(2)."""
+"""Verb btfgen: the part of kernels' BTF that objects need, for hosts whose kernel has none; no privilege, no bpf(2).
 
-import argparse
+The work for ten objects takes less time than an interpreter's start: what is imported here is what one kernel needs.
+"""
+
+from __future__ import annotations
+
 import os
-import sys
-from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from xdploaderd.btf.codec import Btf
 from xdploaderd.cli.named_values import limits_of
-from xdploaderd.cli.output import EXIT_DEGRADED, print_error, print_json, print_line, print_note
+from xdploaderd.cli.output import EXIT_DEGRADED, print_json, print_line
 from xdploaderd.daemon.object_file import read_object
-from xdploaderd.errors import FileError, LoaderError, UsageError, error_context
+from xdploaderd.errors import FileError, error_context
 from xdploaderd.kernel.btf_file import kernel_types, read_btf_file
-from xdploaderd.kernel.btf_search import btf_files
-from xdploaderd.limits import Limits
 from xdploaderd.obj.btf_sections import CoreObject, read_core_object
 from xdploaderd.obj.minimize import minimize
 from xdploaderd.printable import quoted
 
-_SUFFIX = ".btf"
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from xdploaderd.limits import Limits
 
 
-@dataclass(frozen=True, slots=True)
-class Minimised:
+class Minimised(NamedTuple):
     """One blob cut down: where it came from and went, bytes before and after, and how many types are left."""
 
     btf: str
@@ -34,79 +37,54 @@ class Minimised:
     types: int
 
 
-def btfgen(args: argparse.Namespace) -> int:
+def btfgen(args: Any) -> int:
     """Write a minimised BTF for one kernel, or for each of a directory; 3 when some of a directory's failed."""
-    objects = [_open(name, limits_of(args)) for name in args.objects]
-    source, output = Path(args.btf), Path(args.output)
-    if not source.is_dir():
-        done = [_minimise_file(source, output, objects)]
-        failed = 0
+    limits = limits_of(args)
+    objects = [_open(name, limits) for name in args.objects]
+    if os.path.isdir(args.btf):
+        from xdploaderd.cli.btfgen_directory import minimise_directory
+
+        done, failed = minimise_directory(objects, args)
     else:
-        done, failed = _minimise_directory(source, output, objects, args)
+        done, failed = [minimise_file(args.btf, args.output, objects)], 0
     if args.json:
-        print_json({"minimised": [asdict(row) for row in done], "failed": failed})
-        return EXIT_DEGRADED if failed else 0
-    for row in done:
-        print_line(f"{row.btf} -> {row.output}: {row.size_before} -> {row.size} bytes, {row.types} types")
+        print_json({"minimised": [row._asdict() for row in done], "failed": failed})
+    else:
+        for row in done:
+            print_line(f"{row.btf} -> {row.output}: {row.size_before} -> {row.size} bytes, {row.types} types")
     return EXIT_DEGRADED if failed else 0
 
 
-def _open(name: str, limits: Limits) -> CoreObject:
-    path = PurePosixPath(name)
-    return read_core_object(read_object(path, limits), name=path.name, limits=limits)
+def _open(path: str, limits: Limits) -> CoreObject:
+    return read_core_object(read_object(path, limits), name=os.path.basename(path), limits=limits)
 
 
-def _minimise_directory(
-    source: Path, output: Path, objects: Sequence[CoreObject], args: argparse.Namespace
-) -> tuple[list[Minimised], int]:
-    files = btf_files(source)
-    if output.exists() and not output.is_dir():
-        raise UsageError(f"{quoted(str(output))} is no directory, and the BTF of a directory goes into one")
-    done: list[Minimised] = []
-    failed = 0
-    for number, file in enumerate(files, 1):
-        _tell_progress(number, len(files), file)
-        try:
-            done.append(_minimise_file(file, output / _output_name(file.relative_to(source)), objects))
-        except LoaderError as error:
-            failed += 1
-            print_error(error, as_json=args.json, verbose=args.verbose)
-    return done, failed
-
-
-def _output_name(file: Path) -> Path:
-    """Return the name of the result: a kernel image or an archive becomes a plain file *.btf."""
-    name = file.name.removesuffix(".tar.xz")
-    return file.with_name(name if name.endswith(_SUFFIX) else name + _SUFFIX)
-
-
-def _minimise_file(source: Path, output: Path, objects: Sequence[CoreObject]) -> Minimised:
+def minimise_file(source: str, output: str, objects: Sequence[CoreObject]) -> Minimised:
+    """Write to `output` what `objects` need of the BTF in `source`. Raises LoaderError; `output` is then as it was."""
     raw = read_btf_file(source)
-    with error_context(quoted(str(source))):
-        left = minimize(kernel_types(raw, name=source.name), objects)
+    with error_context(quoted(source)):
+        left = minimize(kernel_types(raw, name=os.path.basename(source)), objects)
     _write(output, left)
-    types = len(Btf.parse(left, name=output.name)) - 1
-    return Minimised(str(source), str(output), len(raw), len(left), types)
+    return Minimised(source, output, len(raw), len(left), len(Btf.parse(left, name=output, trusted=True)) - 1)
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write(path: str, content: bytes) -> None:
     """Put a whole file in place or none; raises FileError."""
+    folder, name = os.path.split(path)
     try:
-        if not path.parent.is_dir():
-            path.parent.mkdir(parents=True)
-        new = path.with_name(f".{path.name}.{os.getpid()}")
-        with new.open("xb") as file, ExitStack() as undo:
-            undo.callback(new.unlink)
-            file.write(content)
-            file.flush()
-            new.replace(path)
-            undo.pop_all()
+        if folder and not os.path.isdir(folder):
+            os.makedirs(folder)
+        _replace(path, os.path.join(folder, f".{name}.{os.getpid()}"), content)
     except FileExistsError:
-        raise FileError(f"cannot write {quoted(str(path))}: {quoted(str(path.parent))} is no directory") from None
+        raise FileError(f"cannot write {quoted(path)}: {quoted(folder)} is no directory") from None
     except OSError as error:
-        raise FileError(f"cannot write {quoted(str(path))}: {os.strerror(error.errno or 0).lower()}") from None
+        raise FileError(f"cannot write {quoted(path)}: {os.strerror(error.errno or 0).lower()}") from None
 
 
-def _tell_progress(number: int, count: int, file: Path) -> None:
-    if sys.stderr is not None and sys.stderr.isatty():
-        print_note(f"{number} of {count}: {file}")
+def _replace(path: str, new: str, content: bytes) -> None:
+    with open(new, "xb") as file, ExitStack() as undo:
+        undo.callback(os.unlink, new)
+        file.write(content)
+        file.flush()
+        os.replace(new, path)
+        undo.pop_all()

@@ -1,11 +1,15 @@
 """Values of options that are given by name: NAME=VALUE, of limits and sizes whole numbers."""
 
-import argparse
-from collections.abc import Mapping, Sequence
+from __future__ import annotations
 
 from xdploaderd.errors import UsageError
 from xdploaderd.limits import Limits, limits_with
 from xdploaderd.printable import quoted
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping, Sequence
 
 _DIGITS_MAX = 20
 

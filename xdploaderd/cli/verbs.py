@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from xdploaderd.cli import output
 from xdploaderd.cli.plain import plain_arguments
+from xdploaderd.cli.plain_files import file_arguments
 from xdploaderd.errors import LoaderError, UsageError
 from xdploaderd.terminal import discard_output
 
@@ -11,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
+    from types import SimpleNamespace
 
     from xdploaderd.cli.plain import PlainArguments
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 def run_verb(words: Sequence[str]) -> int:
     """Run the command line and return its exit status: 0, 3 degraded or partial, or the error's own."""
     try:
-        args = plain_arguments(words) or _parsed(words)
+        args = plain_arguments(words) or file_arguments(words) or _parsed(words)
     except UsageError as error:
         output.print_error(error, as_json="--json" in words, verbose=False)
         return output.EXIT_COMMAND_LINE
@@ -38,7 +40,7 @@ def _parsed(words: Sequence[str]) -> argparse.Namespace:
     return parse_arguments(words)
 
 
-def _run(args: argparse.Namespace | PlainArguments) -> int:
+def _run(args: argparse.Namespace | PlainArguments | SimpleNamespace) -> int:
     try:
         status: int = args.run(args)
     except LoaderError as error:

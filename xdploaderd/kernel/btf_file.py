@@ -5,7 +5,6 @@ through a temporary file (libbpf btf__parse, scripts/extract-vmlinux).
 """
 
 import os
-from pathlib import Path
 from typing import BinaryIO
 
 from xdploaderd.btf.codec import Btf
@@ -21,7 +20,7 @@ _HEAD = 4096  # bytes by which a file's form is told
 _DEPTH_MAX = 3  # an archive in a compressed file holds the file
 
 
-def read_btf_file(path: Path) -> bytes:
+def read_btf_file(path: str | os.PathLike[str]) -> bytes:
     """Return the BTF bytes.
 
     Raises FileError when unreadable, NoBtfError for a kernel without BTF, ObjectError for what is no kernel and no
@@ -29,7 +28,7 @@ def read_btf_file(path: Path) -> bytes:
     """
     try:
         with open_regular(path) as file:
-            return _btf_of(file, str(path), _DEPTH_MAX)
+            return _btf_of(file, os.fspath(path), _DEPTH_MAX)
     except OSError as error:
         raise unreadable(path, error) from None
 

@@ -2,13 +2,12 @@
 
 import os
 import stat
-from pathlib import Path
 from typing import BinaryIO
 
 from xdploaderd.errors import FileError
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     """Open a file for reading; the caller closes it. Raises FileError for what is none or cannot be read."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
@@ -21,7 +20,7 @@ def open_regular(path: Path) -> BinaryIO:
     return file
 
 
-def unreadable(path: Path, error: OSError | ValueError) -> FileError:
+def unreadable(path: str | os.PathLike[str], error: OSError | ValueError) -> FileError:
     """Return the error for a file that the system does not let us read."""
     reason = os.strerror(error.errno or 0) if isinstance(error, OSError) else str(error)
     return FileError(f"cannot read '{path}': {reason.lower()}")
