@@ -45,7 +45,11 @@ def _read(fd: int, what: str, fields: Mapping[str, str], limits: Limits) -> byte
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode):
         raise FileError(f"{what} is not a regular file", fields=fields)
-    raw, chunk = bytearray(), min(_CHUNK, status.st_size + 1)  # a large buffer costs more than reading a small file
+    chunk = min(_CHUNK, status.st_size + 1)  # a large buffer costs more than reading a small file
+    part = os.pread(fd, min(chunk, limits.file_size + 1), 0)
+    if len(part) == status.st_size < min(chunk, limits.file_size + 1):
+        return part  # a read of more than that found the end where fstat had seen it
+    raw = bytearray(part)
     while part := os.pread(fd, min(chunk, limits.file_size + 1 - len(raw)), len(raw)):
         raw += part
     if len(raw) > limits.file_size:

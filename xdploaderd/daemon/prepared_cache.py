@@ -1,6 +1,6 @@
 """Objects prepared before: one that several entries name, or that comes back after a detach, is opened once."""
 
-import hashlib
+import itertools
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -13,13 +13,16 @@ from xdploaderd.obj.prepare import target_needs
 from xdploaderd.obj.spec import Need, PreparedObject
 
 MAX_OBJECTS = 32
-MAX_BYTES = 4 << 20  # of object files; what is kept of one takes a few times its size
+MAX_BYTES = 4 << 20  # of object files, which are kept; what is made of one takes a few times its size
 
 
 class _Question(NamedTuple):
-    """All that decides how an entry's object is prepared, but the kernel. The digest is one nobody can collide."""
+    """All that decides how an entry's object is prepared, but the kernel.
 
-    blake2b: bytes
+    The file's bytes themselves: to find them in a dict takes a fifth of computing a digest that nobody can collide.
+    """
+
+    raw: bytes
     object: PurePosixPath
     hook: Hook
     program: str
@@ -30,11 +33,12 @@ class _Question(NamedTuple):
     limits: Limits
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Kept:
     prepared: PreparedObject
     needs: frozenset[Need]
     size: int
+    used: int = 0  # the turn in which it was asked for last
 
 
 class PreparedCache:
@@ -48,28 +52,31 @@ class PreparedCache:
         self._target = target
         self._max_objects = max_objects
         self._max_bytes = max_bytes
-        self._kept: dict[_Question, _Kept] = {}  # the one used last is at the end
+        self._kept: dict[_Question, _Kept] = {}
+        self._turns = itertools.count(1)
 
     def prepare(self, config: AttachmentConfig, raw: bytes, limits: Limits = DEFAULT_LIMITS) -> PreparedObject:
         """Return the entry's object, of which the file has the bytes `raw`, prepared; errors as prepare_entry."""
         question = _question(config, raw, limits)
-        kept = self._kept.pop(question, None)
+        kept = self._kept.get(question)
         if kept is None or self._target(kept.needs) is not kept.prepared.target:
+            self._kept.pop(question, None)
             prepared = prepare_entry(config, raw, self._target, limits)
-            kept = _Kept(prepared, target_needs(prepared.spec), len(raw))
-        self._kept[question] = kept
-        self._drop_oldest()
+            kept = self._kept[question] = _Kept(prepared, target_needs(prepared.spec), len(raw), next(self._turns))
+            self._drop_oldest()
+        kept.used = next(self._turns)
         return kept.prepared
 
     def _drop_oldest(self) -> None:
         size = sum(kept.size for kept in self._kept.values())
         while len(self._kept) > self._max_objects or size > self._max_bytes:
-            size -= self._kept.pop(next(iter(self._kept))).size
+            oldest = min(self._kept, key=lambda question: self._kept[question].used)
+            size -= self._kept.pop(oldest).size
 
 
 def _question(config: AttachmentConfig, raw: bytes, limits: Limits) -> _Question:
     return _Question(
-        blake2b=hashlib.blake2b(raw).digest(),
+        raw=raw,
         object=config.object,
         hook=config.hook,
         program=config.program,

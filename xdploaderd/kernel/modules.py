@@ -3,6 +3,8 @@
 import errno
 from collections.abc import Iterator
 from contextlib import ExitStack
+from types import TracebackType
+from typing import Self
 
 from xdploaderd.errors import FeatureMissingError, KernelError
 from xdploaderd.info import BtfInfo
@@ -30,7 +32,7 @@ def module_btfs(bpf: Bpf) -> Iterator[tuple[BtfInfo, Fd]]:
 
 
 class ModuleBtfs:
-    """Descriptors of modules' BTFs, opened when first asked for; close() when the programs are loaded."""
+    """Descriptors of modules' BTFs, opened when first asked for and closed at the end of the `with` block."""
 
     def __init__(self, bpf: Bpf) -> None:
         self._bpf = bpf
@@ -48,7 +50,11 @@ class ModuleBtfs:
             raise FeatureMissingError(f"module '{name}' is not loaded, or has no BTF", feature="module_btf")
         return self._fds[name]
 
-    def close(self) -> None:
-        """Close them all."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         while self._fds:
             self._fds.popitem()[1].close()

@@ -11,7 +11,6 @@ import resource
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import replace
 
 from xdploaderd.errors import KernelError
 from xdploaderd.insn import BPF_ALU64, CALL, EXIT, LD_IMM64, Insn, encode_insns
@@ -72,6 +71,8 @@ def probe_features(bpf: Bpf, features: Iterable[Feature] = PREPARE_FEATURES) -> 
 
 def ensure_memlock(bpf: Bpf) -> None:
     """Lift RLIMIT_MEMLOCK when the kernel counts BPF memory against it; a refusal shows in the load that follows."""
+    if bpf.answers.get(Feature.MEMCG_ACCOUNT) is Answer.YES:
+        return
     infinite = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
     if resource.getrlimit(resource.RLIMIT_MEMLOCK) == infinite or probe(bpf, Feature.MEMCG_ACCOUNT) is Answer.YES:
         return
@@ -226,7 +227,7 @@ def _probe_arg_ctx_tag(bpf: Bpf) -> Answer:
     except KernelError:
         return Answer.NO
     with btf:
-        request = replace(_request(ProgType.XDP, code), btf=btf, func_info=functions)
+        request = _request(ProgType.XDP, code)._replace(btf=btf, func_info=functions)
         return _tried(lambda: bpf.prog_load(request))
 
 

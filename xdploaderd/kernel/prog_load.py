@@ -1,10 +1,11 @@
 """BPF_PROG_LOAD: one request as a value, and the call with its log (libbpf bpf.c, bpf_prog_load)."""
 
 import errno
+import functools
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from xdploaderd.errors import KernelError, VerifierError
 from xdploaderd.insn import INSN_SIZE, Insns
@@ -19,8 +20,7 @@ LINE_INFO_SIZE = 16  # struct bpf_line_info
 _NAME = re.compile(r"[A-Za-z0-9_.]*", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProgLoad:
+class ProgLoad(NamedTuple):
     """What PROG_LOAD takes. Descriptors are borrowed: the caller keeps them open during the call.
 
     `attach_to` is the program or the module's BTF that `attach_btf_id` is of, None for vmlinux.
@@ -42,6 +42,7 @@ class ProgLoad:
     fd_array: tuple[int, ...] = ()
 
 
+@functools.lru_cache(maxsize=512)
 def kernel_name(name: str) -> bytes:
     """Return the name cut to the 15 characters the kernel keeps; empty for one with characters that it refuses."""
     return name[: BPF_OBJ_NAME_LEN - 1].encode() if _NAME.fullmatch(name) else b""
@@ -53,7 +54,7 @@ def load_program(call: BpfSyscall, request: ProgLoad, told: Callable[[Sequence[s
     Raises VerifierError when the kernel gave reasons, else KernelError.
     """
     license_text = request.license.encode("utf-8", "surrogateescape") + b"\0"
-    fd_array = make_u32s(request.fd_array)
+    fd_array = make_u32s(request.fd_array) if request.fd_array else None
     attr = ProgLoadAttr(
         prog_type=request.type,
         insn_cnt=len(request.insns) // INSN_SIZE,
@@ -65,7 +66,7 @@ def load_program(call: BpfSyscall, request: ProgLoad, told: Callable[[Sequence[s
         expected_attach_type=request.expected_attach_type,
         attach_btf_id=request.attach_btf_id,
         attach_btf_obj_fd=request.attach_to.fileno() if request.attach_to else 0,
-        fd_array=pointer_of(fd_array) if request.fd_array else 0,
+        fd_array=pointer_of(fd_array) if fd_array is not None else 0,
     )
     if request.btf is not None:
         _set_infos(attr, request, request.btf)

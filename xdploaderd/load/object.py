@@ -6,7 +6,7 @@ descriptor and takes back every pin and directory that this load made; what was 
 
 import sys
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from types import MappingProxyType, TracebackType
 from typing import Self
@@ -23,7 +23,7 @@ from xdploaderd.load.maps import NO_RULES, LoadedMap, MapRules, MapTypes, Owners
 from xdploaderd.load.migrate import copy_again
 from xdploaderd.load.pin_moves import PinMoves
 from xdploaderd.load.pins import PinPaths, check_pins
-from xdploaderd.load.programs import ProgramLoader
+from xdploaderd.load.programs import ProgInfos, ProgramLoader
 from xdploaderd.load.slots import fill_map_of_maps, fill_program_arrays
 from xdploaderd.obj.spec import PreparedObject
 from xdploaderd.uapi.bpf import MapType
@@ -92,15 +92,18 @@ def load(
     rest is loaded. `targets` are the loaded programs that programs of the object attach to, by the name of the latter,
     borrowed. `rules` say what its maps are to hold. Raises LoaderError; then nothing is left.
     """
-    with error_context(f"object '{prepared.spec.name}'"), ExitStack() as stack:
+    with error_context(lambda: f"object '{prepared.spec.name}'"):
         if prepared.spec.byteorder != sys.byteorder:
             raise ObjectError(f"the object is {prepared.spec.byteorder}-endian, wanted {sys.byteorder}-endian")
         check_pins(pins, prepared)
-        own = Ownership(fds=stack.enter_context(ExitStack()), undo=stack.enter_context(ExitStack()))
-        entries = read_init(prepared, rules.init)
-        loaded = _load(_Wanted(prepared, pins, targets, rules, entries, partial), bpf, own)
-        stack.pop_all()
-        return loaded
+        wanted = _Wanted(prepared, pins, targets, rules, read_init(prepared, rules.init), partial)
+        own = Ownership(fds=ExitStack(), undo=ExitStack())
+        try:
+            return _load(wanted, bpf, own)
+        except BaseException:
+            with own.fds:
+                own.undo.close()
+            raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +123,7 @@ def _load(wanted: _Wanted, bpf: Bpf, own: Ownership) -> LoadedObject:
     warnings = [*prepared.warnings, *_unusable_names(prepared)]
     failed = dict(prepared.failed)
     ensure_memlock(bpf)
-    with ExitStack() as temporary:
-        btf = _load_btf(prepared, bpf, warnings)
-        if btf is not None:
-            temporary.enter_context(btf)
-        modules = ModuleBtfs(bpf)
-        temporary.callback(modules.close)
+    with _load_btf(prepared, bpf, warnings) or nullcontext() as btf, ModuleBtfs(bpf) as modules:
         types = MapTypes(btf, modules, warnings, wanted.entries, wanted.rules, wanted.pins.root)
         maps, failed_maps = create_maps(prepared, bpf, wanted.pins, types, own, partial=partial)
         warnings.extend(_unconfigured_pins(maps))
@@ -143,14 +141,13 @@ def _load(wanted: _Wanted, bpf: Bpf, own: Ownership) -> LoadedObject:
     fill_program_arrays(bpf, maps, programs, prepared.spec.dialect, own)
     for name, error in failed_maps.items():
         failed.setdefault(name, error)
-    infos = {name: bpf.prog_info(fd) for name, fd in programs.items()}
     moves = PinMoves(wanted.pins.root, wanted.rules.side)
     _supplant(bpf, maps, moves, own)
     return LoadedObject(
         prepared=prepared,
         programs=programs,
         maps=maps,
-        infos=infos,
+        infos=ProgInfos(bpf, programs),
         failed=failed,
         warnings=tuple(warnings),
         own=own,

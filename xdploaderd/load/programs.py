@@ -2,10 +2,11 @@
 
 import logging
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from xdploaderd.errors import KernelError, LoaderError, ObjectError
+from xdploaderd.info import ProgInfo
 from xdploaderd.insn import INSN_SIZE, Insns, decode_insn, put_insn
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.modules import ModuleBtfs
@@ -88,6 +89,8 @@ class ProgramLoader:
                     log.debug("map %s stays unbound: %s", name, error)
 
     def _patch(self, prog: PreparedProgram) -> "_Patched":
+        if not prog.fd_refs:
+            return _Patched(prog.insns)
         out = bytearray(prog.insns)
         fd_array: list[int] = []
         for ref in prog.fd_refs:
@@ -106,6 +109,34 @@ class ProgramLoader:
         if name in self.failed_maps:
             raise ObjectError(f"its {self.failed_maps[name]}")
         raise ObjectError(f"map '{name}' is used but not defined")
+
+
+class ProgInfos(Mapping[str, ProgInfo]):
+    """What the kernel tells of loaded programs, each asked for once, at first use: many loads want to know of none.
+
+    Raises KernelError when the kernel refuses, ValueError for the first use of a program whose descriptor is closed.
+    """
+
+    __slots__ = ("_bpf", "_known", "_programs")
+
+    def __init__(self, bpf: Bpf, programs: Mapping[str, Fd]) -> None:
+        self._bpf = bpf
+        self._programs = programs
+        self._known: dict[str, ProgInfo] = {}
+
+    def __getitem__(self, name: str) -> ProgInfo:
+        """Return the info of a program; KeyError when none of that name was loaded."""
+        if name not in self._known:
+            self._known[name] = self._bpf.prog_info(self._programs[name])
+        return self._known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names of the loaded programs."""
+        return iter(self._programs)
+
+    def __len__(self) -> int:
+        """Return the number of loaded programs."""
+        return len(self._programs)
 
 
 @dataclass(frozen=True, slots=True)

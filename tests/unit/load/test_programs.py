@@ -13,12 +13,12 @@ from tests.fakes.bpf import FakeBpf, fail_with, refuse_with_log
 from xdploaderd.errors import FeatureMissingError, KernelError, ObjectError, VerifierError
 from xdploaderd.insn import CALL, INSN_SIZE, LD_IMM64, Insn, decode_insn, encode_insns
 from xdploaderd.kernel.attr import BpfBtfInfo
-from xdploaderd.kernel.bpf import Bpf
+from xdploaderd.kernel.bpf import Answer, Bpf
 from xdploaderd.load.object import load
 from xdploaderd.obj.references import POISON_KFUNC_BASE
 from xdploaderd.obj.spec import DataRef, ExternKind, ExternSpec, KsymRef
 from xdploaderd.relo_core.patch import POISON_IMM
-from xdploaderd.uapi.bpf import PSEUDO_KFUNC_CALL, BpfCmd, MapType, ProgFlags, PseudoSrc
+from xdploaderd.uapi.bpf import PSEUDO_KFUNC_CALL, BpfCmd, Feature, MapType, ProgFlags, PseudoSrc
 
 
 class _Loads(FakeBpf):
@@ -66,6 +66,35 @@ def test_infos_go_with_the_btf_and_are_left_out_when_it_is_refused() -> None:
             attr = fake.attrs(BpfCmd.PROG_LOAD)[-1]
             assert (attr.func_info_cnt, attr.line_info_cnt) == (func_count, line_count)
             assert bool(loaded.warnings) is bool(answers)
+
+
+def test_nothing_is_asked_of_the_kernel_that_a_plain_object_does_not_need() -> None:
+    fake = FakeBpf()
+    bpf = Bpf(fake)
+    bpf.answers[Feature.MEMCG_ACCOUNT] = Answer.YES
+    load(prepared([prog()], btf=b"blob"), bpf, Pins()).close()
+    assert fake.commands() == [BpfCmd.BTF_LOAD, BpfCmd.PROG_LOAD]
+
+
+def test_infos_are_read_once_each_when_they_are_asked_for() -> None:
+    fake = FakeBpf()
+    with load(prepared([prog("one"), prog("two")]), Bpf(fake), Pins()) as loaded:
+        assert (len(loaded.infos), list(loaded.infos)) == (2, ["one", "two"])
+        assert BpfCmd.OBJ_GET_INFO_BY_FD not in fake.commands()
+        assert loaded.infos["one"] is loaded.infos["one"]
+        assert fake.commands().count(BpfCmd.OBJ_GET_INFO_BY_FD) == 1
+        assert "three" not in loaded.infos
+
+
+def test_info_that_is_refused_is_an_error_of_who_asks_and_nothing_stays() -> None:
+    fake = FakeBpf({BpfCmd.OBJ_GET_INFO_BY_FD: fail_with(errno.EPERM)})
+    with (
+        pytest.raises(KernelError, match="cannot read the program's info"),
+        load(prepared([prog()]), Bpf(fake), Pins()) as loaded,
+    ):
+        loaded.infos["xdp_pass"].tag.strip()
+    with pytest.raises(ValueError, match="closed"):
+        loaded.programs["xdp_pass"].fileno()
 
 
 def test_module_function_gets_a_slot_of_fd_array() -> None:
