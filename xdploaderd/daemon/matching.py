@@ -5,7 +5,7 @@ names the interface wins over those that only fit it; among equals nobody does, 
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import translate
 
@@ -20,21 +20,30 @@ from xdploaderd.printable import quoted
 
 def resolve(wanted: Sequence[Wanted], interfaces: Sequence[Interface]) -> tuple[Wanted, ...]:
     """Return what is wanted on these interfaces. What was resolved before comes out as it went in."""
-    fits = [fit for want in wanted for fit in _fits(want, interfaces)]
+    named = _by_name(interfaces)
+    fits = [fit for want in wanted for fit in _fits(want, interfaces, named)]
     kept = list(_settle(fits))
     served = {entry_of(want.config.name) for want in kept}
     none_left = (want for want in wanted if want.config.several and want.config.name not in served)
     return (*kept, *(_idle(want) for want in none_left))
 
 
-def _fits(want: Wanted, interfaces: Sequence[Interface]) -> Iterator[tuple[Wanted, Interface | None]]:
+def _by_name(interfaces: Sequence[Interface]) -> Mapping[str, Interface]:
+    """Return the interfaces by their names, and by alternative names that are no interface's name."""
+    by_altname = {name: interface for interface in reversed(interfaces) for name in interface.altnames}
+    return by_altname | {interface.name: interface for interface in interfaces}
+
+
+def _fits(
+    want: Wanted, interfaces: Sequence[Interface], named: Mapping[str, Interface]
+) -> Iterator[tuple[Wanted, Interface | None]]:
     """Yield the entry with each interface it is for, NAME@IFNAME for one of several."""
     config = want.config
     if want.missing:
         yield want, None
         return
     if config.interface:
-        found = interface_named(config.interface, interfaces)
+        found = named.get(config.interface)
         missing = "" if found else f"no interface named {quoted(config.interface)} yet"
         yield replace(want, missing=missing), found
         return
@@ -46,12 +55,6 @@ def _fits(want: Wanted, interfaces: Sequence[Interface]) -> Iterator[tuple[Wante
         yield replace(want, config=replace(config, interface=fitting[0].name, match=ANY)), fitting[0]
     else:
         yield replace(want, missing=f"no interface with {config.match} yet"), None
-
-
-def interface_named(name: str, interfaces: Sequence[Interface]) -> Interface | None:
-    """Return the interface of that name, else the one of that alternative name."""
-    by_name = next((interface for interface in interfaces if interface.name == name), None)
-    return by_name or next((interface for interface in interfaces if name in interface.altnames), None)
 
 
 def matcher(match: Match) -> Callable[[Interface], bool]:

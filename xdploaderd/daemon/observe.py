@@ -76,11 +76,12 @@ class Observer:
     async def _without_gone(self, seen: Observed) -> Observed:
         """Leave out interfaces that went while they were looked at: a filter that is missing there was not removed."""
         gone = set()
+        by_index = {interface.index: interface for interface in seen.interfaces}
         for owned in seen.owned.values():
-            index = owned.record.ifindex if owned.record is not None else 0
-            missing = any(i.index == index and seen.was_displaced(owned, i) for i in seen.interfaces)
-            if missing and await self._rtnl.interface_at(Ifindex(index)) is None:
-                gone.add(index)
+            interface = by_index.get(Ifindex(owned.record.ifindex)) if owned.record is not None else None
+            missing = interface is not None and seen.was_displaced(owned, interface)
+            if interface is not None and missing and await self._rtnl.interface_at(interface.index) is None:
+                gone.add(interface.index)
         return replace(
             seen,
             interfaces=tuple(i for i in seen.interfaces if i.index not in gone),

@@ -10,21 +10,37 @@ directory of NAME@IFNAME may have %XX for a byte of IFNAME: bpffs has no names w
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from xdploaderd.daemon.link_pins import FILES as LINKS
 from xdploaderd.daemon.link_pins import LinkPins
 from xdploaderd.daemon.lock import RootLock
 from xdploaderd.daemon.pin_names import file_name, name_in
 from xdploaderd.errors import LoaderError, PinError
-from xdploaderd.info import ProgInfo
+from xdploaderd.info import LinkInfo, ProgInfo
 from xdploaderd.kernel.bpf import Bpf, ObjectKind
-from xdploaderd.kernel.bpffs import list_dir, make_pin_dir, pins_under, remove_dirs, unpin
+from xdploaderd.kernel.bpffs import list_dir, make_pin_dir, pins_among, pins_under, remove_dirs, unpin
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.load.pin_moves import drop_moves, finish_moves
 from xdploaderd.load.pins import open_pin
 from xdploaderd.uapi.bpf import ProgId
 
 PROG, STAGED, ARRAYS, MAPS = "prog", "prog_new", "arrays_", "maps_new"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """What is pinned for an attachment: the program in force, and one that a change left staged.
+
+    `leftovers`: there are arrays of any other program, or their directory, maps that did not move, or dead links.
+    """
+
+    prog: ProgInfo | None
+    staged: ProgInfo | None
+    links: tuple[LinkInfo, ...]
+    leftovers: bool
+    paths: tuple[str, ...]
 
 
 class OwnPins:
@@ -68,15 +84,22 @@ class OwnPins:
         """Return the program that a change pinned and did not come round to put in force."""
         return self._info(self.directory(name) / STAGED)
 
-    def paths(self, name: str) -> tuple[str, ...]:
-        """Return the paths of every pin of the attachment."""
-        return tuple(str(path) for path in pins_under(self.directory(name)))
-
-    def has_leftovers(self, name: str, *progs: ProgInfo | None) -> bool:
-        """Return whether there are arrays, or their directory, of any program but these, or maps that did not move."""
-        kept = {f"{ARRAYS}{prog.id}" for prog in progs if prog is not None}
-        entries = [entry.name for entry in list_dir(self.directory(name))]
-        return MAPS in entries or any(e.startswith(ARRAYS) and e not in kept for e in entries)
+    def look(self, name: str) -> Contents:
+        """Return all that is pinned for the attachment, by one listing: each pass looks at each attachment."""
+        directory = self.directory(name)
+        entries = list_dir(directory)
+        there = {entry.name for entry in entries}
+        prog, staged = (self._info(directory / file) if file in there else None for file in (PROG, STAGED))
+        links = self.links.infos(name) if there.intersection(LINKS) else ()
+        kept = {f"{ARRAYS}{found.id}" for found in (prog, staged) if found is not None}
+        left = MAPS in there or any(e.startswith(ARRAYS) and e not in kept for e in there)
+        return Contents(
+            prog=prog,
+            staged=staged,
+            links=links,
+            leftovers=left or any(not link.ifindex for link in links),
+            paths=tuple(map(str, pins_among(directory, entries))),
+        )
 
     def new_maps(self, name: str) -> PurePosixPath:
         """Return the directory where new maps wait for the pins of old ones."""

@@ -22,7 +22,7 @@ from xdploaderd.daemon.rungs import Put
 from xdploaderd.daemon.wishes import Settings
 from xdploaderd.daemon.world import Owned, Place, Record, overrides_of
 from xdploaderd.errors import KernelError, ObjectError
-from xdploaderd.hooks import Hook, MapSharing
+from xdploaderd.hooks import Hook, MapSharing, OnMismatch
 from xdploaderd.info import ProgInfo
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.syscall import Fd
@@ -217,20 +217,20 @@ class OwnPrograms:
             init={name: read_document(PurePosixPath(file), limits) for name, file in config.map_init},
             on_mismatch=config.on_mismatch,
             side=self._pins.new_maps(config.name),
-            others=self._pins.new_maps_of_others(config.name),
+            others=() if config.on_mismatch is OnMismatch.REFUSE else self._pins.new_maps_of_others(config.name),
         )
 
     def _owned_one(self, name: str) -> Owned:
-        prog, staged, links = self._pins.prog(name), self._pins.staged(name), self._pins.links.infos(name)
+        found = self._pins.look(name)
         return Owned(
             name=name,
-            prog=prog,
-            staged=staged,
-            leftovers=self._pins.has_leftovers(name, prog, staged) or any(not link.ifindex for link in links),
-            pins=self._pins.paths(name),
-            record=self._record_of(name, prog),
-            staged_record=self._record_of(name, staged),
-            links=links,
+            prog=found.prog,
+            staged=found.staged,
+            leftovers=found.leftovers,
+            pins=found.paths,
+            record=self._record_of(name, found.prog),
+            staged_record=self._record_of(name, found.staged),
+            links=found.links,
         )
 
     def _record_of(self, name: str, prog: ProgInfo | None) -> Record | None:

@@ -20,17 +20,18 @@ _FARTHEST = (State.FAILED, State.FOREIGN, State.WAITING, State.DETACHED, State.A
 AS_WANTED = frozenset({State.ATTACHED, State.DETACHED, State.IDLE})
 
 
-def attachment_statuses(picture: Picture) -> tuple[AttachmentStatus, ...]:
-    """Return the status of every entry, in the order of the configuration."""
+def attachment_statuses(picture: Picture, entry: str = "") -> tuple[AttachmentStatus, ...]:
+    """Return the status of every attachment, in the order of the configuration; with `entry` of its attachments."""
     planned: dict[str, Action] = {}
     for action in picture.actions:
         planned.setdefault(action.wanted.config.name if isinstance(action, Rename) else action.name, action)
-    return tuple(_status(want, picture, planned.get(want.config.name)) for want in picture.wanted)
+    wanted = (want for want in picture.wanted if entry in ("", entry_of(want.config.name)))
+    return tuple(_status(want, picture, planned.get(want.config.name)) for want in wanted)
 
 
 def status_of(picture: Picture, name: str) -> AttachmentStatus | None:
     """Return the status of an attachment, or the summary of an entry for several interfaces; None: no such name."""
-    statuses = attachment_statuses(picture)
+    statuses = attachment_statuses(picture, entry_of(name))
     found = next((status for status in statuses if status.name == name), None)
     parts = tuple(status for status in statuses if status.entry == name)
     return found if found is not None or not parts else summary(parts)

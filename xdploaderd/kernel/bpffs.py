@@ -7,7 +7,7 @@ must belong to root or to us, and no directory there may be writable by others u
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
 from xdploaderd.errors import PinError
@@ -140,7 +140,12 @@ def unpin(path: PurePosixPath) -> bool:
 
 def pins_under(path: PurePosixPath) -> Iterator[PurePosixPath]:
     """Yield every pin below a directory, in order of name; nothing when it does not exist. Links are not followed."""
-    for entry in list_dir(path):
+    yield from pins_among(path, list_dir(path))
+
+
+def pins_among(path: PurePosixPath, entries: Iterable[os.DirEntry[str]]) -> Iterator[PurePosixPath]:
+    """Yield every pin among these entries of a directory, and below them."""
+    for entry in entries:
         if entry.is_dir(follow_symlinks=False):
             if len(path.parts) < _DEPTH_MAX:
                 yield from pins_under(path / entry.name)
