@@ -32,7 +32,7 @@ from xdploaderd.obj.select import select_programs
 from xdploaderd.obj.spec import Need, PreparedObject, TargetKernel
 
 PYTHON = sys.executable
-CONTROL = "import sys; from xdploaderd.cli.main import main; main(sys.argv[1:])"  # as the installed script
+CONTROL = "from xdploaderd.cli.main import main; main()"  # as the installed script
 CORE_FIRST, CORE_WARM = 0.3, 0.15
 PLAIN_FIRST, PLAIN_WARM = 12.0, 2.0
 BIG_OPEN, START = 4.0, 3.0

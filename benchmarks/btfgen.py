@@ -15,7 +15,7 @@ from xdploaderd.kernel.target import vmlinux_btf
 from xdploaderd.obj.btf_sections import read_core_object
 from xdploaderd.obj.minimize import minimize
 
-COMMAND = "import sys; from xdploaderd.cli.main import main; sys.exit(main(sys.argv[1:]))"
+COMMAND = "import sys; from xdploaderd.cli.main import main; sys.exit(main())"  # as the installed script
 WHOLE_GOAL, IN_PROCESS_GOAL = 2.5, 0.5
 
 

@@ -11,7 +11,7 @@ from xdploaderd.btf.search import Searchable
 from xdploaderd.btf.strings import BtfStrings
 from xdploaderd.errors import BtfError
 
-FEW_SEARCHES = 4  # what a column of all names takes
+FEW_SEARCHES = 1  # a column of all names takes what two do
 MAX_SEARCHES = 256  # of some 3 ms in a kernel's blob; a table of all names takes less than the next so many
 MAX_HITS = 65_536  # of one name; a table is then as quick
 MAX_SAME_RECORDS = 16_384  # types of one name and its flavors; in a kernel some hundred

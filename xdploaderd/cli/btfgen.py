@@ -14,7 +14,7 @@ from xdploaderd.cli.named_values import limits_of
 from xdploaderd.cli.output import EXIT_DEGRADED, print_json, print_line
 from xdploaderd.daemon.object_file import read_object
 from xdploaderd.errors import FileError, error_context
-from xdploaderd.kernel.btf_file import kernel_types, read_btf_file
+from xdploaderd.kernel.btf_file import kernel_types, map_btf_file
 from xdploaderd.obj.btf_sections import CoreObject, read_core_object
 from xdploaderd.obj.minimize import minimize
 from xdploaderd.printable import quoted
@@ -61,7 +61,7 @@ def _open(path: str, limits: Limits) -> CoreObject:
 
 def minimise_file(source: str, output: str, objects: Sequence[CoreObject]) -> Minimised:
     """Write to `output` what `objects` need of the BTF in `source`. Raises LoaderError; `output` is then as it was."""
-    raw = read_btf_file(source)
+    raw = map_btf_file(source)
     with error_context(quoted(source)):
         left = minimize(kernel_types(raw, name=os.path.basename(source)), objects)
     _write(output, left)

@@ -3,6 +3,7 @@
 A command line that is none of ours goes to the real tool before anything else is imported.
 """
 
+import gc
 import sys
 
 from xdploaderd.front import dispatch
@@ -15,6 +16,8 @@ def main(argv: "list[str] | None" = None) -> int:
     if not tool and words and words[0] in dispatch.TOOLS:
         tool, words = words[0], words[1:]
     if not tool:
+        if argv is None:
+            gc.disable()  # until the verb runs (cli/plain.py): nothing of what imports make is garbage
         from xdploaderd.cli.verbs import run_verb
 
         return run_verb(words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from importlib import import_module
 
 from xdploaderd import __version__
@@ -65,6 +66,9 @@ def lazy(module: str, verb: str) -> Run:
 
     def run(args: Any) -> int:
         function: Run = getattr(import_module(f"xdploaderd.cli.{module}"), verb)
+        if not gc.isenabled():
+            gc.freeze()  # what was imported stays to the end, and is not looked at again
+            gc.enable()
         return function(args)
 
     return run

@@ -8,10 +8,11 @@ import pytest
 
 CORE = Path(__file__).parents[2] / "bpf" / "core"
 SHOW = """
+import gc
 import sys
 from xdploaderd.cli.main import main
-status = main(sys.argv[1:])
-print(*sys.modules)
+status = main()
+print(*sys.modules, "collecting" if gc.isenabled() and gc.get_freeze_count() else "")
 sys.exit(status)
 """
 HEAVY = (
@@ -22,7 +23,7 @@ HEAVY = (
 
 
 def imported(*words: str) -> set[str]:
-    """Return the modules that are there after a command has run in an interpreter of its own."""
+    """Return the modules that are there after a command has run, and `collecting` where the collector is on."""
     done = subprocess.run([sys.executable, "-c", SHOW, *words], check=True, stdout=subprocess.PIPE, text=True)
     return set(done.stdout.splitlines()[-1].split())
 
@@ -36,6 +37,10 @@ def btfgen(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
 @pytest.mark.parametrize("module", HEAVY)
 def test_btfgen_of_a_raw_file_runs_without(module: str, btfgen: set[str]) -> None:
     assert module not in btfgen
+
+
+def test_garbage_is_looked_for_while_a_verb_runs_and_not_among_imports(btfgen: set[str]) -> None:
+    assert "collecting" in btfgen
 
 
 @pytest.mark.parametrize("package", ["config", "control", "info", "load", "log", "net", "uapi", "verdict"])

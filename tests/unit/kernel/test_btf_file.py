@@ -13,7 +13,7 @@ import pytest
 
 from tests.builders.kernel_file import COMPRESSIONS, btf_blob, bzimage, elf32, elf64, raw_image, tar_xz
 from xdploaderd.errors import FeatureMissingError, FileError, LimitError, LoaderError, NoBtfError, ObjectError
-from xdploaderd.kernel.btf_file import read_btf_file
+from xdploaderd.kernel.btf_file import map_btf_file, read_btf_file
 from xdploaderd.kernel.known import target_from_file
 
 
@@ -185,3 +185,15 @@ def test_many_sections_with_one_long_name_take_no_time(tmp_path: Path) -> None:
     with pytest.raises(NoBtfError):
         read_btf_file(tmp_path / "x")
     assert time.process_time() - begin < 1
+
+
+def test_what_the_kernel_shows_is_mapped_and_other_files_are_read(tmp_path: Path) -> None:
+    copy = tmp_path / "copy.btf"
+    copy.write_bytes(read_btf_file("/sys/kernel/btf/vmlinux"))
+    assert type(map_btf_file(str(copy))) is bytes
+    assert map_btf_file("/sys/kernel/btf/vmlinux") == copy.read_bytes()
+
+
+def test_what_the_kernel_does_not_show_is_told_by_name() -> None:
+    with pytest.raises(FileError, match="cannot read '/sys/kernel/btf/none'"):
+        map_btf_file("/sys/kernel/btf/none")
