@@ -113,6 +113,8 @@ def test_introspection_tells_methods_and_signal(address: str) -> None:
         lines = {line.split()[0]: line.split()[1:4] for line in out.splitlines() if line.startswith(".")}
         assert lines == {
             ".Attach": ["method", "s", "a{sv}"],
+            ".AttachOnTrial": ["method", "su", "a{sv}"],
+            ".DetachOnTrial": ["method", "su", "a{sv}"],
             ".AttachObject": ["method", "a{sv}a{sv}", "a{sv}"],
             ".Forget": ["method", "s", "a{sv}"],
             ".CoreLog": ["method", "s", "s"],

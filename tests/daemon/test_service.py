@@ -20,6 +20,7 @@ from xdploaderd.daemon.drop_ins import DropIns
 from xdploaderd.daemon.kept_objects import KeptObjects
 from xdploaderd.daemon.reconcile import Reconciler
 from xdploaderd.daemon.records import Held
+from xdploaderd.daemon.request_trial import RequestTrial
 from xdploaderd.daemon.requests import Requests, Stores
 from xdploaderd.daemon.runtime_entries import RuntimeEntries
 from xdploaderd.daemon.service import Service
@@ -54,7 +55,8 @@ class Daemon:
         self.requests = Requests(self.reconciler, self.wishes, stores, adopter)
         self.applier = Applier(self.reconciler, self.wishes, world, world, world)
         self.confirming = Confirming(tmp_path / "data", boot_id="boot")
-        self.trial = Trial(self.applier, self.wishes, self.confirming, world)
+        request = RequestTrial(tmp_path / "trial", self.wishes, world, boot_id="boot")
+        self.trial = Trial(self.applier, self.wishes, self.confirming, world, request)
         self.core_logs = CoreLogs(tmp_path / "core", boot_id="boot")
         source = ConfigSource(read=self.read, config=Path("/etc/x.yaml"), pinning=Path("/etc/pinning.conf"))
         self.service = Service(self.reconciler, self.wishes, self.requests, self.trial, source, self.core_logs)

@@ -78,8 +78,8 @@ class FakeLoader:
             queue.put_nowait(self.attachments[name])
         return self.attachments[name]
 
-    async def attach(self, name: str) -> AttachmentStatus:
-        await self._called(f"attach {name}")
+    async def attach(self, name: str, *, confirm: int = 0) -> AttachmentStatus:
+        await self._called(f"attach {name}{f' for {confirm} s' if confirm else ''}")
         return await self._set(name, State.ATTACHED)
 
     async def attach_object(self, request: AttachRequest) -> AttachmentStatus:
@@ -90,8 +90,9 @@ class FakeLoader:
             self.objects.append(os.pread(request.descriptor, 1 << 16, 0))
         return EDGE
 
-    async def detach(self, name: str, *, permanent: bool = False) -> AttachmentStatus:
-        await self._called(f"detach {name}{' for good' if permanent else ''}")
+    async def detach(self, name: str, *, permanent: bool = False, confirm: int = 0) -> AttachmentStatus:
+        until = " for good" if permanent else f" for {confirm} s" if confirm else ""
+        await self._called(f"detach {name}{until}")
         return await self._set(name, State.DETACHED)
 
     async def reload(self, *, partial: bool = False, confirm: int = 0) -> DaemonStatus:

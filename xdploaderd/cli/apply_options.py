@@ -13,7 +13,8 @@ before the first one is attached; where anything fails, all stays or becomes as 
 
 
 _CONFIRM = """\
-Let the configuration of `apply --confirm` stay in force. Without this it is rolled back when its time is over.
+Let what `apply`, `attach` or `detach` did with --confirm stay in force. Without this it is rolled back when its time is
+over.
 """
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 
@@ -30,8 +31,17 @@ def apply_verb(verbs: AddsVerbs, name: str) -> None:
     """Add the verb to the command line."""
     parser = verbs.add(name, lazy("online", "reload"), _APPLY, online=True)
     parser.add_argument("--partial", action="store_true", help="every entry by itself: bad ones stop no other")
+    add_confirm(parser)
+
+
+def add_confirm(parser: argparse.ArgumentParser) -> None:
+    """Add the option of verbs that can put what they do on trial."""
     parser.add_argument(
-        "--confirm", type=_seconds, metavar="TIME", help="roll back after TIME, such as 60s or 5m, unless confirmed"
+        "--confirm",
+        type=_seconds,
+        default=0,
+        metavar="TIME",
+        help="roll back after TIME, such as 60s or 5m, unless `xdploaderctl confirm` is called",
     )
 
 

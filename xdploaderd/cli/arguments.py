@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from xdploaderd import __version__
 from xdploaderd.cli import map_options, texts
-from xdploaderd.cli.apply_options import apply_verb, confirm_verb
+from xdploaderd.cli.apply_options import add_confirm, apply_verb, confirm_verb
 from xdploaderd.cli.output import PROGRAM
 from xdploaderd.cli.plain import ONLINE, lazy, version
 from xdploaderd.errors import UsageError
@@ -169,6 +169,7 @@ def _detach_verb(verbs: _Verbs, name: str) -> None:
     detach = verbs.add(name, lazy("online", "detach"), texts.DETACH, online=True)
     detach.add_argument("name", metavar="NAME")
     detach.add_argument("--permanent", action="store_true", help="remove the entry of `attach --permanent` for good")
+    add_confirm(detach)
 
 
 def _core_log_verb(verbs: _Verbs, name: str) -> None:
@@ -219,6 +220,7 @@ def _add_attach(parser: _Parser) -> None:
     _add_value_options(parser)
     parser.add_argument("--permanent", action="store_true", help="make it an entry of the configuration")
     parser.add_argument("--force", action="store_true", help="replace a program that somebody else put there")
+    add_confirm(parser)
     parser.add_argument(
         "--by-path", action="store_true", help="let the daemon read FILE itself, and again at each reload"
     )

@@ -49,13 +49,13 @@ def attach(args: argparse.Namespace) -> int:
     """Attach what is configured under a name, after `detach` or a failure; or a program of an object file."""
     if args.object:
         return _print_attachment(args, attach_object(args)["attachment"])
-    return _print_attachment(args, call(args, "Attach", {"name": args.name})["attachment"])
+    return _print_attachment(args, call(args, "Attach", {"name": args.name, **_trial(args)})["attachment"])
 
 
 def attach_object(args: argparse.Namespace) -> Mapping[str, Any]:
     """Send an object file's descriptor, or its path, with the keys of its entry."""
     entry = entry_of(args)
-    parameters = {"entry": entry, "permanent": args.permanent, "force": args.force}
+    parameters = {"entry": entry, "permanent": args.permanent, "force": args.force, **_trial(args)}
     if args.by_path:
         return call(args, "AttachObject", parameters)
     try:
@@ -111,7 +111,7 @@ def _pairs(option: str, words: Sequence[str]) -> dict[str, str]:
 
 def detach(args: argparse.Namespace) -> int:
     """Detach an attachment until `attach` or the next boot; forget a runtime entry."""
-    parameters = {"name": args.name, **({"permanent": True} if args.permanent else {})}
+    parameters = {"name": args.name, **({"permanent": True} if args.permanent else {}), **_trial(args)}
     return _print_attachment(args, call(args, "Detach", parameters)["attachment"])
 
 
@@ -191,6 +191,10 @@ def _print_status(reply: Mapping[str, Any]) -> None:
     print_line("")
     print_table(_STATUS_HEADER, [[text_of(attachment, key) for key in keys] for attachment in attachments])
     _print_reasons(attachments)
+
+
+def _trial(args: argparse.Namespace) -> dict[str, int]:
+    return {"confirm": args.confirm} if getattr(args, "confirm", 0) else {}
 
 
 def _print_attachment(args: argparse.Namespace, attachment: Mapping[str, Any]) -> int:

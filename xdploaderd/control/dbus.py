@@ -36,12 +36,13 @@ _BUS_ERRORS = (OSError, EOFError, AuthError, DBusError, InvalidAddressError)
 _sender: contextvars.ContextVar[str] = contextvars.ContextVar("sender")
 _TAKES_DESCRIPTORS = (OBJECT_PATH, INTERFACE, "AttachObject", "a{sv}a{sv}")
 _FD_OPTIONS = ("object", "program")
-_OPTIONS: Mapping[str, type] = {"permanent": bool, "force": bool, "object": int, "program": int}
+_OPTIONS: Mapping[str, type] = {"permanent": bool, "force": bool, "object": int, "program": int, "confirm": int}
 _APPLY_OPTIONS: Mapping[str, type] = {"partial": bool, "confirm": int}
 
 Properties = dict[str, Variant]
 PropertiesType = Annotated[Properties, DBusSignature("a{sv}")]
 ListType = Annotated[list[Properties], DBusSignature("aa{sv}")]
+SecondsType = Annotated[int, DBusSignature("u")]
 NameType = Annotated[str, DBusSignature("s")]
 TextType = Annotated[str, DBusSignature("s")]
 T = TypeVar("T")
@@ -85,8 +86,20 @@ class _Manager(ServiceInterface):
         return to_properties((await self._guarded(lambda: self._service.attach(name))).to_json())
 
     @dbus_method()
+    async def AttachOnTrial(self, name: NameType, seconds: SecondsType) -> PropertiesType:
+        """Attach, and undo it after so many seconds unless Confirm is called."""
+        return to_properties((await self._guarded(lambda: self._service.attach(name, confirm=seconds))).to_json())
+
+    @dbus_method()
+    async def DetachOnTrial(self, name: NameType, seconds: SecondsType) -> PropertiesType:
+        """Detach, and undo it after so many seconds unless Confirm is called."""
+        return to_properties((await self._guarded(lambda: self._service.detach(name, confirm=seconds))).to_json())
+
+    @dbus_method()
     async def AttachObject(self, entry: PropertiesType, options: PropertiesType) -> PropertiesType:
-        """Options: permanent b, force b, object h (an open file, for a path in the entry), program h (to take over)."""
+        """Options: permanent b, force b, object h (an open file, for a path in the entry), program h (to take over),
+        confirm u (undo it after so many seconds).
+        """
         given = _plain(options)
         try:
             status = await self._guarded(lambda: self._service.attach_object(_request(_plain(entry), given)))
@@ -194,7 +207,8 @@ def _request(entry: Mapping[str, Any], options: Mapping[str, Any]) -> AttachRequ
     for name, value in options.items():
         if type(value) is not _OPTIONS.get(name):
             raise UsageError(
-                f"option {quoted(name)} is unknown or of another type, want permanent b, force b, object h, program h"
+                f"option {quoted(name)} is unknown or of another type, want permanent b, force b, object h, program h,"
+                " confirm u"
             )
     return AttachRequest(
         entry=entry,
@@ -202,6 +216,7 @@ def _request(entry: Mapping[str, Any], options: Mapping[str, Any]) -> AttachRequ
         force=options.get("force", False),
         descriptor=options.get("object"),
         program=options.get("program"),
+        confirm=options.get("confirm", 0),
     )
 
 

@@ -99,9 +99,11 @@ class LoaderInterface(VarlinkInterface, name=INTERFACE):
                 yield wire.to_wire(changed)
 
     @varlinkmethod(return_parameter="attachment", return_type=wire.Attachment)
-    async def Attach(self, *, name: str) -> Any:
-        """Attach a configured attachment now, after Detach or a failure."""
-        return await _answer(self._service.attach(name))
+    async def Attach(self, *, name: str, confirm: int | None = None) -> Any:
+        """Attach a configured attachment now, after Detach or a failure. After confirm seconds that is undone, unless
+        Confirm is called before; so it is with AttachObject and Detach.
+        """
+        return await _answer(self._service.attach(name, confirm=confirm or 0))
 
     @varlinkmethod(return_parameter="attachment", return_type=wire.Attachment, allow_foreign=True)
     async def AttachObject(
@@ -112,6 +114,7 @@ class LoaderInterface(VarlinkInterface, name=INTERFACE):
         force: bool | None = None,
         descriptor: FileDescriptor | None = None,
         program: FileDescriptor | None = None,
+        confirm: int | None = None,
     ) -> Any:
         """Attach a program that no file configures: entry has the keys of one attachment of xdploaderd.yaml(5).
         Name and program may be left out: INTERFACE-HOOK, and the only program for the hook. The object is read at the
@@ -128,15 +131,16 @@ class LoaderInterface(VarlinkInterface, name=INTERFACE):
             force=bool(force),
             descriptor=None if descriptor is None else descriptor.fileno(),
             program=None if program is None else program.fileno(),
+            confirm=confirm or 0,
         )
         return await _answer(self._service.attach_object(request))
 
     @varlinkmethod(return_parameter="attachment", return_type=wire.Attachment)
-    async def Detach(self, *, name: str, permanent: bool | None = None) -> Any:
+    async def Detach(self, *, name: str, permanent: bool | None = None, confirm: int | None = None) -> Any:
         """Detach our program and keep it off until Attach or reboot; one that AttachObject made is forgotten,
         and with permanent one that it made permanent.
         """
-        return await _answer(self._service.detach(name, permanent=bool(permanent)))
+        return await _answer(self._service.detach(name, permanent=bool(permanent), confirm=confirm or 0))
 
     @varlinkmethod(return_parameter="status", return_type=wire.Status)
     async def Reload(self, *, partial: bool | None = None, confirm: int | None = None) -> Any:
@@ -148,7 +152,7 @@ class LoaderInterface(VarlinkInterface, name=INTERFACE):
 
     @varlinkmethod(return_parameter="status", return_type=wire.Status)
     async def Confirm(self) -> Any:
-        """Let the configuration that waits to be confirmed stay in force."""
+        """Let what waits to be confirmed stay in force."""
         return await _answer(self._service.confirm())
 
     @varlinkmethod(return_parameter="status", return_type=wire.Status)

@@ -110,6 +110,17 @@ Action = Attach | Replace | Detach | Repair | Rename | Wait | Refuse
 Change = Attach | Replace | Detach | Repair | Rename
 
 
+def interfaces_of(action: Action) -> frozenset[str]:
+    """Return the names of the interfaces whose programs the action changes, as the kernel has them."""
+    match action:
+        case Attach() | Replace():
+            return frozenset(place.ifname for place in (action.place, *action.strays))
+        case Detach():
+            return frozenset((action.interface, *(place.ifname for place in action.places)))
+        case _:
+            return frozenset()
+
+
 def describe(action: Action) -> PlannedAction:
     """Return the action in the words that users see."""
     match action:

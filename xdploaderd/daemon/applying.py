@@ -6,10 +6,22 @@ what was wrong with it before is no reason to refuse the others, and the loop go
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 from xdploaderd.daemon import events
-from xdploaderd.daemon.actions import Action, Attach, Change, Detach, Refuse, Rename, Repair, Replace, Wait
+from xdploaderd.daemon.actions import (
+    Action,
+    Attach,
+    Change,
+    Detach,
+    Refuse,
+    Rename,
+    Repair,
+    Replace,
+    Wait,
+    interfaces_of,
+)
 from xdploaderd.daemon.foretelling import REFUSE
 from xdploaderd.daemon.matching import resolve
 from xdploaderd.daemon.plan import make_plan
@@ -44,7 +56,9 @@ class Applier:
         _, actions = self._plan(wanted, await self._snapshots.snapshot(wanted))
         return actions
 
-    async def foretell(self, settings: Settings, digests: Digests) -> tuple[PlannedAction, ...]:
+    async def foretell(
+        self, settings: Settings, digests: Digests, protected: AbstractSet[str] = frozenset()
+    ) -> tuple[PlannedAction, ...]:
         """Return what plan() does in the words that users see, with what becomes of maps."""
         preview = self._wishes.preview(settings, digests)
         observed = await self._snapshots.snapshot(preview)
@@ -52,7 +66,14 @@ class Applier:
         planned = await self._transaction.foretell(actions)
         part = {id(action) for action in _changed(actions, wanted, self._now(observed))}
         both = zip(actions, planned, strict=True)
-        return tuple(replace(one, blocks=one.action == REFUSE and id(action) in part) for action, one in both)
+        return tuple(
+            replace(
+                one,
+                blocks=one.action == REFUSE and id(action) in part,
+                confirm=not protected.isdisjoint(interfaces_of(action)),
+            )
+            for action, one in both
+        )
 
     def _now(self, observed: Observed) -> Mapping[str, Wanted]:
         """Return what is wanted now, by name."""

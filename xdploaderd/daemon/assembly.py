@@ -23,6 +23,7 @@ from xdploaderd.daemon.placing import Placer
 from xdploaderd.daemon.programs import OwnPrograms
 from xdploaderd.daemon.reconcile import Reconciler
 from xdploaderd.daemon.records import Held, Records
+from xdploaderd.daemon.request_trial import RequestTrial
 from xdploaderd.daemon.requests import Requests, Stores
 from xdploaderd.daemon.restoring import Restoring
 from xdploaderd.daemon.runtime_entries import RuntimeEntries
@@ -84,9 +85,13 @@ def assemble(options: Options, doors: Doors) -> tuple[Reconciler, Service]:
     orphans = Orphans(options.orphan_grace, doors.steady)
     reconciler = Reconciler(wishes, observer, executor, orphans=orphans, clock=doors.steady)
     requests = Requests(reconciler, wishes, _stores(options), Adopter(observer, executor))
-    requests.sweep()
     applier = Applier(reconciler, wishes, observer, executor, Transaction(executor, placer, programs, doors.worker))
-    trial = Trial(applier, wishes, confirming, programs.before, start_error=start.error)
+    request = RequestTrial(options.state_dir / "trial", wishes, programs.before, boot_id=boot_id, clock=doors.boot)
+    if request.waits() and not request.seconds_left():
+        request.undo()  # before the first look; the service sees to the rest
+    requests.spared = request.spared
+    requests.sweep()
+    trial = Trial(applier, wishes, confirming, programs.before, request, start_error=start.error)
     return reconciler, Service(reconciler, wishes, requests, trial, source, core_logs)
 
 

@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -46,7 +46,7 @@ class AttachRequest:
     """The keys of one attachment, and its object: at the key `object`, or behind `descriptor`.
 
     `program`: the descriptor of a program that runs there already, and is to be taken over as it is. Both descriptors
-    are borrowed.
+    are borrowed. `confirm`: undo it after so many seconds unless it is confirmed; 0: it is for good.
     """
 
     entry: Mapping[str, Any]
@@ -54,6 +54,7 @@ class AttachRequest:
     force: bool = False
     descriptor: int | None = None
     program: int | None = None
+    confirm: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +86,18 @@ class Requests:
     """Makes and forgets entries; the caller lets only one call, or reload, be under way at a time."""
 
     def __init__(self, reconciler: Reconciler, wishes: Wishes, stores: Stores, adopter: Adopter) -> None:
+        self.spared: Callable[[], tuple[AttachmentConfig, ...]] = tuple  # whose objects may be needed again
         self._reconciler = reconciler
         self.adopter = adopter
         self._wishes = wishes
         self._stores = stores
 
-    async def attach_object(self, request: AttachRequest) -> AttachmentStatus:
+    async def attach_object(
+        self, request: AttachRequest, begin: Callable[[str], None] = lambda _name: None
+    ) -> AttachmentStatus:
         """Attach a program that no file configures, until reboot or for good.
 
+        `begin` is called with the entry's name before anything is changed; it may block.
         Where a runtime entry has that name, or no name is given and one has that place, it is changed. Raises
         UsageError where the configuration has the name or the place, else what keeps the program from being attached.
         """
@@ -103,6 +108,7 @@ class Requests:
         try:
             made = await self._make(request)
             stood = stand_of(self._reconciler.picture, made.config.name)
+            await asyncio.to_thread(begin, made.config.name)
             status = await self._attach(made, before, program, permanent=request.permanent)
         except LoaderError as error:
             name = made.config.name if made else str(request.entry.get("name", ""))
@@ -112,7 +118,7 @@ class Requests:
             if program is not None:
                 program.close()
             objects = [entry.object for entry in (*before.entries, *([made.config] if made is not None else []))]
-            await asyncio.to_thread(self._stores.clean, self._wishes.entries, objects)
+            await asyncio.to_thread(self._stores.clean, self._used(), objects)
         self._audit("attach-object" if program is None else "adopt", status.name, stood, made)
         return status
 
@@ -128,7 +134,7 @@ class Requests:
         self._wishes.drop(status.name)
         self._reconciler.forgive(status.name)
         picture = await self._reconciler.settled()
-        await asyncio.to_thread(self._stores.clean, self._wishes.entries, objects)
+        await asyncio.to_thread(self._stores.clean, self._used(), objects)
         if failure := picture.failures.get(status.name):
             raise failure.error
         return AttachmentStatus(
@@ -145,7 +151,10 @@ class Requests:
 
     def sweep(self) -> None:
         """Remove objects of runtime entries that no entry names; blocks."""
-        self._stores.clean(self._wishes.entries)
+        self._stores.clean(self._used())
+
+    def _used(self) -> tuple[AttachmentConfig, ...]:
+        return (*self._wishes.entries, *self.spared())
 
     async def _make(self, request: AttachRequest) -> _Made:
         descriptor = None if request.descriptor is None else os.dup(request.descriptor)  # the caller may go away

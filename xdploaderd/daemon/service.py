@@ -5,7 +5,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -77,49 +77,97 @@ class Service:
             config_error=self._config_error,
             applied=_utc(self._applied),
             confirm_seconds=self._trial.seconds_left,
+            protect=tuple(sorted(self._wishes.settings.protect)),
             attachments=attachments,
             orphans=orphans_of(picture),
         )
 
-    async def attach(self, name: str) -> AttachmentStatus:
+    async def attach(self, name: str, *, confirm: int = 0) -> AttachmentStatus:
         """End a hold and attach now what has to wait for a retry; raises the error that keeps the entry from it.
 
-        An interface that is not there (yet) is no error. Raises NoSuchAttachmentError.
+        With `confirm` that is undone after so many seconds, unless confirm() is called. An interface that is not there
+        (yet) is no error. Raises NoSuchAttachmentError.
         """
         with audited("attach", name, lambda: self._stand(name)):
-            return await self._attach(name)
+            if not confirm:
+                return await self._attach(name, 0)
+            async with self._changing:
+                return await self._attach(name, confirm)
 
-    async def _attach(self, name: str) -> AttachmentStatus:
+    async def _attach(self, name: str, confirm: int) -> AttachmentStatus:
         self._check_name(name)
         if name != entry_of(name) and self._wishes.is_held(entry_of(name)):
             whole = quoted(entry_of(name))
             raise UsageError(f"attachment {whole} is detached on all its interfaces: attach {whole} as a whole")
-        self._check_unprotected(name, "attach")
-        self._wishes.release(name)
-        self._wishes.retake(name)
-        return await settle(self._reconciler, name, failed=BAD_STATES)
+        self._check_change(name, "attach", confirm)
+        async with self._trying(name, confirm):
+            self._wishes.release(name)
+            self._wishes.retake(name)
+            return await settle(self._reconciler, name, failed=BAD_STATES)
+
+    @asynccontextmanager
+    async def _trying(self, name: str, confirm: int) -> AsyncGenerator[None, None]:
+        """Undo what the block does to the entry when it fails, and with `confirm` when nobody confirms it."""
+        if not confirm:
+            yield
+            return
+        await asyncio.to_thread(self._trial.request.begin, name, confirm)
+        try:
+            yield
+        except LoaderError:
+            await self._undo_request()
+            raise
+        finally:
+            self._trial.request_began()
+
+    async def _undo_request(self) -> None:
+        request = self._trial.request
+        request.undo()
+        self._reconciler.forgive()
+        await self._reconciler.settled()
+        await asyncio.to_thread(request.end)
+        await asyncio.to_thread(self._requests.sweep)
 
     async def attach_object(self, request: AttachRequest) -> AttachmentStatus:
-        """Attach a program that no file configures; see Requests.attach_object."""
-        for interface in self._wishes.settings.protect if "match" in request.entry else ():
-            self._trial.check_unprotected(interface, "attach --object with match")
-        self._trial.check_unprotected(str(request.entry.get("interface", "")), "attach --object")
+        """Attach a program that no file configures; see Requests.attach_object, and attach() for `confirm`."""
+        confirm = request.confirm
+        if confirm and (request.permanent or request.program is not None):
+            raise UsageError("only what lasts until reboot can be confirmed: want neither permanent nor a program")
         async with self._changing:
+            self._trial.check_request(confirm)
+            if confirm:
+                return await self._attach_on_trial(request)
+            for interface in self._wishes.settings.protect if "match" in request.entry else ():
+                self._trial.check_unprotected(interface, "attach --object with match")
+            self._trial.check_unprotected(self._real_name(str(request.entry.get("interface", ""))), "attach --object")
             return await self._requests.attach_object(request)
 
-    async def detach(self, name: str, *, permanent: bool = False) -> AttachmentStatus:
+    async def _attach_on_trial(self, request: AttachRequest) -> AttachmentStatus:
+        trial = self._trial.request
+        try:
+            return await self._requests.attach_object(request, lambda name: trial.begin(name, request.confirm))
+        except LoaderError:  # nothing was changed
+            await asyncio.to_thread(trial.end)
+            raise
+        finally:
+            self._trial.request_began()
+
+    async def detach(self, name: str, *, permanent: bool = False, confirm: int = 0) -> AttachmentStatus:
         """Take the program off, if it is ours, until attach() or reboot; a runtime entry is forgotten besides.
 
-        `permanent`: so is one that the API made permanent. Raises NoSuchAttachmentError, AttachError; UsageError for
-        an entry that only its file can end.
+        `permanent`: so is one that the API made permanent. `confirm` as in attach(). Raises NoSuchAttachmentError,
+        AttachError; UsageError for an entry that only its file can end.
         """
         async with self._changing:
             with audited("detach", name, lambda: self._stand(name)):
-                return await self._detach(name, permanent=permanent)
+                self._check_name(name)
+                self._check_change(name, "detach", confirm)
+                if confirm and (permanent or self._wishes.origin_of(name) is Origin.PERMANENT):
+                    raise UsageError("what is permanent cannot be put on trial: change its file, and apply --confirm")
+                async with self._trying(name, confirm):
+                    return await self._detach(name, permanent=permanent)
 
     async def _detach(self, name: str, *, permanent: bool) -> AttachmentStatus:
-        self._check_name(name)
-        self._check_unprotected(name, "detach")
         origin = self._wishes.origin_of(name)
         if permanent and origin is None:
             raise UsageError(f"only {quoted(entry_of(name))} as a whole can be ended, not on one interface")
@@ -175,10 +223,14 @@ class Service:
         return await self.status()
 
     async def confirm(self) -> DaemonStatus:
-        """Let the configuration of `reload(confirm=...)` stay in force. Raises UsageError where none waits."""
+        """Let what was done with `confirm` stay in force. Raises UsageError where nothing waits."""
         async with self._changing:
+            on_request = self._trial.request.waits()
             await self._trial.confirm()
-            self._config_error = ""
+            if on_request:
+                await asyncio.to_thread(self._requests.sweep)
+            else:
+                self._config_error = ""
         audit("confirm", "")
         return await self.status()
 
@@ -195,6 +247,11 @@ class Service:
                     await finish(self._roll_back())
 
     async def _roll_back(self) -> None:
+        if (pending := self._trial.request.pending) is not None:
+            log.warning("the change of '%s' was not confirmed in time and is rolled back", pending.name)
+            with audited("roll-back", pending.name, lambda: self._stand(pending.name)):
+                await self._undo_request()
+            return
         await self._trial.roll_back()
         self._config_error, self._applied = NOT_CONFIRMED, time.time()
         self._reconciler.forgive()
@@ -257,10 +314,16 @@ class Service:
             )
         return settings, read_digests((*settings.attachments, *self._wishes.entries), settings.limits)
 
-    def _check_unprotected(self, name: str, verb: str) -> None:
-        for status in self._known.values():
+    def _check_change(self, name: str, verb: str, confirm: int) -> None:
+        """Raise UsageError where the change of an entry has to wait, or is for trial alone."""
+        self._trial.check_request(confirm)
+        for status in self._known.values() if not confirm else ():
             if name in (status.name, status.entry):
-                self._trial.check_unprotected(status.interface, f"{verb} {name}")
+                self._trial.check_unprotected(self._real_name(status.interface), f"{verb} {name}")
+
+    def _real_name(self, interface: str) -> str:
+        found = self._reconciler.picture.observed.interface(interface)
+        return found.name if found is not None else interface
 
     def _check_name(self, name: str) -> None:
         names = [config.name for config in self._wishes.entries]

@@ -94,8 +94,8 @@ class Orphan:
 class DaemonStatus:
     """The daemon as a whole; degraded when an attachment or the configuration is not as wanted.
 
-    `applied`: since when the configuration in force is (RFC 3339, UTC). `confirm_seconds`: how long it waits to be
-    confirmed before it is rolled back, 0: it does not.
+    `applied`: since when the configuration in force is (RFC 3339, UTC). `confirm_seconds`: how long it, or a change by
+    request, waits to be confirmed before it is rolled back, 0: it does not. `protect`: interfaces that change so alone.
     """
 
     version: str
@@ -106,13 +106,15 @@ class DaemonStatus:
     config_error: str
     applied: str = ""
     confirm_seconds: int = 0
+    protect: tuple[str, ...] = ()
     attachments: tuple[AttachmentStatus, ...]
     orphans: tuple[Orphan, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
         attachments, orphans = ([one.to_json() for one in many] for many in (self.attachments, self.orphans))
-        return {**asdict(self), "attachments": attachments, "orphans": orphans}
+        lists = {"attachments": attachments, "orphans": orphans, "protect": list(self.protect)}
+        return {**asdict(self), **lists}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

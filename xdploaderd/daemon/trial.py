@@ -5,13 +5,12 @@ Before the first hook changes, the old programs are pinned once more, and it is 
 
 import asyncio
 import logging
-from dataclasses import replace
-from typing import Protocol
 
-from xdploaderd.daemon.actions import Attach, Detach, Replace, describe
+from xdploaderd.daemon.actions import interfaces_of
 from xdploaderd.daemon.applying import Applier
 from xdploaderd.daemon.caller import audit
 from xdploaderd.daemon.confirming import Confirming
+from xdploaderd.daemon.request_trial import OldPrograms, RequestTrial
 from xdploaderd.daemon.status import PlannedAction
 from xdploaderd.daemon.wishes import Digests, Settings, Wishes
 from xdploaderd.errors import LoaderError, UsageError
@@ -20,24 +19,24 @@ from xdploaderd.printable import quoted
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0  # a sleep of the loop is of another clock than the deadline
-CHANGES = frozenset({"attach", "replace", "detach"})
 MAX_SECONDS = 24 * 3600
-
-
-class OldPrograms(Protocol):
-    """Where old programs stay pinned; daemon.before.Before is one."""
-
-    def keep(self) -> None: ...
-    def drop(self) -> None: ...
 
 
 class Trial:
     """Puts configurations in force, for good or until they are confirmed; one call at a time."""
 
     def __init__(
-        self, applier: Applier, wishes: Wishes, confirming: Confirming, old: OldPrograms, *, start_error: str = ""
+        self,
+        applier: Applier,
+        wishes: Wishes,
+        confirming: Confirming,
+        old: OldPrograms,
+        request: RequestTrial,
+        *,
+        start_error: str = "",
     ) -> None:
         self.start_error = start_error
+        self.request = request
         self._applier = applier
         self._wishes = wishes
         self._confirming = confirming
@@ -46,24 +45,23 @@ class Trial:
 
     @property
     def seconds_left(self) -> int:
-        """How long a configuration still waits to be confirmed; 0: none does."""
-        return int(self._confirming.seconds_left()) + 1 if self._confirming.waits() else 0
+        """How long what is in force still waits to be confirmed; 0: nothing does."""
+        return int(self._left()) + 1 if self._waits() else 0
+
+    def _waits(self) -> bool:
+        return self._confirming.waits() or self.request.waits()
+
+    def _left(self) -> float:
+        return self.request.seconds_left() if self.request.waits() else self._confirming.seconds_left()
 
     async def plan(self, settings: Settings, digests: Digests) -> tuple[PlannedAction, ...]:
         """Return what apply() would do."""
         protected = settings.protect | self._wishes.settings.protect
-        planned = await self._applier.foretell(settings, digests)
-        return tuple(replace(one, confirm=one.action in CHANGES and one.interface in protected) for one in planned)
+        return await self._applier.foretell(settings, digests, protected)
 
     async def apply(self, settings: Settings, digests: Digests, *, partial: bool, confirm: int) -> None:
         """Put a configuration in force; with `confirm` (seconds) on trial. Raises as Applier.apply, and UsageError."""
-        if self._confirming.waits():
-            raise UsageError(
-                f"the configuration in force waits to be confirmed for {self.seconds_left} s more: `xdploaderctl"
-                " confirm`, or wait until it is rolled back"
-            )
-        if not 0 <= confirm <= MAX_SECONDS:
-            raise UsageError(f"time to confirm is {confirm} s, want at most {MAX_SECONDS}")
+        self.check_settled(confirm)
         if confirm:
             await self._try(settings, digests, confirm, partial=partial)
             return
@@ -73,6 +71,26 @@ class Trial:
         else:
             await self._applier.apply(settings, digests)
         await asyncio.to_thread(self.keep)
+
+    def check_settled(self, confirm: int) -> None:
+        """Raise UsageError while something waits to be confirmed, or where the time for that makes no sense."""
+        if self._waits():
+            what = "the change" if self.request.waits() else "the configuration"
+            raise UsageError(
+                f"{what} in force waits to be confirmed for {self.seconds_left} s more: `xdploaderctl confirm`, or wait"
+                " until it is rolled back"
+            )
+        if not 0 <= confirm <= MAX_SECONDS:
+            raise UsageError(f"time to confirm is {confirm} s, want at most {MAX_SECONDS}")
+
+    def check_request(self, confirm: int) -> None:
+        """Raise UsageError where a request has to wait; one without `confirm` waits for other requests alone."""
+        if confirm or self.request.waits():
+            self.check_settled(confirm)
+
+    def request_began(self) -> None:
+        """Watch the deadline of a request on trial."""
+        self._begun.set()
 
     async def _try(self, settings: Settings, digests: Digests, confirm: int, *, partial: bool) -> None:
         if partial:
@@ -93,19 +111,22 @@ class Trial:
 
     async def confirm(self) -> None:
         """Let the configuration that waits stay in force. Raises UsageError where none waits."""
+        if self.request.waits():
+            await asyncio.to_thread(self.request.end)
+            return
         if not self._confirming.waits():
-            raise UsageError("no configuration waits to be confirmed")
+            raise UsageError("no configuration waits to be confirmed, and no change")
         await asyncio.to_thread(self._confirming.save, self._wishes.settings, self._digests())
         await asyncio.to_thread(self._forget)
         log.info("the configuration is confirmed")
 
     async def expired(self) -> None:
-        """Wait until a configuration was not confirmed in time."""
-        while not self._confirming.waits() or self._confirming.seconds_left() > 0:
-            if not self._confirming.waits():
+        """Wait until something was not confirmed in time."""
+        while not self._waits() or self._left() > 0:
+            if not self._waits():
                 self._begun.clear()
                 await self._begun.wait()
-            await asyncio.sleep(min(LOOK_SECONDS, self._confirming.seconds_left()))
+            await asyncio.sleep(min(LOOK_SECONDS, self._left()))
 
     async def roll_back(self) -> None:
         """Put the last confirmed configuration in force again, each entry by itself where not all can be."""
@@ -136,10 +157,11 @@ class Trial:
             log.warning("the configuration is in force and cannot be kept as the last good one: %s", error)
 
     def check_unprotected(self, interface: str, verb: str) -> None:
-        """Raise UsageError where programs of the interface change by `apply --confirm` alone."""
+        """Raise UsageError where programs of the interface change on trial alone."""
         if interface in self._wishes.settings.protect:
             raise UsageError(
-                f"interface {quoted(interface)} is protected, {verb} is refused: change the configuration and use"
+                f"interface {quoted(interface)} is protected, {verb} is refused without --confirm: use it as in"
+                " `xdploaderctl detach NAME --confirm 60s`, or change the configuration and use"
                 " `xdploaderctl apply --confirm 60s`"
             )
 
@@ -148,9 +170,9 @@ class Trial:
         if not protected:
             return
         for action in await self._applier.plan(settings, digests):
-            if isinstance(action, Attach | Replace | Detach) and describe(action).interface in protected:
+            if touched := sorted(interfaces_of(action) & protected):
                 raise UsageError(
-                    f"attachment {quoted(action.name)}: interface {quoted(describe(action).interface)} is protected,"
+                    f"attachment {quoted(action.name)}: interface {quoted(touched[0])} is protected,"
                     " use `xdploaderctl apply --confirm 60s`"
                 )
 

@@ -202,6 +202,10 @@ class Wishes:
         """Keep the entry detached."""
         self._held.hold(name)
 
+    def held_of(self, name: str) -> tuple[str, ...]:
+        """Return which names of the entry are kept detached: its own, and those on single interfaces."""
+        return tuple(sorted(held for held in self._held.names() if entry_of(held) == name))
+
     def is_held(self, name: str) -> bool:
         """Return whether that very name is kept detached."""
         return name in self._held
