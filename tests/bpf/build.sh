@@ -19,7 +19,7 @@ compile() {
 }
 
 for source in demo_xdp xdp_pass xdp_drop xdp_count tc_count std_maps std_globals std_calls std_externs std_sections \
-	std_untyped std_struct_ops std_ctx std_ext std_tracing std_printk std_conf reject maps_only invalid_map_pinning; do
+	std_untyped std_struct_ops std_ctx std_ext std_tracing std_printk std_conf std_netkit reject maps_only invalid_map_pinning; do
 	compile $source.bpf.c $source.bpf.o -g
 done
 compile std_arena.bpf.c std_arena.bpf.o -g -mcpu=v3

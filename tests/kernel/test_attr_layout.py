@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.old_kernel import MAY_LACK_FEATURES
+from tests.support.old_kernel import MAY_LACK_FEATURES, skip_before
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.types import BtfKind, Composite
 from xdploaderd.kernel import attr
@@ -98,6 +98,6 @@ def test_link_target_has_the_layout_of_tcx_and_xdp() -> None:
     (struct_id,) = btf.ids_by_name("bpf_link_info", {BtfKind.STRUCT})
     struct = _composite(btf, struct_id)
     assert struct is not None
-    if MAY_LACK_FEATURES and "tcx" not in _kernel_layout(btf, struct):
-        pytest.skip("this kernel has no tcx links, want Linux 6.6 or newer")
+    if "tcx" not in _kernel_layout(btf, struct):
+        skip_before("6.6", "tcx links")
     assert attr.BpfLinkInfo.tcx.offset == _kernel_layout(btf, struct)["tcx"][0] == 16

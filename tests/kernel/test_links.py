@@ -10,6 +10,7 @@ from tests.builders.prepared import Pins, prepared, prog
 from tests.support import sandbox
 from tests.support.daemon import wait_for
 from tests.support.netns import Veth, ip, veth_pair
+from tests.support.old_kernel import skip_before
 from xdploaderd.errors import KernelError, PinError
 from xdploaderd.kernel.bpf import Answer, Bpf, ObjectKind
 from xdploaderd.kernel.probes import probe
@@ -80,7 +81,7 @@ def test_refusals_of_links_are_told_apart(veth: Veth) -> None:
 def test_tcx_link_of_a_stale_revision_is_refused_and_leaves_what_was_there(veth: Veth) -> None:
     bpf, here = Bpf(), index_of(veth)
     if probe(bpf, Feature.TCX) is Answer.NO:
-        pytest.skip("no TCX before Linux 6.6")
+        skip_before("6.6", "TCX")
     programs = [prog("one", type_=ProgType.SCHED_CLS), prog("two", type_=ProgType.SCHED_CLS)]
     with load(prepared(programs), bpf, Pins()) as loaded:
         one, two = (loaded.programs[name] for name in ("one", "two"))

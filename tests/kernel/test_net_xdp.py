@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.support.netns import Veth, ip, veth_pair
-from tests.support.old_kernel import may_fail_before
+from tests.support.old_kernel import fails_before
 from tests.support.rawbpf import (
     XDP_DROP,
     XDP_PASS,
@@ -260,7 +260,7 @@ def test_unknown_index_is_no_such_interface() -> None:
     asyncio.run(main())
 
 
-@may_fail_before("5.15", "programs on devices above others are looked for")
+@fails_before("5.15", "programs on devices above others are looked for")
 def test_device_below_one_with_a_program_is_refused_in_the_kernels_words(veth: Veth) -> None:
     async def main() -> None:
         async with _door(veth) as (rtnl, interface):

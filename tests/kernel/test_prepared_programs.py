@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.builders.prepared import Pins
-from tests.support.old_kernel import may_fail_before
+from tests.support.old_kernel import fails_before
 from tests.support.running import running_target
 from xdploaderd.errors import VerifierError
 from xdploaderd.kernel.bpf import Bpf
@@ -49,7 +49,7 @@ def test_kernel_knows_every_linked_function_and_its_lines(program: str, function
     assert any("result += x" in insn["src"] for insn in dump if "src" in insn)
 
 
-@may_fail_before("6.9", "the verifier names files")
+@fails_before("6.9", "the verifier names files")
 def test_verifier_log_names_the_source_line() -> None:
     with pytest.raises(VerifierError) as refused:
         loaded("reject", Bpf())

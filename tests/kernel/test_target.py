@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.old_kernel import may_fail_before
+from tests.support.old_kernel import fails_before
 from xdploaderd.btf.types import BtfKind
 from xdploaderd.kernel.bpf import Answer, Bpf
 from xdploaderd.kernel.modules import module_btfs
@@ -56,7 +56,7 @@ def test_modules_with_btf_are_those_of_sysfs() -> None:
     assert sorted(names) == sorted(path.name for path in Path("/sys/kernel/btf").iterdir() if path.name != "vmlinux")
 
 
-@may_fail_before("6.10", "all features are there")
+@fails_before("6.10", "all features are there")
 def test_this_kernel_has_every_feature() -> None:
     bpf = Bpf()
     assert {feature: probe(bpf, feature) for feature in Feature} == dict.fromkeys(Feature, Answer.YES)
