@@ -76,6 +76,8 @@ def _agree(ours: Layout, theirs: Layout) -> bool:
 def test_attr_has_the_layout_of_an_arm_of_bpf_attr(structure: Any) -> None:
     ours = _our_layout(structure)
     layouts = _arm_layouts(vmlinux_btf(), structure.UAPI_ARM)
+    if MAY_LACK_FEATURES and not any("tcx" in layout for layout in layouts):
+        ours.pop("tcx", None)  # in an old kernel's union other members lie in its place, for other hooks
     assert any(_agree(ours, layout) for layout in layouts), f"{ours} fits none of {layouts}"
 
 

@@ -72,7 +72,7 @@ def beside(bpf: Bpf, target: Fd, program: str) -> Iterator[LoadedObject]:
 @pytest.mark.usefixtures("_trampolines")
 def test_replacement_runs_in_place_of_a_programs_function_until_it_is_detached() -> None:
     bpf = Bpf()
-    with load_file("std_calls", bpf) as calls:
+    with load_file("std_calls", bpf, names=("calls_first",)) as calls:
         target = calls.programs["calls_first"]
         with beside(bpf, target, "in_place") as loaded:
             assert loaded.infos["in_place"].type == ProgType.EXT
@@ -88,7 +88,7 @@ def test_replacement_runs_in_place_of_a_programs_function_until_it_is_detached()
 @pytest.mark.usefixtures("_trampolines")
 def test_program_beside_a_programs_function_sees_its_argument() -> None:
     bpf = Bpf()
-    with load_file("std_calls", bpf) as calls:
+    with load_file("std_calls", bpf, names=("calls_first",)) as calls:
         target = calls.programs["calls_first"]
         with beside(bpf, target, "beside") as loaded, attach(loaded.programs["beside"]):
             assert loaded.infos["beside"].type == ProgType.TRACING
@@ -132,7 +132,7 @@ def congestion_control(name: str) -> str:
 def test_congestion_control_of_an_object_is_registered_and_carries_tcp() -> None:
     bpf = Bpf()
     ip("link", "set", "lo", "up")
-    with load_file("std_struct_ops", bpf) as loaded:
+    with load_file("std_struct_ops", bpf, without=("linked_cc",)) as loaded:
         plain = loaded.maps["plain_cc"].fd
         bpf.map_update(plain, bytes(4), filled(loaded, "plain_cc"))
         try:
@@ -145,7 +145,7 @@ def test_congestion_control_of_an_object_is_registered_and_carries_tcp() -> None
 
 def test_value_given_by_name_is_in_what_is_registered() -> None:
     bpf = Bpf()
-    with load_file("std_struct_ops", bpf, globals_={"plain_cc.name": "named_cc"}) as loaded:
+    with load_file("std_struct_ops", bpf, globals_={"plain_cc.name": "named_cc"}, without=("linked_cc",)) as loaded:
         plain = loaded.maps["plain_cc"].fd
         bpf.map_update(plain, bytes(4), filled(loaded, "plain_cc"))
         try:
@@ -157,7 +157,7 @@ def test_value_given_by_name_is_in_what_is_registered() -> None:
 def test_congestion_control_with_a_link_is_there_as_long_as_the_link() -> None:
     bpf = Bpf()
     ip("link", "set", "lo", "up")
-    with load_file("std_struct_ops", bpf) as loaded:
+    with load_file("std_struct_ops", bpf, without=("plain_cc",)) as loaded:
         linked = loaded.maps["linked_cc"].fd
         bpf.map_update(linked, bytes(4), filled(loaded, "linked_cc"))
         assert "linked_cc" not in KNOWN.read_text().split()

@@ -1,6 +1,6 @@
 """One step from an object file of tests/bpf to the running kernel."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -10,7 +10,7 @@ from xdploaderd.kernel.target import running_kernel
 from xdploaderd.load.object import LoadedObject, load
 from xdploaderd.load.pins import PinPaths
 from xdploaderd.obj.open import open_object
-from xdploaderd.obj.overrides import set_globals
+from xdploaderd.obj.overrides import leave_out_maps, set_globals
 from xdploaderd.obj.prepare import prepare, target_needs
 from xdploaderd.obj.select import select_programs
 from xdploaderd.uapi.bpf import ProgType
@@ -26,11 +26,14 @@ def load_file(
     pins: PinPaths = DEFAULT_PINS,
     *,
     types: Mapping[str, ProgType] | None = None,
+    names: Sequence[str] = (),
     globals_: Mapping[str, str] = NO_GLOBALS,
+    without: Sequence[str] = (),
     partial: bool = False,
 ) -> LoadedObject:
-    """Load tests/bpf/NAME.bpf.o; the caller closes it and removes its pins."""
+    """Load tests/bpf/NAME.bpf.o, or some programs of it, without some maps; the caller closes it, removes its pins."""
     path = OBJECTS / f"{name}.bpf.o"
-    obj = set_globals(select_programs(open_object(path.read_bytes(), name=path.name), types=types), globals_)
+    obj = select_programs(open_object(path.read_bytes(), name=path.name), types=types, names=names)
+    obj = leave_out_maps(set_globals(obj, globals_), without)
     prepared = prepare(obj, running_kernel(bpf, target_needs(obj)), partial=partial)
     return load(prepared, bpf, pins, partial=partial)

@@ -11,6 +11,7 @@ from enum import IntEnum
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.types import BtfKind, Enum
 from xdploaderd.errors import FeatureMissingError, KernelError, LoaderError, VerifierError
+from xdploaderd.insn import BPF_STX, INSN_SIZE
 from xdploaderd.kernel.bpf import Answer, Bpf
 from xdploaderd.kernel.probes import probe
 from xdploaderd.kernel.prog_load import ProgLoad
@@ -18,6 +19,7 @@ from xdploaderd.kernel.target import vmlinux_btf
 from xdploaderd.obj.spec import MapSpec
 from xdploaderd.uapi.bpf import AttachType, Feature, Helper, MapFlags, MapType, ProgFlags, ProgType, enum_name
 from xdploaderd.uapi.releases import (
+    ATOMICS_SINCE,
     ATTACH_TYPES_SINCE,
     MAP_TYPES_SINCE,
     PROG_TYPES_SINCE,
@@ -27,6 +29,9 @@ from xdploaderd.uapi.releases import (
 
 # The verifier's words for a number beyond those it knows; "unknown func" is one that this program type may not call.
 _BEYOND = re.compile(r"invalid func \S+#(\d+)")
+# What it says of an atomic instruction where adding is the only one it knows.
+_NO_ATOMICS = re.compile(r"BPF_(?:STX|XADD) uses reserved fields")
+_ATOMIC_OPCODES = (BPF_STX | 0xC0, BPF_STX | 0xD8)  # of 4 and 8 bytes
 
 
 def missing_for_map(spec: MapSpec, kernel_btf: Callable[[], Btf] = vmlinux_btf) -> FeatureMissingError | None:
@@ -50,7 +55,7 @@ def missing_for_program(
 ) -> FeatureMissingError | None:
     """Return what a program that was refused needs and the running kernel lacks; None when that is not the cause."""
     if isinstance(error, VerifierError):
-        return _missing_helper(error.log)
+        return _missing_helper(error.log) or _missing_atomics(request.insns, error.log)
     if _lacks(kernel_btf, "bpf_prog_type", request.type):
         name = _name(ProgType, request.type)
         return _missing(f"program type {name}", PROG_TYPES_SINCE.get(request.type, ""))
@@ -69,7 +74,20 @@ def _missing_helper(log: Sequence[str]) -> FeatureMissingError | None:
     number = int(found[1]) if found else 0
     if not 0 < number <= max(Helper):  # larger ones are our own marks
         return None
-    error = _missing(f"helper bpf_{Helper(number).name}", helper_since(Helper(number)))
+    return _with_log(_missing(f"helper bpf_{Helper(number).name}", helper_since(Helper(number))), log)
+
+
+def _missing_atomics(insns: bytes, log: Sequence[str]) -> FeatureMissingError | None:
+    if not any(_NO_ATOMICS.search(line) for line in log):
+        return None
+    if not any(
+        insns[at] in _ATOMIC_OPCODES and any(insns[at + 4 : at + INSN_SIZE]) for at in range(0, len(insns), INSN_SIZE)
+    ):
+        return None
+    return _with_log(_missing("atomic instructions but adding", ATOMICS_SINCE), log)
+
+
+def _with_log(error: FeatureMissingError, log: Sequence[str]) -> FeatureMissingError:
     error.fields["log"] = list(log)
     return error
 

@@ -9,6 +9,7 @@ from xdploaderd.uapi.bpf import AttachType, Helper, MapType, ProgType
 
 _RELEASE = re.compile(r"(\d+)\.(\d+)")
 XDP_FRAGS_SINCE = "5.18"
+ATOMICS_SINCE = "5.12"
 
 MAP_TYPES_SINCE: dict[int, str] = {
     MapType.SK_STORAGE: "5.2",

@@ -5,11 +5,12 @@ import errno
 import pytest
 
 from tests.builders.btf import btf_of
-from tests.builders.prepared import Pins, map_spec, prepared, prog
+from tests.builders.prepared import XDP_PASS, Pins, map_spec, prepared, prog
 from tests.fakes.bpf import FakeBpf, fail_with, refuse_with_log
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.types import BtfKind, Enum
 from xdploaderd.errors import FeatureMissingError, KernelError, VerifierError
+from xdploaderd.insn import Insn
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.prog_load import ProgLoad
 from xdploaderd.load.missing import missing_for_map, missing_for_program
@@ -113,6 +114,16 @@ def test_helper_that_this_program_type_may_not_call_is_a_verifier_error() -> Non
     log = b"3: (85) call bpf_loop#181\nunknown func bpf_loop#181\n"
     with pytest.raises(VerifierError):
         load(prepared([prog()]), Bpf(FakeBpf({BpfCmd.PROG_LOAD: refuse_with_log(errno.EINVAL, log)})), Pins())
+
+
+@pytest.mark.parametrize("imm", [0x01, 0xE1])  # fetch and add, exchange
+def test_atomic_instruction_that_the_verifier_does_not_know_is_named(imm: int) -> None:
+    door = Bpf(FakeBpf({BpfCmd.PROG_LOAD: refuse_with_log(errno.EINVAL, b"BPF_STX uses reserved fields\n")}))
+    atomic = prog("p", (Insn(0xDB, 10, 0, -8, imm), *XDP_PASS))
+    with pytest.raises(FeatureMissingError, match=r"does not know atomic instructions but adding, want Linux 5\.12"):
+        load(prepared([atomic]), door, Pins())
+    with pytest.raises(VerifierError):
+        load(prepared([prog("p", (Insn(0xDB, 10, 0, -8, 0), Insn(0x7B, 10, 0, -8, 1), *XDP_PASS))]), door, Pins())
 
 
 @pytest.mark.parametrize(
