@@ -4,6 +4,7 @@ import ctypes
 import os
 import struct
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 from tests.support.sandbox import BPF_NR
@@ -109,6 +110,12 @@ def counting(kind: ProgType, verdict: int, counter: RawFd, name: str = "count") 
         _insn(0x95),
     ]
     return load_program(kind, name, b"".join(insns))
+
+
+def pin(prog: RawFd, path: Path) -> None:
+    """Pin a program; the caller still closes it."""
+    text = ctypes.create_string_buffer(bytes(path))
+    _bpf(BpfCmd.OBJ_PIN, struct.pack("=QI", ctypes.addressof(text), prog.fileno()))
 
 
 def new_counter() -> RawFd:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.campaigns import churn, endurance, hitless, kills
+from tests.campaigns import churn, endurance, hitless, kills, state_machine
 from tests.campaigns.figures import Figures
 from tests.campaigns.operations import OPERATIONS
 
@@ -35,4 +35,5 @@ CAMPAIGNS: Mapping[str, Campaign] = {
     "g7": Campaign("load, attach, replace, unload: nothing left, RSS growth at most 5 MiB", 10_000, endurance.run),
     "g9": Campaign("interfaces deleted and made anew: attached again, p99 at most 200 ms", 1000, churn.run),
     "g9-overrun": Campaign("events lost by ENOBUFS: all in order within a second", 10, churn.run_overrun),
+    "g14": Campaign("random sequences of 50 steps: the kernel is as the model says", 2000, state_machine.run),
 }  # fmt: skip

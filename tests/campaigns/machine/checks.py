@@ -1,0 +1,63 @@
+"""What must hold whenever the daemon rests: the kernel is as the model says, and the daemon tells the truth."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.campaigns.machine.core import Core
+from tests.campaigns.machine.host import Seen, Spot
+from tests.campaigns.machine.model import Model, Prog
+from xdploaderd.daemon.status import AttachmentStatus
+
+OWN = Path("/sys/fs/bpf/xdploaderd")
+
+
+def check_hooks(model: Model, seen: Seen, known: set[int]) -> None:
+    """Each program is where the model has it and nowhere else; one that was loaded anew has an id not seen before."""
+    assert dict(seen.interfaces) == model.interfaces, f"interfaces {seen.interfaces}, want {model.interfaces}"
+    _bind(model.hooks, seen.programs, known)
+    wanted = {spot: prog.id for spot, prog in model.hooks.items()}
+    assert dict(seen.programs) == wanted, f"programs {_text(seen.programs)}, want {_text(wanted)}"
+
+
+def _bind(hooks: Mapping[Spot, Prog], programs: Mapping[Spot, int], known: set[int]) -> None:
+    for spot, prog in hooks.items():
+        found = programs.get(spot, 0)
+        if not prog.id and found:
+            assert found not in known, f"{spot} has program {found} of before, want one that was loaded anew"
+            prog.id = found
+            known.add(found)
+
+
+def _text(programs: Mapping[Spot, int]) -> str:
+    return ", ".join(f"{s.ifindex} {s.hook} {s.slot}: {number}" for s, number in sorted(programs.items())) or "none"
+
+
+def check_pins(model: Model) -> None:
+    """Below the daemon's own directory there is a directory with the program of each attachment, and nothing else."""
+    found = {str(Path(top, name).relative_to(OWN)) for top, dirs, files in os.walk(OWN) for name in [*dirs, *files]}
+    wanted = {path for name in model.own for path in (name, f"{name}/prog")}
+    assert found == wanted, f"pins {sorted(found)}, want {sorted(wanted)}"
+
+
+def check_status(model: Model, core: Core) -> None:
+    """The report has every attachment, and the state, program and place of each are those of model and kernel."""
+    status = core.call(core.service.status())
+    told = {one.name: one.state for one in status.attachments}
+    reasons = {one.name: one.reason for one in status.attachments if one.reason}
+    assert told == model.states, f"states {_words(told)}, want {_words(model.states)}; {reasons}"
+    for one in status.attachments:
+        _check_running(model, one)
+    assert {one.name for one in status.orphans} == set(model.orphans), f"{status.orphans}, want {model.orphans}"
+    assert status.degraded is model.degraded, f"degraded: {status.degraded}, want {model.degraded}"
+    assert bool(status.config_error) is model.config_error, status.config_error
+
+
+def _check_running(model: Model, one: AttachmentStatus) -> None:
+    ids = {model.hooks[spot].id for spot in model.spots_of(one.name)} or {0}
+    assert one.prog_id in ids, f"{one.name}: program {one.prog_id} is told, want {ids}"
+    assert bool(one.pins) is (one.name in model.own), f"{one.name}: pins {one.pins}"
+
+
+def _words(states: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {state}" for name, state in sorted(states.items()))

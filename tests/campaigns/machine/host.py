@@ -1,0 +1,108 @@
+"""Interfaces and programs of others, and the hooks as ip(8) and tc(8) show them."""
+
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.support.netns import ip, tc
+from tests.support.rawbpf import RawPrograms, pin, returning
+from xdploaderd.hooks import Hook
+from xdploaderd.uapi.bpf import ProgType
+
+MODES = {1: "native", 2: "skb", 3: "offload"}  # XDP_ATTACHED_* of if_link.h
+OTHERS = Path("/sys/fs/bpf/others")  # where the programs of others are pinned
+XDP_PASS, TC_OK = 2, 0
+
+
+class Spot(NamedTuple):
+    """Where one program runs; `slot` is a filter's priority, 0 for XDP."""
+
+    ifindex: int
+    hook: Hook
+    slot: int = 0
+
+
+class Seen(NamedTuple):
+    """What the tools show: the index of each interface by name, the program on each spot, the modes of XDP."""
+
+    interfaces: Mapping[str, int]
+    programs: Mapping[Spot, int]
+    modes: Mapping[int, str]
+
+
+def add(name: str) -> None:
+    """Make an interface, a veth whose other end gets a name from the kernel."""
+    ip("link", "add", name, "type", "veth")
+
+
+def delete(names: Sequence[str]) -> None:
+    """Delete interfaces, all at once."""
+    if names:
+        ip("-batch", "-", text="".join(f"link set {name} group 14\n" for name in names) + "link del group 14\n")
+
+
+def observe(names: Sequence[str]) -> Seen:
+    """Ask ip(8) and tc(8) about the interfaces there are, `names` at most."""
+    links = {link["ifname"]: link for link in json.loads(ip("-j", "link", "show")) if link["ifname"] in names}
+    programs, modes = {}, {}
+    for link in links.values():
+        if "xdp" in link:
+            programs[Spot(link["ifindex"], Hook.XDP)] = link["xdp"]["prog"]["id"]
+            modes[link["ifindex"]] = MODES[link["xdp"]["mode"]]
+    hooks = [(name, hook) for name in links for hook in (Hook.TC_INGRESS, Hook.TC_EGRESS)]
+    for (name, hook), line in zip(hooks, _filters(hooks), strict=True):
+        for item in json.loads(line):
+            if "options" in item:
+                programs[Spot(links[name]["ifindex"], hook, item["pref"])] = item["options"]["prog"]["id"]
+    return Seen({name: link["ifindex"] for name, link in links.items()}, programs, modes)
+
+
+def _filters(hooks: Sequence[tuple[str, Hook]]) -> Sequence[str]:
+    text = "".join(f"filter show dev {name} {_direction(hook)}\n" for name, hook in hooks)
+    command = ["tc", "-j", "-batch", "-"]
+    return subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def _direction(hook: Hook) -> str:
+    return hook.value.removeprefix("tc-")
+
+
+def pin_others() -> Mapping[Hook, int]:
+    """Pin a program of somebody else's for each kind of hook, and return its id by hook."""
+    OTHERS.mkdir()
+    ids = {}
+    for kind, verdict, name in ((ProgType.XDP, XDP_PASS, "xdp"), (ProgType.SCHED_CLS, TC_OK, "tc")):
+        with returning(kind, verdict, f"other_{name}") as prog:
+            pin(prog, OTHERS / name)
+            ids[name] = RawPrograms().prog_info(prog).id
+    return {hook: ids["xdp" if hook is Hook.XDP else "tc"] for hook in Hook}
+
+
+def index_of(name: str) -> int:
+    """Return the index of an interface."""
+    return int(json.loads(ip("-j", "link", "show", "dev", name))[0]["ifindex"])
+
+
+def take_off(name: str, spot: Spot) -> None:
+    """Take a program off, if there is one."""
+    if spot.hook is Hook.XDP:
+        run("ip", "link", "set", name, "xdp", "off")
+    else:
+        run("tc", "filter", "del", "dev", name, _direction(spot.hook), "pref", str(spot.slot))
+
+
+def put_other(name: str, spot: Spot) -> None:
+    """Put the program of others on a hook by force."""
+    if spot.hook is Hook.XDP:
+        ip("-force", "link", "set", name, "xdp", "pinned", str(OTHERS / "xdp"))
+        return
+    run("tc", "qdisc", "add", "dev", name, "clsact")
+    what = ("pref", str(spot.slot), "handle", "1", "bpf", "da", "object-pinned", str(OTHERS / "tc"))
+    tc("filter", "replace", "dev", name, _direction(spot.hook), *what)
+
+
+def run(*command: str) -> None:
+    """Run a tool that may find nothing to do."""
+    subprocess.run(command, capture_output=True, check=False)

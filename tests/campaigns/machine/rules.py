@@ -1,0 +1,175 @@
+"""The steps: what operators, others and fate may do."""
+
+from collections.abc import Callable
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from tests.campaigns.machine import host
+from tests.campaigns.machine.bench import NAMES, Bench
+from tests.campaigns.machine.host import Spot
+from tests.campaigns.machine.model import BAD, MISSING, Entry
+from xdploaderd.hooks import Hook, OnForeign
+
+ENTRIES = ("one", "two", "three")
+GLOBS = ("g*", "g[01]")
+SPOTS = ((Hook.XDP, 0), *((hook, slot) for hook in (Hook.TC_INGRESS, Hook.TC_EGRESS) for slot in (1, 2)))
+WAITS = (2.0, 61.0, 400.0)  # seconds: past a first retry, past the time of grace, past any retry
+
+picks = st.integers(0, len(NAMES) - 1)  # of what there is at the time
+names = st.sampled_from(NAMES)
+spots = st.sampled_from(SPOTS)
+files = st.sampled_from(("a.o", "b.o"))
+lost = st.integers(0, 9).map(lambda number: number == 0)
+entries = st.builds(
+    Entry,
+    name=st.sampled_from(ENTRIES),
+    where=st.sampled_from((*NAMES, *GLOBS)),
+    spot=spots,
+    file=files,
+    on_foreign=st.sampled_from(OnForeign),
+    force=st.booleans(),
+)
+attachments = st.one_of(
+    st.sampled_from(ENTRIES), st.builds(lambda entry, name: f"{entry}@{name}", st.sampled_from(ENTRIES), names)
+)
+
+
+def alive(machine: "Machine") -> bool:
+    return machine.bench.alive
+
+
+def some(machine: "Machine") -> bool:
+    return bool(machine.bench.model.interfaces)
+
+
+class Machine(RuleBasedStateMachine):
+    """One sequence; a subclass has the bench."""
+
+    bench: Bench
+
+    @initialize(present=st.sets(names, min_size=1), first=st.lists(entries, max_size=3))
+    def begin(self, present: set[str], first: list[Entry]) -> None:
+        self.bench.begin()
+        for name in sorted(present):
+            self.bench.add(name)
+        for entry in first:
+            self.bench.write_entry(entry)
+        self.bench.step(self.bench.start)
+
+    def teardown(self) -> None:
+        self.bench.finish()
+
+    def _step(self, change: Callable[[], None], *, lost: bool = False) -> None:
+        self.bench.step(change, lost=lost)
+
+    def _one(self, pick: int) -> str:
+        there = sorted(self.bench.model.interfaces)
+        return there[pick % len(there)]
+
+    # Interfaces
+
+    @rule(name=names, lost=lost)
+    def add_or_delete(self, name: str, lost: bool) -> None:
+        there = name in self.bench.model.interfaces
+        self._step(lambda: self.bench.delete(name) if there else self.bench.add(name), lost=lost)
+
+    @precondition(some)
+    @rule(pick=picks, lost=lost)
+    def make_anew(self, pick: int, lost: bool) -> None:
+        name = self._one(pick)
+
+        def change() -> None:
+            self.bench.delete(name)
+            self.bench.add(name)
+
+        self._step(change, lost=lost)
+
+    @precondition(lambda self: some(self) and len(self.bench.model.interfaces) < len(NAMES))
+    @rule(pick=picks, other=picks, lost=lost)
+    def rename(self, pick: int, other: int, lost: bool) -> None:
+        free = [name for name in NAMES if name not in self.bench.model.interfaces]
+        self._step(lambda: self.bench.rename(self._one(pick), free[other % len(free)]), lost=lost)
+
+    @precondition(some)
+    @rule(pick=picks, words=st.sampled_from(("up", "down", "mtu 1400", "mtu 1500")))
+    def set_link(self, pick: int, words: str) -> None:
+        name = self._one(pick)
+        self._step(lambda: host.run("ip", "link", "set", name, *words.split()))
+
+    # Others
+
+    @precondition(some)
+    @rule(pick=picks, spot=spots, lost=lost)
+    def take_off(self, pick: int, spot: tuple[Hook, int], lost: bool) -> None:
+        name = self._one(pick)
+        at = Spot(self.bench.model.interfaces[name], *spot)
+        self._step(lambda: self.bench.take_off(at, name), lost=lost)
+
+    @precondition(some)
+    @rule(pick=picks, spot=spots, lost=lost)
+    def put_other(self, pick: int, spot: tuple[Hook, int], lost: bool) -> None:
+        name = self._one(pick)
+        at = Spot(self.bench.model.interfaces[name], *spot)
+        self._step(lambda: self.bench.put_other(at, name), lost=lost)
+
+    @precondition(some)
+    @rule(pick=picks, lost=lost)
+    def delete_clsact(self, pick: int, lost: bool) -> None:
+        name = self._one(pick)
+        self._step(lambda: self.bench.delete_clsact(name), lost=lost)
+
+    # Operators
+
+    @rule(entry=entries)
+    def write_entry(self, entry: Entry) -> None:
+        self._step(lambda: self.bench.write_entry(entry))
+
+    @rule(name=st.sampled_from(ENTRIES))
+    def remove_entry(self, name: str) -> None:
+        self._step(lambda: self.bench.remove_entry(name))
+
+    @rule(file=files, content=st.sampled_from(("v1", "v2", "v1", "v2", BAD, MISSING)))
+    def write_file(self, file: str, content: str) -> None:
+        self._step(lambda: self.bench.write_file(file, content))
+
+    @precondition(alive)
+    @rule()
+    def reload(self) -> None:
+        self._step(self.bench.reload)
+
+    @precondition(alive)
+    @rule()
+    def reload_partial(self) -> None:
+        self._step(self.bench.reload_partial)
+
+    @precondition(alive)
+    @rule(name=attachments)
+    def attach(self, name: str) -> None:
+        self._step(lambda: self.bench.attach(name))
+
+    @precondition(alive)
+    @rule(name=attachments)
+    def detach(self, name: str) -> None:
+        self._step(lambda: self.bench.detach(name))
+
+    @precondition(alive)
+    @rule()
+    def sweep(self) -> None:
+        self._step(self.bench.sweep)
+
+    # Fate
+
+    @rule(seconds=st.sampled_from(WAITS))
+    def wait(self, seconds: float) -> None:
+        self._step(lambda: self.bench.wait(seconds))
+
+    @precondition(alive)
+    @rule()
+    def kill(self) -> None:
+        self._step(self.bench.kill)
+
+    @precondition(lambda self: not self.bench.alive)
+    @rule()
+    def start(self) -> None:
+        self._step(self.bench.start)

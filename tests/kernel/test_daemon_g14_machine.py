@@ -1,0 +1,13 @@
+"""G14, short: random sequences held against a model; `./dev faults g14` for long."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.campaigns import state_machine
+
+pytestmark = pytest.mark.kernel
+
+
+def test_g14_kernel_is_as_the_model_says_after_each_step(tmp_path: Path) -> None:
+    assert state_machine.run(tmp_path, 12, steps=20)["differences"] == 0
