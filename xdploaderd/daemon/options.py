@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xdploaderd import __version__
-from xdploaderd.load.config_files import CONFIG_FILE
+from xdploaderd.load.config_places import CONFIG_FILE
 from xdploaderd.load.pinning_files import PINNING_CONF
 
 STATE_DIR = Path("/run/xdploaderd")

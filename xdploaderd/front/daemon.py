@@ -19,6 +19,7 @@ from xdploaderd.front.bpfspec import BpfMode, BpfSpec, object_path
 from xdploaderd.front.ip_words import XdpClause
 from xdploaderd.front.links import set_xdp
 from xdploaderd.front.load import Say, chosen_program
+from xdploaderd.front.protect import configured_protection, refuse_protected
 from xdploaderd.hooks import Hook, XdpMode
 from xdploaderd.info import Interface
 from xdploaderd.load.pinning_files import read_pinning
@@ -43,6 +44,20 @@ def find_daemon(socket: str = "", environ: Mapping[str, str] = os.environ) -> Co
             raise
         return None
     return client if _namespace_of(str(pid)) == _namespace_of("self") else None
+
+
+def check_direct(interface: Interface, socket: str, *, client: ControlClient | None = None) -> None:
+    """Raise UsageError where the interface may not be changed beside the daemon.
+
+    The daemon says which those are; where none answers, the configuration, which is for the first process's namespace.
+    """
+    if client is None:
+        with suppress(UnreachableError, NotAuthorizedError):
+            client = find_daemon(socket)
+    if client is not None:
+        refuse_protected(interface, frozenset(client.call("Status")["status"]["protect"]))
+    elif _namespace_of("1") in ("", _namespace_of("self")):
+        refuse_protected(interface, configured_protection())
 
 
 def _namespace_of(process: str) -> str:
@@ -122,4 +137,5 @@ def _detach(client: ControlClient, interface: Interface, mode: XdpMode, *, force
     for name in held:
         client.call("Detach", {"name": name})
     if not held:
+        check_direct(interface, "", client=client)
         set_xdp(interface, NOTHING, mode, force=force)

@@ -8,7 +8,7 @@ from functools import partial
 from xdploaderd.errors import FeatureMissingError
 from xdploaderd.front import dispatch
 from xdploaderd.front.batch import STANDARD_INPUT, BatchLine, Runners, read_batch, run_batch
-from xdploaderd.front.daemon import carry_out, find_daemon, takes
+from xdploaderd.front.daemon import carry_out, check_direct, find_daemon, takes
 from xdploaderd.front.ip_options import IpCommand, parse_options
 from xdploaderd.front.ip_show import show
 from xdploaderd.front.ip_words import LinkSet, parse_link_set
@@ -83,6 +83,7 @@ def _link_set(command: IpCommand, wanted: LinkSet) -> int:
         raise refused("no interface is named, want dev DEV")
     client = None if command.direct or command.netns or not _is_for_daemon(wanted) else find_daemon(command.socket)
     if client is None:
+        check_direct(find_interface(wanted.dev), command.socket)
         with held_signals() as check:  # one that ends us undoes what is half done
             link_set(command, wanted, Bpf(checked_before(check)), partial(say, _TOOL))
         return 0

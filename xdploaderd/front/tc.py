@@ -13,7 +13,7 @@ from xdploaderd.control.client import ControlClient
 from xdploaderd.errors import FeatureMissingError, UsageError
 from xdploaderd.front import dispatch, outcome, tc_daemon
 from xdploaderd.front.batch import STANDARD_INPUT, BatchLine, Runners, read_batch, run_batch
-from xdploaderd.front.daemon import find_daemon
+from xdploaderd.front.daemon import check_direct, find_daemon
 from xdploaderd.front.ip_xdp import clean_up
 from xdploaderd.front.links import find_interface
 from xdploaderd.front.namespace import enter_namespace
@@ -90,6 +90,8 @@ def _filter(wanted: FilterCommand, command: TcCommand) -> int:
             done = tc_daemon.set_filter(client, wanted, place, device, _say)
         if done:
             return 0
+    if device:
+        check_direct(device, command.socket)
     bpf = Bpf()
     change_filter(wanted, place, bpf, say=_say)
     clean_up(bpf)
@@ -102,6 +104,8 @@ def _qdisc(wanted: QdiscCommand, command: TcCommand) -> int:
         held = tc_daemon.forget_interface(client, device)
         if held and not qdisc_kind(device.index):  # the daemon had made it
             return 0
+    if device and wanted.verb is QdiscVerb.DELETE:
+        check_direct(device, command.socket)
     change_qdisc(wanted, device.index if device else 0)
     return 0
 

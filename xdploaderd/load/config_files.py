@@ -12,12 +12,8 @@ from xdploaderd.config.attachments import (
 )
 from xdploaderd.errors import ConfigError
 from xdploaderd.limits import DEFAULT_LIMITS, Limits
-from xdploaderd.load.checked_files import is_masked, is_present, read_config_file
-
-MAIN_FILE = "xdploaderd.yaml"
-DROP_IN_DIR = "conf.d"
-CONFIG_DIRS = (Path("/etc/xdploaderd"), Path("/run/xdploaderd"), Path("/usr/lib/xdploaderd"))
-CONFIG_FILE = CONFIG_DIRS[0] / MAIN_FILE
+from xdploaderd.load.checked_files import read_config_file
+from xdploaderd.load.config_places import CONFIG_DIRS, CONFIG_FILE, DROP_IN_DIR, config_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +39,6 @@ def read_attachments(path: Path = CONFIG_FILE) -> Attachments:
     merged = merge_attachments(read)
     protect = frozenset(name for file in read for name in file.protect)
     return Attachments(merged, tuple(map(str, files)), merge_limits(read), protect)
-
-
-def config_files(*directories: Path) -> tuple[Path, ...]:
-    """Return the files that count, the main one first, then the drop-ins sorted by name; earlier directories win."""
-    found: dict[tuple[bool, str], Path] = {}
-    for directory in directories:
-        main = directory / MAIN_FILE
-        if is_present(main):
-            found.setdefault((False, main.name), main)
-        for file in (directory / DROP_IN_DIR).glob("*.yaml"):
-            found.setdefault((True, file.name), file)
-    return tuple(file for _, file in sorted(found.items()) if not is_masked(file))
 
 
 def drop_in_dir(path: Path) -> Path | None:
