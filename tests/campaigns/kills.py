@@ -1,28 +1,32 @@
 """G2: a daemon that is killed at any system call of an operation; the next one makes all whole, and nothing is left."""
 
-import os
 import random
-import re
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.campaigns.figures import Figures, spread
-from tests.campaigns.operations import OPERATIONS, Operation, Scene, reload_of_others
-from tests.campaigns.tracing import TRACED, Point, kill_at, points_of, record, threads, traced
-from tests.support.daemon import BPFFS, PATIENCE, ROOT, Daemon, daemon_in, wait_for
+from tests.campaigns.operations import OPERATIONS, Operation, Scene
+from tests.campaigns.shapes import Shape, shape_of
+from tests.campaigns.trials import TRIALS
+from tests.support.daemon import PATIENCE, Spawn, daemon_in, wait_for
 from tests.support.netns import veth_pair
-from tests.support.sandbox import pin_tree
+from tests.support.nursery import nursery
+from tests.support.watched import Watch, watching
+from xdploaderd.daemon.report import AS_WANTED
 
+ALL: Mapping[str, Operation] = {**OPERATIONS, **TRIALS}
+CHANGES = ("reload", "attach", "detach", "runtime")  # killed at random moments
 CONVERGED = PATIENCE  # seconds from the start of the next process; the goal of 5 is read off the figures
-RANDOM_SECONDS = 0.3  # in which a reload of two objects has come to its end
-QUIET = 1.0  # seconds: the operation has ended and the call did not come
-
-Shape = tuple[tuple[str, ...], tuple[tuple[str, int], ...], tuple[bool, bool, bool]]
+RANDOM_SECONDS = 0.2  # in which each of the changes has come to its end
+QUIET = 0.5  # seconds: the operation has ended and the call did not come
+STABLE, STABLE_SECONDS = 3, 0.1  # so many looks at that distance that show the same
+WHOLE_EVERY = 8  # of so many restarts one is of a process of its own, not a forked one, and is timed
 
 
 @dataclass(slots=True)
@@ -30,180 +34,216 @@ class Tally:
     """What the kills of a campaign came to."""
 
     kills: int = 0
-    missed: list[Point] = field(default_factory=list)  # calls that did not come this time
+    missed: int = 0  # calls that did not come this time
     took: list[float] = field(default_factory=list)
 
     def figures(self, points: int) -> Figures:
         """Return it in words."""
-        return {"points": points, "kills": self.kills, "calls that did not come": len(self.missed), "left": 0,
-                "without an old program": 0, **spread("in order after", self.took)}  # fmt: skip
+        return {"calls": points, "kills": self.kills, "calls that did not come": self.missed, "left": 0,
+                "without an old program": 0, "restarts timed": len(self.took),
+                **spread("in order after", self.took)}  # fmt: skip
 
 
-def run(directory: Path, rounds: int, name: str = "reload") -> Figures:
-    """Kill at every call of an operation, at most `rounds` of them evenly spread; AssertionError where it does harm."""
-    operation = OPERATIONS[name]
-    with _scene(directory) as scene:
-        shapes, points = _recorded(scene, operation, directory / "trace")
-        chosen = spread_evenly(points, rounds)
-        tally = Tally()
-        for point in chosen:
-            _kill_at(scene, operation, point, tally)
-            try:
-                _check(scene, operation, shapes, tally)
-            except AssertionError as error:
-                raise AssertionError(f"{name}, killed at {point}: {error}") from error
-        return tally.figures(len(points))
+@dataclass(slots=True)
+class Stage:
+    """A scene whose daemon is watched, and forked from one that has imported all."""
 
+    scene: Scene
+    watch: Watch
+    whole: Spawn
+    timed_every: int
+    restarts: int = 0
 
-@contextmanager
-def _scene(directory: Path) -> Iterator[Scene]:
-    with veth_pair(), veth_pair("veth1", "peer1"), daemon_in(directory) as daemon:
-        scene = Scene(daemon, directory)
-        try:
-            yield scene
-        finally:
-            _emptied(daemon)
+    def compile(self) -> None:
+        """Let there be the bytecode for start_whole()."""
+        self.scene.daemon.end()
+        self.start_whole()
+        self.scene.daemon.end()
+        self.scene.daemon.start()
 
-
-def _emptied(daemon: Daemon) -> None:
-    """Let the daemon take off all that is its own."""
-    if daemon.process is None or daemon.process.poll() is not None:
+    def start_whole(self) -> None:
+        """Start a daemon as a process of its own, which has its bytecode, as one that is installed."""
+        daemon = self.scene.daemon
+        compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(daemon.directory / "bytecode")}
+        forked = daemon.spawn
+        daemon.spawn = lambda command, environ, errors: self.whole(command, {**environ, **compiled}, errors)
         daemon.start()
-    daemon.configure()
-    daemon.call("Reload")
-    for name in daemon.names():
-        daemon.call("Detach", name=name)
+        daemon.spawn = forked
 
 
-def spread_evenly(points: Sequence[Point], most: int) -> Sequence[Point]:
-    """Return at most `most` of the points, the first and the last among them."""
-    if len(points) <= most:
-        return points
-    step = (len(points) - 1) / max(1, most - 1)
-    return [points[round(number * step)] for number in range(most)]
-
-
-def _recorded(scene: Scene, operation: Operation, trace: Path) -> tuple[tuple[Shape, Shape], list[Point]]:
-    """Carry the operation out twice, the second time traced; return how all is before and after it, and its calls."""
-    operation.before(scene)
-    assert operation.asked(scene), scene.daemon.log()
-    operation.before(scene)
-    before, known = shape(scene), threads(scene.daemon.pid)
-    with traced(record(scene.daemon.pid, trace)):
-        assert operation.asked(scene), scene.daemon.log()
-    return (before, shape(scene)), points_of(trace, known)
-
-
-def _kill_at(scene: Scene, operation: Operation, point: Point, tally: Tally) -> None:
-    """Carry the operation out until that call, or kill the daemon after it where the call did not come."""
-    daemon = scene.daemon
-    operation.before(scene)
-    operation.asked(scene)
-    operation.before(scene)
-    scene.kept = scene.programs()
-    assert daemon.process is not None
-    with traced(kill_at(daemon.pid, point)):
-        operation.asked(scene)
-        try:
-            daemon.process.wait(QUIET)
-            daemon.process = None
-            tally.kills += 1
-        except subprocess.TimeoutExpired:
-            tally.missed.append(point)
-            daemon.end(signal.SIGKILL)
-
-
-def _check(scene: Scene, operation: Operation, shapes: tuple[Shape, Shape], tally: Tally) -> None:
-    """Compare what runs with what ran, start the next daemon, and compare all with before and after."""
-    daemon = scene.daemon
-    _assert_kept(scene, operation)
-    began = time.monotonic()
-    daemon.start()
-    wait_for(lambda: not daemon.call("Status")["status"]["degraded"] or operation.again, "all as wanted")
-    if daemon.call("Status")["status"]["degraded"]:
-        assert daemon.attachment("extra")["state"] == "foreign"
-        assert operation.asked(scene), daemon.log()
-    tally.took.append(time.monotonic() - began)
-    assert tally.took[-1] <= CONVERGED, f"in order only after {tally.took[-1]:.1f} s"
-    _assert_kept(scene, operation)
-    wait_for(lambda: shape(scene) in shapes, f"{shape(scene)} is neither of {shapes}")
-    assert "Traceback" not in daemon.log(), daemon.log()
-
-
-def run_restart(directory: Path, rounds: int) -> Figures:
-    """Kill a daemon that starts, and finds other objects than it left, at every call, `rounds` of them at most."""
-    operation = Operation(reload_of_others, Scene.reload, ("edge", "tail"))
-    with _scene(directory) as scene:
-        _ended_before(scene, operation)
-        trace = directory / "trace"
-        scene.daemon.start(prefix=("strace", "-f", "-o", str(trace), "-e", f"trace={TRACED}"))
-        after = shape(scene)
-        points = list(dict.fromkeys(Point(0, point.call, point.number) for point in points_of(trace)))
-        chosen, tally = spread_evenly(points, rounds), Tally()
-        for point in chosen:
-            _ended_before(scene, operation)
-            _killed_at_start(scene, point, tally)
+def run(directory: Path, rounds: int, name: str = "reload", timed_every: int = WHOLE_EVERY) -> Figures:
+    """Kill at every call of an operation, at most `rounds` of them evenly spread; AssertionError where it does harm."""
+    operation = ALL[name]
+    with _stage(directory, timed_every) as stage:
+        shapes, calls = _recorded(stage, operation)
+        tally = Tally()
+        for number in spread_evenly(range(1, calls + 1), rounds):
+            _kill_at(stage, operation, number, tally)
             try:
-                _check(scene, operation, (after, after), tally)
+                _check(stage, operation, shapes, tally, number)
             except AssertionError as error:
-                raise AssertionError(f"restart, killed at {point}: {error}") from error
-        return tally.figures(len(points))
+                raise AssertionError(f"{name}, killed at {stage.watch.killed}: {error}") from error
+        return tally.figures(calls)
 
 
-def run_random(directory: Path, rounds: int, seed: int = 1) -> Figures:
-    """Kill a daemon at `rounds` random moments of a reload with other objects."""
-    operation, chance, tally = OPERATIONS["reload"], random.Random(seed), Tally()
-    with _scene(directory) as scene:
-        operation.before(scene)
-        shapes = shape(scene), shape(scene)
+def run_random(directory: Path, rounds: int, seed: int = 1, timed_every: int = WHOLE_EVERY) -> Figures:
+    """Kill a daemon at `rounds` random moments of a change."""
+    chance, tally = random.Random(seed), Tally()
+    with _stage(directory, timed_every) as stage:
+        shapes = {name: _recorded(stage, ALL[name])[0] for name in CHANGES}
         for number in range(rounds):
-            operation.before(scene)
-            os.kill(scene.daemon.pid, signal.SIGHUP)
-            time.sleep(chance.uniform(0, RANDOM_SECONDS))
-            scene.daemon.end(signal.SIGKILL)
+            name = chance.choice(CHANGES)
+            _kill_after(stage.scene, ALL[name], chance.uniform(0, RANDOM_SECONDS))
             tally.kills += 1
             try:
-                _check(scene, operation, shapes, tally)
+                _check(stage, ALL[name], shapes[name], tally, number)
             except AssertionError as error:
-                raise AssertionError(f"random kill {number} of seed {seed}: {error}") from error
+                raise AssertionError(f"{name}, random kill {number} of seed {seed}: {error}") from error
         return tally.figures(rounds)
 
 
-def _ended_before(scene: Scene, operation: Operation) -> None:
+@contextmanager
+def _stage(directory: Path, timed_every: int) -> Iterator[Stage]:
+    with (
+        veth_pair() as first,
+        veth_pair("veth1", "peer1") as second,
+        watching(directory) as watch,
+        daemon_in(directory) as daemon,
+        nursery(watch.path) as forking,
+    ):
+        daemon.orphan_grace = 0.0
+        whole, daemon.spawn = daemon.spawn, forking.spawn
+        scene = Scene(daemon, directory, {pair.name: pair.namespace for pair in (first, second)})
+        stage = Stage(scene, watch, whole, timed_every)
+        if timed_every:
+            stage.compile()
+        yield stage
+        watch.end()
+        _emptied(scene)
+
+
+def _emptied(scene: Scene) -> None:
+    """Let the daemon take off all that is its own."""
+    daemon = scene.daemon
+    daemon.configure()
+    if daemon.process is None or daemon.process.poll() is not None:
+        daemon.start()
+    if daemon.call("Status")["status"]["confirm_seconds"]:
+        daemon.call("Confirm")
+    daemon.call("Reload")
+    for name in daemon.names():
+        daemon.call("Detach", name=name)
+    daemon.end()
+
+
+def spread_evenly(numbers: Sequence[int], most: int) -> Sequence[int]:
+    """Return at most `most` of the numbers, the first and the last among them."""
+    if len(numbers) <= most:
+        return numbers
+    step = (len(numbers) - 1) / max(1, most - 1)
+    return [numbers[round(place * step)] for place in range(most)]
+
+
+def _recorded(stage: Stage, operation: Operation) -> tuple[frozenset[Shape], int]:
+    """Carry the operation out for each end and once more; return all that may come of it, and the number of calls."""
+    scene, shapes = stage.scene, set()
+    for end in operation.ends:
+        operation.before(scene)
+        if operation.may_do_nothing:
+            shapes.add(_settled_shape(scene))
+        operation.asked(scene)
+        _wait_for_order(scene, operation)
+        end(scene)
+        shapes.add(_settled_shape(scene))
+    operation.before(scene)
+    stage.watch.begin()
+    operation.asked(scene)
+    time.sleep(QUIET)
+    calls = len(stage.watch.end())
+    _wait_for_order(scene, operation)
+    operation.dead(scene)
+    operation.settle(scene, 0)
+    return frozenset(shapes), calls
+
+
+def _settled_shape(scene: Scene) -> Shape:
+    """Return how all stands once that does not change any more: the kernel frees programs late."""
+    shapes = [shape_of(scene)]
+    while len(shapes) < STABLE or len(set(shapes[-STABLE:])) > 1:
+        time.sleep(STABLE_SECONDS)
+        shapes.append(shape_of(scene))
+    return shapes[-1]
+
+
+def _kill_at(stage: Stage, operation: Operation, number: int, tally: Tally) -> None:
+    """Carry the operation out until that call, or kill the daemon after it where the call did not come."""
+    scene = stage.scene
+    operation.before(scene)
+    if not operation.starts:
+        scene.kept = scene.programs()
+    stage.watch.begin(number)
+    operation.asked(scene)
+    assert scene.daemon.process is not None
+    try:
+        scene.daemon.process.wait(QUIET)
+        scene.daemon.process = None
+        tally.kills += 1
+    except subprocess.TimeoutExpired:
+        tally.missed += 1
+        stage.watch.end()
+        scene.daemon.end(signal.SIGKILL)
+    stage.watch.end()
+
+
+def _kill_after(scene: Scene, operation: Operation, seconds: float) -> None:
+    """Kill the daemon so many seconds after it was asked."""
     operation.before(scene)
     scene.kept = scene.programs()
-    scene.daemon.end()
+    asking = threading.Thread(target=operation.asked, args=(scene,))
+    asking.start()
+    time.sleep(seconds)
+    scene.daemon.end(signal.SIGKILL)
+    asking.join()
 
 
-def _killed_at_start(scene: Scene, point: Point, tally: Tally) -> None:
-    inject = f"inject={point.call}:signal=KILL:when={point.number}"
-    words = ["strace", "-f", "--seccomp-bpf", "-o", "/dev/null", "-e", f"trace={point.call}", "-e", inject]
-    environ = {**os.environ, "NOTIFY_SOCKET": str(scene.daemon.directory / "notify")}  # what it tells are calls too
-    command = [*words, *scene.daemon.command()]
-    with subprocess.Popen(command, cwd=ROOT, env=environ, stderr=subprocess.DEVNULL) as started:
-        try:
-            started.wait(CONVERGED)
-            tally.kills += 1
-        except subprocess.TimeoutExpired:
-            tally.missed.append(point)
-            os.kill(int((scene.daemon.state / "lock").read_text()), signal.SIGKILL)
+def _check(stage: Stage, operation: Operation, shapes: frozenset[Shape], tally: Tally, number: int) -> None:
+    """Compare what runs with what ran, start the next daemon, and compare all with what may come of it."""
+    scene = stage.scene
+    daemon = scene.daemon
+    _assert_kept(scene, operation)
+    operation.dead(scene)
+    stage.restarts += 1
+    timed = stage.timed_every and stage.restarts % stage.timed_every == 0
+    began = time.monotonic()
+    (stage.start_whole if timed else daemon.start)()
+    _wait_for_order(scene, operation)
+    took = time.monotonic() - began
+    assert took <= CONVERGED, f"in order only after {took:.1f} s"
+    if timed:
+        tally.took.append(took)
+        daemon.end()
+        daemon.start()
+    operation.settle(scene, number)
+    _assert_kept(scene, operation)
+    wait_for(lambda: shape_of(scene) in shapes, f"{shape_of(scene)} is none of {shapes}")
+    assert "Traceback" not in daemon.log(), daemon.log()
+
+
+def _wait_for_order(scene: Scene, operation: Operation) -> None:
+    """Wait until all is as wanted, but for what cannot be."""
+
+    def in_order() -> bool:
+        found = scene.daemon.call("Status")["status"]["attachments"]
+        unlike = {a["name"] for a in found if a["state"] not in AS_WANTED}
+        if operation.again and unlike == {"extra"} and scene.daemon.attachment("extra")["state"] == "foreign":
+            return operation.asked(scene)
+        return unlike <= set(operation.failing)
+
+    wait_for(in_order, f"all as wanted, but {operation.failing}: {scene.daemon.log()[-2000:]}")
 
 
 def _assert_kept(scene: Scene, operation: Operation) -> None:
     now = scene.programs()
     lost = [place for place in operation.kept if not now[place]]
     assert not lost, f"no program for {lost}"
-    if "veth1" in operation.kept:
-        assert now["veth1"] == scene.kept["veth1"]
-
-
-def shape(scene: Scene) -> Shape:
-    """Return what there is: pins (ids left out), programs and maps of ours, hooks."""
-    pins = (str(Path(pin).relative_to(BPFFS)) for pin in pin_tree() if not pin.endswith(".debug"))
-    programs = scene.programs()
-    hooks = bool(programs["edge"]), bool(programs["tail"]), bool(programs["veth1"])
-    return (
-        tuple(sorted(re.sub(r"arrays_\d+", "arrays_ID", p) for p in pins)),
-        tuple(scene.marked.alive().items()),
-        hooks,
-    )
+    assert all(now[place] == scene.kept[place] for place in operation.unchanged)

@@ -17,26 +17,47 @@ from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.uapi.bpf import ProgId
 
 RUNTIME = {"name": "extra", "interface": "veth1", "hook": "xdp"}
+NAMES = ("xdp_count", "xdp_frames", "tail_main", "tail_hits")  # of programs and maps, to be marked
+
+Entry = dict[str, object]
 
 
 class Scene:
     """A daemon with marked objects, in the state that an operation begins with."""
 
-    def __init__(self, daemon: Daemon, directory: Path) -> None:
+    def __init__(self, daemon: Daemon, directory: Path, peers: Mapping[str, int]) -> None:
         self.daemon = daemon
+        self.peers = peers  # the namespace of each interface's other end
         self.marked = Marked(directory)
         self.kept: Mapping[str, int] = {}  # programs before the operation
+        self.on_disk = ""  # what a kill left on disk of a configuration on trial
+        self.more: Callable[[], object] = lambda: None  # what besides makes up the shape of all
         self._version = 0
         self._write(0)
-        edge = {"name": "edge", "interface": "veth0", "hook": "xdp", "program": self.marked.name("xdp_count")}
-        tail = {"name": "tail", "interface": "veth0", "hook": "tc-ingress", "program": self.marked.name("tail_main")}
-        daemon.configure({**edge, "object": self._edge}, {**tail, "object": self._tail})
         self.extra = self.marked.copy("stamp.bpf.o", "stamp_xdp")
+        daemon.configure(self.edge(), self.tail())
         daemon.start()
 
+    @property
+    def objects(self) -> tuple[Path, ...]:
+        """Return the objects that entries name."""
+        return self._edge, self._tail, self.extra
+
+    def edge(self, name: str = "edge", **fields: object) -> Entry:
+        """Return an entry that counts at XDP of veth0."""
+        program = self.marked.name("xdp_count")
+        made = {"name": name, "interface": "veth0", "hook": "xdp", "program": program, "object": self._edge}
+        return {**made, **fields}
+
+    def tail(self, name: str = "tail", **fields: object) -> Entry:
+        """Return an entry with a program array at tc ingress of veth0."""
+        program = self.marked.name("tail_main")
+        made = {"name": name, "interface": "veth0", "hook": "tc-ingress", "program": program, "object": self._tail}
+        return {**made, **fields}
+
     def _write(self, version: int) -> None:
-        self._edge = self.marked.copy(("xdp_count.bpf.o", "xdp_count_v2.bpf.o")[version], "xdp_count", to="edge.o")
-        self._tail = self.marked.copy("legacy_tail.bpf.o", "tail_main", to="tail.o")
+        self._edge = self.marked.copy(("xdp_count.bpf.o", "xdp_count_v2.bpf.o")[version], *NAMES, to="edge.o")
+        self._tail = self.marked.copy("legacy_tail.bpf.o", *NAMES, to="tail.o")
         self._tail.write_bytes(self._tail.read_bytes() + bytes(version))
 
     def replace_objects(self) -> None:
@@ -61,6 +82,17 @@ class Scene:
         self.everything_attached()
         ip("link", "set", "veth1", "xdp", "obj", str(self.extra), "sec", "xdp")
 
+    def other_objects(self) -> None:
+        """Bring about the state before `reload`."""
+        self.everything_attached()
+        self.replace_objects()
+
+    def ended_with_other_objects(self) -> None:
+        """Bring about the state before `start`."""
+        self.other_objects()
+        self.kept = self.programs()
+        self.daemon.end()
+
     def _nothing_on_veth1(self) -> None:
         if RUNTIME["name"] in self.daemon.names():
             self.daemon.call("Detach", name=RUNTIME["name"])
@@ -78,6 +110,10 @@ class Scene:
         """Reload with other objects for both entries."""
         self.daemon.call("Reload")
 
+    def start(self) -> None:
+        """Start the daemon, and wait for it or its end."""
+        self.daemon.start(may_end=True)
+
     def attach_runtime(self) -> None:
         """Attach an object that is handed over by descriptor."""
         fd = os.open(self.extra, os.O_RDONLY)
@@ -92,23 +128,43 @@ class Scene:
         with Bpf().prog_by_id(ProgId(xdp_id("veth1"))) as prog:
             self.daemon.call("AttachObject", entry=entry, program=0, descriptors=(prog.fileno(),))
 
+    def is_alive(self) -> bool:
+        """Return whether the daemon runs."""
+        return self.daemon.process is not None and self.daemon.process.poll() is None
+
     def programs(self) -> Mapping[str, int]:
         """Return the ids of the programs: at XDP and tc ingress of veth0 (0: none or several), at XDP of veth1."""
         filters = tc_ids()
         return {"edge": xdp_id(), "tail": filters[0] if len(filters) == 1 else 0, "veth1": xdp_id("veth1")}
 
 
-@dataclass(frozen=True, slots=True)
+def nothing(_scene: Scene, _number: int = 0) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """`before` brings the scene to where `act` begins; `kept`: hooks that keep a program whatever happens.
 
-    `again`: where it is cut short the entry may be there, in state `foreign`, and the operation is asked for again.
+    `unchanged`: hooks that keep that very program. `again`: where it is cut short the entry may be there, in state
+    `foreign`, and the operation is asked for again. `starts`: it begins without a daemon. `dead` looks at what a kill
+    left, and `settle` brings what the next daemon found to an end, in one way for odd kills, in another one for even
+    ones. `ends`: all that may come of it, each brought about by the steps, from the state before, which may stay
+    with `may_do_nothing`. `failing`: entries
+    that cannot be carried out.
     """
 
     before: Callable[[Scene], None]
     act: Callable[[Scene], None]
     kept: tuple[str, ...]
+    unchanged: tuple[str, ...] = ()
     again: bool = False
+    starts: bool = False
+    dead: Callable[[Scene], None] = nothing
+    settle: Callable[[Scene, int], None] = nothing
+    ends: tuple[Callable[[Scene], None], ...] = (nothing,)
+    may_do_nothing: bool = True
+    failing: tuple[str, ...] = ()
 
     def asked(self, scene: Scene) -> bool:
         """Carry it out; False: the daemon did not answer, or that it failed."""
@@ -118,16 +174,16 @@ class Operation:
         return False
 
 
-def reload_of_others(scene: Scene) -> None:
-    """Bring about the state before `reload`."""
-    scene.everything_attached()
-    scene.replace_objects()
-
-
+ATTACHED = ("edge", "tail")
 OPERATIONS: Mapping[str, Operation] = {
-    "attach": Operation(Scene.one_detached, Scene.attach, ("edge",)),
-    "detach": Operation(Scene.everything_attached, Scene.detach, ("edge",)),
-    "reload": Operation(reload_of_others, Scene.reload, ("edge", "tail")),
-    "runtime": Operation(Scene.everything_attached, Scene.attach_runtime, ("edge", "tail")),
-    "adopt": Operation(Scene.foreign_program, Scene.adopt, ("edge", "tail", "veth1"), again=True),
+    "attach": Operation(before=Scene.one_detached, act=Scene.attach, kept=("edge",)),
+    "detach": Operation(before=Scene.everything_attached, act=Scene.detach, kept=("edge",)),
+    "reload": Operation(before=Scene.other_objects, act=Scene.reload, kept=ATTACHED),
+    "runtime": Operation(before=Scene.everything_attached, act=Scene.attach_runtime, kept=ATTACHED),
+    "adopt": Operation(
+        before=Scene.foreign_program, act=Scene.adopt, kept=(*ATTACHED, "veth1"), unchanged=("veth1",), again=True
+    ),
+    "start": Operation(
+        before=Scene.ended_with_other_objects, act=Scene.start, kept=ATTACHED, starts=True, may_do_nothing=False
+    ),
 }

@@ -106,12 +106,12 @@ class FakeWorld:
         return Outcome()
 
     async def carry_out(
-        self, actions: Sequence[Change], *, before_hooks: Callable[[], None]
+        self, actions: Sequence[Change], *, begin: Callable[[], None]
     ) -> tuple[tuple[Change, Outcome], ...]:
         """Change the world by all of these, or raise the next failure and leave it."""
         before = dict(self.hooks), dict(self.owned), list(self.done)
         try:
-            before_hooks()
+            begin()
             return tuple([(action, await self.execute(action)) for action in actions])
         except LoaderError:
             self.hooks, self.owned, self.done = before

@@ -49,7 +49,7 @@ def carry_out(parts: MoreParts, *actions: Change) -> list[str]:
     """Return the steps but the closing of descriptors, which is told in the end anyway."""
     placer, programs, pool = cast("Placer", parts), cast("OwnPrograms", parts), cast("ThreadPoolExecutor", Inline())
     transaction = Transaction(Executor(placer, programs, pool), placer, programs, pool)
-    asyncio.run(transaction.carry_out(actions, before_hooks=lambda: parts.step("before hooks")))
+    asyncio.run(transaction.carry_out(actions, begin=lambda: parts.step("begin")))
     return steps(parts)
 
 
@@ -57,7 +57,7 @@ def steps(parts: MoreParts) -> list[str]:
     return [step for step in parts.log if not step.startswith("close")]
 
 
-PREPARED = ["prepare edge", "prepare new", "stage edge", "stage new", "before hooks"]
+PREPARED = ["prepare edge", "prepare new", "begin", "stage edge", "stage new"]
 DONE = [
     *PREPARED,
     "swap new for pin of edge on eth0",

@@ -5,19 +5,14 @@ from pathlib import Path
 import pytest
 
 from tests.campaigns import kills
-from tests.campaigns.operations import OPERATIONS
 
 pytestmark = pytest.mark.kernel
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("name", kills.ALL)
 def test_g2_killed_at_a_call_of_an_operation_is_made_whole_by_the_next_start(tmp_path: Path, name: str) -> None:
-    assert kills.run(tmp_path, 2, name)["kills"]
-
-
-def test_g2_killed_at_its_start_is_made_whole_by_the_next_one(tmp_path: Path) -> None:
-    assert kills.run_restart(tmp_path, 2)["kills"]
+    assert kills.run(tmp_path, 3, name, timed_every=0)["kills"]
 
 
 def test_g2_killed_at_random_moments_is_made_whole(tmp_path: Path) -> None:
-    assert kills.run_random(tmp_path, 3)["kills"] == 3
+    assert kills.run_random(tmp_path, 3, timed_every=0)["kills"] == 3

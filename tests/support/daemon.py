@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tests.support.sandbox import pin_tree
 from xdploaderd.control.client import ControlClient
@@ -20,6 +20,7 @@ OBJECTS = ROOT / "tests/bpf"
 BPFFS = Path("/sys/fs/bpf")
 OWN_PINS = BPFFS / "xdploaderd"
 PATIENCE = float(os.environ.get("XDPLOADERD_TEST_PATIENCE", "10"))  # seconds; emulated machines need more
+POLL = 0.05  # seconds
 
 
 def wait_for(condition: Callable[[], object], what: str) -> None:
@@ -28,6 +29,18 @@ def wait_for(condition: Callable[[], object], what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"not within {PATIENCE} s: {what}"
         time.sleep(0.01)
+
+
+class Process(Protocol):
+    """What a Daemon asks of its process; subprocess.Popen is one."""
+
+    @property
+    def pid(self) -> int: ...
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+
+
+Spawn = Callable[[Sequence[str], Mapping[str, str], int], Process]  # command line, environment, standard error
 
 
 class Daemon:
@@ -46,7 +59,8 @@ class Daemon:
         self.pinning.write_text("")
         self._pins = pin_tree()
         self.configure()
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
+        self.spawn: Spawn = _popen
         self._manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._manager.bind(str(directory / "notify"))
         self._manager.settimeout(PATIENCE)
@@ -79,13 +93,26 @@ class Daemon:
             self.command(*more), cwd=ROOT, capture_output=True, text=True, check=False, timeout=PATIENCE
         )
 
-    def start(self, *, prefix: Sequence[str] = ()) -> None:
-        """Start it and wait until it says that all was tried once."""
+    def start(self, *, prefix: Sequence[str] = (), may_end: bool = False) -> None:
+        """Start it and wait until it says that all was tried once, or, with `may_end`, ends."""
         environ = {**os.environ, "NOTIFY_SOCKET": str(self.directory / "notify")}
         self._forget_last_run()
         with self.errors.open("ab") as errors:
-            self.process = subprocess.Popen([*prefix, *self.command()], cwd=ROOT, env=environ, stderr=errors)
-        self.told("READY=1")
+            self.process = self.spawn([*prefix, *self.command()], environ, errors.fileno())
+        self._wait_ready(may_end=may_end)
+
+    def _wait_ready(self, *, may_end: bool) -> None:
+        deadline = time.monotonic() + PATIENCE
+        self._manager.settimeout(POLL)
+        ended = False
+        while not ended:
+            with suppress(TimeoutError):
+                if "READY=1" in self._manager.recv(4096).decode().split("\n"):
+                    break
+            ended = self.process is None or self.process.poll() is not None
+            assert may_end or not ended, f"the daemon ended: {self.log()[-2000:]}"
+            assert time.monotonic() < deadline, f"the daemon did not tell that it is ready: {self.log()[-2000:]}"
+        self._manager.settimeout(PATIENCE)
 
     def _forget_last_run(self) -> None:
         """Drop the pid of a process that was killed, and what it told."""
@@ -169,6 +196,10 @@ class Daemon:
         """Remove everything that was pinned since the daemon was made, as a reboot does."""
         for path in sorted(map(Path, pin_tree() - self._pins), reverse=True):
             path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def _popen(command: Sequence[str], environ: Mapping[str, str], errors: int) -> Process:
+    return subprocess.Popen(command, cwd=ROOT, env=environ, stderr=errors)
 
 
 @contextmanager

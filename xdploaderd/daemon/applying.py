@@ -87,16 +87,14 @@ class Applier:
         spared = self._reconciler.orphans.peek(resolved, observed, ended)
         return resolved, make_plan(resolved, observed, spared.keys())
 
-    async def apply(
-        self, settings: Settings, digests: Digests, *, before_hooks: Callable[[], None] = lambda: None
-    ) -> None:
+    async def apply(self, settings: Settings, digests: Digests, *, begin: Callable[[], None] = lambda: None) -> None:
         """Carry the configuration out and want it from now on; a caller that is cancelled waits for the end.
 
         Raises the LoaderError that keeps one of its changes from being made; then nothing was changed.
         """
-        await finish(self._apply(settings, digests, before_hooks))
+        await finish(self._apply(settings, digests, begin))
 
-    async def _apply(self, settings: Settings, digests: Digests, before_hooks: Callable[[], None]) -> None:
+    async def _apply(self, settings: Settings, digests: Digests, begin: Callable[[], None]) -> None:
         async with self._reconciler.writing:
             preview = self._wishes.preview(settings, digests)
             observed = await self._look(preview)
@@ -107,7 +105,7 @@ class Applier:
                     with error_context(f"attachment '{refusal.name}'"):
                         raise refusal.error
             changes = [action for action in part if not isinstance(action, Refuse)]
-            done = await self._transaction.carry_out(changes, before_hooks=before_hooks)
+            done = await self._transaction.carry_out(changes, begin=begin)
             self._wishes.adopt(settings, digests)
         op_id = secrets.token_hex(4)
         for action, outcome in done:

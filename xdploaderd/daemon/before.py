@@ -40,7 +40,9 @@ class Before:
         return self._pins.open_program(f"{DIRECTORY}/{name}", prog_id)
 
     def drop(self) -> None:
-        """Remove the pins."""
+        """Remove the pins, where there are any."""
+        if not any(entry.name == DIRECTORY for entry in list_dir(self._pins.root)):
+            return
         for name in self._names():
             self._pins.forget(f"{DIRECTORY}/{name}")
         remove_dirs([self._pins.root, self._pins.root / DIRECTORY])

@@ -11,8 +11,9 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from xdploaderd.config.attachments import AttachmentConfig
@@ -52,6 +53,7 @@ class Confirming:
         self._boot_id = boot_id
         self._clock = clock
         self._objects = KeptObjects(directory / "confirmed-objects", durable=True)
+        self._swept = False  # a crash before it may have left copies that nothing names
         self.pending = self._read_pending()
 
     def waits(self) -> bool:
@@ -75,11 +77,11 @@ class Confirming:
 
     def end(self) -> None:
         """Forget the configuration that waited, or was rejected."""
-        if self.pending is None:
-            return
         try:
-            (self._directory / "pending").unlink(missing_ok=True)
+            (self._directory / "pending").unlink()
             sync_directory(self._directory)
+        except FileNotFoundError:
+            pass
         except OSError as error:
             raise _unwritable(self._directory / "pending", error) from error
         self.pending = None
@@ -88,15 +90,18 @@ class Confirming:
         """Keep this configuration as the last confirmed one, with the objects as they were when they were read."""
         path = self._directory / "confirmed"
         values = {**_values(settings, digests), "names": sorted(settings.permanent)}
-        if dict(read_state(path, boot_id=_ANY_BOOT)) == json.loads(json.dumps(values)):
+        known = dict(read_state(path, boot_id=_ANY_BOOT)) == json.loads(json.dumps(values))
+        if known and self._swept:
             return
-        kept = [self._keep(config, digests[config.object]) for config in settings.attachments]
+        kept = [self._keep(object_path, digests[object_path]) for object_path in _objects(settings)]
         try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_state(path, values, boot_id=_ANY_BOOT, durable=True)
+            if not known:
+                self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                write_state(path, values, boot_id=_ANY_BOOT, durable=True)
         except OSError as error:
             raise _unwritable(path, error) from error
         self._objects.sweep(path for path in kept if path is not None)
+        self._swept = True
 
     def confirmed(self, like: Settings) -> tuple[Settings, Digests] | None:
         """Return the last confirmed configuration, with what else `like` says; None where there is none.
@@ -123,22 +128,25 @@ class Confirming:
         copy = self._objects.find(config.object.name, lambda raw: digest(raw) == sha1)
         return config if copy is None else replace(config, object=copy)
 
-    def _keep(self, config: AttachmentConfig, sha1: object) -> Any:
+    def _keep(self, path: PurePosixPath, sha1: object) -> PurePosixPath | None:
         try:
-            raw = read_object(config.object)
-            return self._objects.keep(raw, config.object.name) if digest(raw) == sha1 else None
+            raw = read_object(path)
+            return self._objects.keep(raw, path.name) if digest(raw) == sha1 else None
         except LoaderError as error:
             log.warning("no copy of an object of the confirmed configuration is kept: %s", error)
             return None
 
     def _read_pending(self) -> Pending | None:
+        """Return what the file says; None where that was confirmed: the confirmed one is written first."""
         values = read_state(self._directory / "pending", boot_id=_ANY_BOOT)
         try:
-            return Pending(
+            found = Pending(
                 str(values["fingerprint"]), str(values["boot_id"]), float(values["deadline"]), bool(values["rejected"])
             )
         except (KeyError, TypeError, ValueError):
             return None
+        confirmed = read_state(self._directory / "confirmed", boot_id=_ANY_BOOT)
+        return None if found.fingerprint == _fingerprint(confirmed) else found
 
     def _set(self, pending: Pending) -> None:
         path = self._directory / "pending"
@@ -158,13 +166,22 @@ class Confirming:
 
 def fingerprint(settings: Settings, digests: Digests) -> str:
     """Return a digest of the entries and their objects."""
-    return hashlib.sha256(json.dumps(_values(settings, digests), sort_keys=True).encode()).hexdigest()
+    return _fingerprint(_values(settings, digests))
+
+
+def _fingerprint(values: Mapping[str, Any]) -> str:
+    """Return that of what `_values` returned, and a file may hold by now."""
+    what = {name: values.get(name) for name in ("entries", "digests")}
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
 
 def _values(settings: Settings, digests: Digests) -> Mapping[str, Any]:
-    paths = {config.object for config in settings.attachments}
-    known = {str(path): found for path in paths if isinstance(found := digests[path], str)}
+    known = {str(path): found for path in _objects(settings) if isinstance(found := digests[path], str)}
     return {"entries": [entry_values(config) for config in settings.attachments], "digests": known}
+
+
+def _objects(settings: Settings) -> AbstractSet[PurePosixPath]:
+    return {config.object for config in settings.attachments}
 
 
 def _unwritable(path: Path, error: OSError) -> FileError:

@@ -41,7 +41,7 @@ class Transacts(Protocol):
     """What carries out a whole plan or nothing, and tells what it would do; daemon.transaction.Transaction is one."""
 
     async def carry_out(
-        self, actions: Sequence[Change], *, before_hooks: Callable[[], None]
+        self, actions: Sequence[Change], *, begin: Callable[[], None]
     ) -> tuple[tuple[Change, Outcome], ...]: ...
     async def foretell(self, actions: Sequence[Action]) -> tuple[PlannedAction, ...]: ...
 

@@ -238,6 +238,7 @@ class Service:
         """Keep what the daemon began with as confirmed, and roll back whatever is not confirmed in time."""
         await self._reconciler.settled()
         async with self._changing:
+            await asyncio.to_thread(self._trial.tidy)
             if not self._config_error:
                 await asyncio.to_thread(self._trial.keep)
         while True:

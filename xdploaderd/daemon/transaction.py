@@ -45,12 +45,10 @@ class Transaction:
         """Return what carrying these out comes to, without doing it; raises nothing for what cannot be done."""
         return await self._work(foretell, self._programs, actions)
 
-    async def carry_out(
-        self, actions: Sequence[Change], *, before_hooks: Callable[[], None] = lambda: None
-    ) -> Outcomes:
+    async def carry_out(self, actions: Sequence[Change], *, begin: Callable[[], None] = lambda: None) -> Outcomes:
         """Carry out attachments, replacements and detachments, and return what each came to.
 
-        `before_hooks` is called in the worker when all is loaded and no hook has changed yet; what it raises is undone.
+        `begin` is called in the worker when all is prepared and nothing is made yet; what it raises ends it.
         """
         changes = [action for action in actions if isinstance(action, Attach | Replace)]
         detaches = [action for action in actions if isinstance(action, Detach)]
@@ -58,10 +56,10 @@ class Transaction:
         for action in fresh:
             with _of(action):
                 await self._work(self._programs.prepare, action.wanted.config, action.wanted.sha1)
+        await self._work(begin)
         with ExitStack() as held:
             async with AsyncExitStack() as undo:
                 staged = await self._stage_all(fresh, held, undo)
-                await self._work(before_hooks)
                 puts = {}
                 for action in changes:
                     with _of(action):

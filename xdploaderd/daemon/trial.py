@@ -1,6 +1,7 @@
 """A configuration on trial: in force, and rolled back by itself unless somebody who still gets through confirms it.
 
-Before the first hook changes, the old programs are pinned once more, and it is on disk what waits and until when.
+Before the first new program is loaded, the old ones are pinned once more, and it is on disk what waits and until when.
+A crash after that is followed by a start with the new configuration on trial, or with the old one when it is too late.
 """
 
 import asyncio
@@ -102,7 +103,7 @@ class Trial:
 
         await asyncio.to_thread(self._confirming.save, self._wishes.settings, self._digests())
         try:
-            await self._applier.apply(settings, digests, before_hooks=begin)
+            await self._applier.apply(settings, digests, begin=begin)
         except LoaderError:
             await asyncio.to_thread(self._forget)
             raise
@@ -145,6 +146,15 @@ class Trial:
         await asyncio.to_thread(self._confirming.reject)
         await asyncio.to_thread(self._old.drop)
         audit("roll-back", "")
+
+    def tidy(self) -> None:
+        """Remove the pins of old programs that a crash before or after a trial left; blocks."""
+        if self._waits():
+            return
+        try:
+            self._old.drop()
+        except LoaderError as error:
+            log.warning("pins of old programs cannot be removed: %s", error)
 
     def keep(self) -> None:
         """Remember what is in force as confirmed, unless it waits to be; blocks."""

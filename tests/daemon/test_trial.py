@@ -1,0 +1,66 @@
+"""What a crash around a configuration on trial leaves on disk, and what the next start makes of it (G2)."""
+
+import shutil
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from tests.daemon.fake_world import FakeWorld, entry
+from tests.daemon.test_service import Daemon
+from xdploaderd.config.pinning import PinningConf
+from xdploaderd.daemon.confirming import Confirming
+from xdploaderd.daemon.wishes import Settings, read_digests
+
+
+def settings(*paths: Path) -> Settings:
+    entries = [entry(path.stem, f"eth{n}", object=PurePosixPath(path)) for n, path in enumerate(paths)]
+    return Settings(tuple(entries), PinningConf())
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> tuple[Path, Path]:
+    made = tmp_path / "one.o", tmp_path / "two.o"
+    for path in made:
+        path.write_bytes(path.name.encode())
+    return made
+
+
+def test_configuration_confirmed_just_before_a_crash_does_not_wait(tmp_path: Path, paths: tuple[Path, Path]) -> None:
+    new = settings(*paths)
+    confirming = Confirming(tmp_path / "data", boot_id="boot")
+    confirming.begin(new, read_digests(new.attachments), 60)
+    assert Confirming(tmp_path / "data", boot_id="boot").waits()
+    confirming.save(new, read_digests(new.attachments))  # the crash comes before end()
+    after = Confirming(tmp_path / "data", boot_id="boot")
+    assert not after.waits()
+    after.end()
+    assert not (tmp_path / "data/pending").exists()
+
+
+def test_copies_that_a_crash_left_go_with_the_first_save(tmp_path: Path, paths: tuple[Path, Path]) -> None:
+    data = tmp_path / "data"
+    both, one = settings(*paths), settings(paths[0])
+    Confirming(data, boot_id="boot").save(both, read_digests(both.attachments))
+    copies = set((data / "confirmed-objects").glob("*/*"))
+    shutil.copytree(data / "confirmed-objects", tmp_path / "copies")
+    Confirming(data, boot_id="boot").save(one, read_digests(one.attachments))
+    shutil.copytree(tmp_path / "copies", data / "confirmed-objects", dirs_exist_ok=True)
+    assert set((data / "confirmed-objects").glob("*/*")) == copies
+    Confirming(data, boot_id="boot").save(one, read_digests(one.attachments))
+    assert [path.name for path in (data / "confirmed-objects").glob("*/*")] == ["one.o"]
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_pins_of_old_programs_outlive_a_start_where_a_trial_goes_on(tmp_path: Path, *, waits: bool) -> None:
+    class World(FakeWorld):
+        dropped = 0
+
+        def drop(self) -> None:
+            self.dropped += 1
+
+    world = World()
+    daemon = Daemon(tmp_path, world, "edge")
+    if waits:
+        daemon.confirming.begin(daemon.read(), read_digests(daemon.read().attachments), 60)
+    daemon.trial.tidy()
+    assert world.dropped == (0 if waits else 1)
