@@ -1,10 +1,23 @@
 """The verbs that put a configuration in force: `reload`, and `apply`, which is the same by its other name."""
 
+from __future__ import annotations
+
 import argparse
-from collections.abc import Callable
-from typing import Protocol
 
 from xdploaderd.cli.plain import lazy
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol
+
+    class AddsVerbs(Protocol):
+        """What verbs are added to."""
+
+        def add(
+            self, name: str, run: Callable[[argparse.Namespace], int], text: str, *, online: bool
+        ) -> argparse.ArgumentParser: ...
+
 
 _APPLY = """\
 Read the configuration again and do what it wants, as one change. Every object is prepared and every program loaded
@@ -17,14 +30,6 @@ Let what `apply`, `attach` or `detach` did with --confirm stay in force. Without
 over.
 """
 _UNITS = {"s": 1, "m": 60, "h": 3600}
-
-
-class AddsVerbs(Protocol):
-    """What verbs are added to."""
-
-    def add(
-        self, name: str, run: Callable[[argparse.Namespace], int], text: str, *, online: bool
-    ) -> argparse.ArgumentParser: ...
 
 
 def apply_verb(verbs: AddsVerbs, name: str) -> None:

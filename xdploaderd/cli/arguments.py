@@ -1,23 +1,28 @@
 """The command line of xdploaderctl: its verbs, options and help texts."""
 
+from __future__ import annotations
+
 import argparse
-import functools
-import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import NoReturn
 
 from xdploaderd import __version__
 from xdploaderd.cli import map_options, texts
 from xdploaderd.cli.apply_options import add_confirm, apply_verb, confirm_verb
+from xdploaderd.cli.help_format import formatter
 from xdploaderd.cli.output import PROGRAM
 from xdploaderd.cli.plain import ONLINE, lazy, version
 from xdploaderd.errors import UsageError
+
+TYPE_CHECKING = False  # typing takes as long to import as all of this package
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import NoReturn
+
+    Run = Callable[[argparse.Namespace], int]
 
 _ENTRY_OPTIONS = (
     *("interface", "hook", "mode", "modes", "attach", "order", "allow_gap"),
     *("program", "priority", "handle", "protocol", "classid"),
 )
-_COLUMNS = 80  # where nothing tells the width of the terminal
 
 
 class _Parser(argparse.ArgumentParser):
@@ -25,9 +30,6 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (see `{self.prog} --help`)")
-
-
-Run = Callable[[argparse.Namespace], int]
 
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -54,7 +56,7 @@ def _build_parser(verb: str) -> _Parser:
         prog=PROGRAM,
         description="Load, attach and look at XDP and tc BPF programs.",
         epilog=texts.EPILOG,
-        formatter_class=_formatter,
+        formatter_class=formatter,
         parents=[_common(), _socket()],
         allow_abbrev=False,
     )
@@ -66,33 +68,16 @@ def _build_parser(verb: str) -> _Parser:
     return parser
 
 
-def _formatter(prog: str) -> argparse.HelpFormatter:
-    """Return a formatter for this terminal; argparse makes one for each option, and by itself imports shutil for it."""
-    return argparse.RawDescriptionHelpFormatter(prog, width=_width())
-
-
-@functools.cache
-def _width() -> int:
-    """Return the columns that argparse would choose."""
-    columns = os.environ.get("COLUMNS", "")
-    if not columns.isdecimal():
-        try:
-            columns = str(os.get_terminal_size().columns)
-        except OSError:
-            columns = ""
-    return int(columns or _COLUMNS) - 2
-
-
 def _common() -> _Parser:
     """Options that may stand before or after the verb; SUPPRESS keeps one place from resetting the other."""
-    common = _Parser(add_help=False, argument_default=argparse.SUPPRESS, formatter_class=_formatter)
+    common = _Parser(add_help=False, argument_default=argparse.SUPPRESS, formatter_class=formatter)
     common.add_argument("--json", action="store_true", help="print JSON, errors too")
     common.add_argument("--verbose", action="store_true", help="print the whole log of the verifier")
     return common
 
 
 def _socket() -> _Parser:
-    online = _Parser(add_help=False, argument_default=argparse.SUPPRESS, formatter_class=_formatter)
+    online = _Parser(add_help=False, argument_default=argparse.SUPPRESS, formatter_class=formatter)
     online.add_argument("--socket", metavar="PATH", help="the daemon's control socket, else XDPLOADERD_SOCKET says")
     return online
 
@@ -100,9 +85,9 @@ def _socket() -> _Parser:
 class _Verbs:
     """The verbs of the command, each made with the common options."""
 
-    def __init__(self, subparsers: "argparse._SubParsersAction[_Parser]") -> None:
+    def __init__(self, subparsers: argparse._SubParsersAction[_Parser]) -> None:
         self._subparsers = subparsers
-        self._common, self._socket = _common(), _socket()
+        self._common, self._socket = _common(), _socket()  # others than the whole command's, whose defaults they keep
 
     def add(self, name: str, run: Run, text: str, *, epilog: str = "", online: bool = False) -> _Parser:
         """Add one verb; the first sentence of its text is its line in the list of verbs."""
@@ -112,7 +97,7 @@ class _Verbs:
             help=first[:1].lower() + first[1:],
             description=text,
             epilog=epilog,
-            formatter_class=_formatter,
+            formatter_class=formatter,
             parents=[self._common, self._socket] if online else [self._common],
             allow_abbrev=False,
         )

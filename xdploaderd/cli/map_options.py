@@ -1,8 +1,12 @@
 """The actions of `xdploaderctl map`: help texts and arguments."""
 
-import argparse
-from collections.abc import Mapping
-from typing import Final
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+    from typing import Final
 
 MAP: Final = "Look into a pinned map, or fill it."
 MAP_EPILOG: Final = """\
