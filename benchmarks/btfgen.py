@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks import pairs
 from benchmarks.btf_index import VMLINUX
-from xdploaderd.kernel.target import vmlinux_btf
+from xdploaderd.kernel.vmlinux import vmlinux_btf
 from xdploaderd.obj.btf_sections import read_core_object
 from xdploaderd.obj.minimize import minimize
 

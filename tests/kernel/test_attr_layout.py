@@ -9,7 +9,7 @@ from tests.support.old_kernel import MAY_LACK_FEATURES, skip_before
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.types import BtfKind, Composite
 from xdploaderd.kernel import attr
-from xdploaderd.kernel.target import vmlinux_btf
+from xdploaderd.kernel.vmlinux import vmlinux_btf
 
 pytestmark = pytest.mark.kernel
 Layout = dict[str, tuple[int, int]]

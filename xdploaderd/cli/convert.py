@@ -4,7 +4,8 @@ import argparse
 from dataclasses import asdict
 from pathlib import PurePosixPath
 
-from xdploaderd.cli.objects import open_selected, pinning_of
+from xdploaderd.cli.load_options import pinning_of
+from xdploaderd.cli.objects import open_selected
 from xdploaderd.cli.output import print_json, print_line, print_warnings
 from xdploaderd.config.pinning import PinningConf
 from xdploaderd.load.pins import pin_path

@@ -6,7 +6,8 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import PurePosixPath
 
-from xdploaderd.cli.objects import apply_overrides, map_rules, open_selected, pinning_of, with_attach_targets
+from xdploaderd.cli.load_options import apply_overrides, map_rules, pinning_of, with_attach_targets
+from xdploaderd.cli.objects import open_selected
 from xdploaderd.cli.output import EXIT_DEGRADED, print_json, print_line, print_table, print_warnings
 from xdploaderd.config.pinning import PinningConf
 from xdploaderd.errors import LoaderError

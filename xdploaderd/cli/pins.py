@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from xdploaderd.cli.objects import open_selected, pinning_of
+from xdploaderd.cli.load_options import pinning_of
+from xdploaderd.cli.objects import open_selected
 from xdploaderd.cli.output import print_json, print_line, print_table, print_warnings
 from xdploaderd.config.bpf_pinning import parse_iproute2_pinning, to_pinning_conf
 from xdploaderd.config.pinning import PinningConf, assemble

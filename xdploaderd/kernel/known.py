@@ -20,7 +20,7 @@ from xdploaderd.kernel.facts import (
     version_code,
 )
 from xdploaderd.kernel.regular_file import open_regular, unreadable
-from xdploaderd.kernel.target import vmlinux_btf
+from xdploaderd.kernel.vmlinux import vmlinux_btf
 from xdploaderd.obj.spec import TargetKernel
 from xdploaderd.verdict.abilities import Abilities, features_of, read_abilities
 from xdploaderd.verdict.report import KernelUnderTest

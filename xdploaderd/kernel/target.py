@@ -11,13 +11,12 @@ from contextlib import ExitStack
 from typing import overload
 
 from xdploaderd.btf.codec import Btf
-from xdploaderd.errors import FileError, KernelError
+from xdploaderd.errors import KernelError
 from xdploaderd.kernel.bpf import Bpf
-from xdploaderd.kernel.btf_search import SYSFS, find_btf
 from xdploaderd.kernel.facts import possible_cpus, read_kallsyms, read_kconfig, running_version_code
 from xdploaderd.kernel.modules import module_btfs
 from xdploaderd.kernel.probes import PREPARE_FEATURES, TRACING_FEATURES, probe_features
-from xdploaderd.kernel.syscall import map_file
+from xdploaderd.kernel.vmlinux import vmlinux_btf
 from xdploaderd.obj.spec import Need, TargetKernel
 from xdploaderd.uapi.bpf import Feature
 
@@ -41,25 +40,6 @@ def running_kernel(bpf: Bpf, needs: frozenset[Need]) -> TargetKernel:
         nr_cpus=len(possible_cpus()),
         page_size=os.sysconf("SC_PAGE_SIZE"),
     )
-
-
-@functools.cache
-def vmlinux_btf() -> Btf:
-    """Return the running kernel's BTF, read once for the life of the process. Raises FeatureMissingError, BtfError."""
-    if SYSFS.exists():
-        return Btf.parse(_vmlinux_bytes(), name="vmlinux", trusted=True)
-    return Btf.parse(find_btf(os.uname().release).raw, name="vmlinux", trusted=True)
-
-
-def _vmlinux_bytes() -> bytes | memoryview:
-    try:
-        return map_file(str(SYSFS))
-    except OSError:  # before Linux 6.16 the file cannot be mapped
-        pass
-    try:
-        return SYSFS.read_bytes()
-    except OSError as error:
-        raise FileError(f"cannot read '{SYSFS}': {os.strerror(error.errno or 0).lower()}") from None
 
 
 def _features(needs: frozenset[Need]) -> tuple[Feature, ...]:

@@ -15,7 +15,7 @@ from xdploaderd.insn import BPF_STX, INSN_SIZE
 from xdploaderd.kernel.bpf import Answer, Bpf
 from xdploaderd.kernel.probes import probe
 from xdploaderd.kernel.prog_load import ProgLoad
-from xdploaderd.kernel.target import vmlinux_btf
+from xdploaderd.kernel.vmlinux import vmlinux_btf
 from xdploaderd.obj.spec import MapSpec
 from xdploaderd.uapi.bpf import AttachType, Feature, Helper, MapFlags, MapType, ProgFlags, ProgType, enum_name
 from xdploaderd.uapi.releases import (
