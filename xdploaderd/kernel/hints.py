@@ -1,6 +1,6 @@
 """Why the kernel may say EPERM: missing capabilities, lockdown, RLIMIT_MEMLOCK (capabilities(7))."""
 
-import platform
+import os
 import re
 import resource
 from pathlib import Path
@@ -50,6 +50,6 @@ def permission_hint() -> str:
     if "[confidentiality]" in _read(_LOCKDOWN):
         reasons.append("kernel lockdown is at level confidentiality")
     limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
-    if limit != resource.RLIM_INFINITY and not reasons and counts_memlock(platform.release()):
+    if limit != resource.RLIM_INFINITY and not reasons and counts_memlock(os.uname().release):
         reasons.append(f"kernels before 5.11 count maps against RLIMIT_MEMLOCK, which is {limit // 1024} KiB")
     return "; ".join(reasons)

@@ -10,7 +10,6 @@ import fcntl
 import functools
 import mmap
 import os
-import platform
 import warnings
 from collections.abc import Callable
 from types import TracebackType
@@ -30,7 +29,7 @@ _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p
-_nr = _BPF_NR.get(platform.machine(), _BPF_NR_GENERIC)
+_nr = _BPF_NR.get(os.uname().machine, _BPF_NR_GENERIC)
 
 
 class BpfSyscall(Protocol):

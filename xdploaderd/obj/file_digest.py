@@ -1,6 +1,8 @@
 """The SHA-1 of an object file, by which iproute2 names directories of pins and the daemon knows what it loaded."""
 
-import hashlib
+from importlib import import_module
+
+_HASHLIB = "hashlib"  # imported where a digest is asked for: OpenSSL, behind it, takes a third of a bare start
 
 
 class FileDigest:
@@ -19,6 +21,6 @@ class FileDigest:
     def sha1(self) -> str:
         """The digest in hexadecimal."""
         if self._raw is not None:
-            self._text = hashlib.sha1(self._raw, usedforsecurity=False).hexdigest()
+            self._text = import_module(_HASHLIB).sha1(self._raw, usedforsecurity=False).hexdigest()
             self._raw = None
         return self._text

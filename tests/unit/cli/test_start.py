@@ -51,3 +51,20 @@ def test_btfgen_runs_without_the_package(package: str, btfgen: set[str]) -> None
 def test_btfgen_takes_of_the_object_reader_what_its_sections_need(btfgen: set[str]) -> None:
     ours = {name.removeprefix("xdploaderd.obj.") for name in btfgen if name.startswith("xdploaderd.obj.")}
     assert ours == {"btf_sections", "elf", "elf_headers", "elf_strings", "minimize"}
+
+
+@pytest.fixture(scope="module")
+def prepare() -> set[str]:
+    code = "import sys, xdploaderd.cli.prepare\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("package", ["config", "control", "info", "load", "log", "net"])
+def test_prepare_is_imported_without_the_package(package: str, prepare: set[str]) -> None:
+    assert not {name for name in prepare if f"{name}.".startswith(f"xdploaderd.{package}.")}
+
+
+@pytest.mark.parametrize("module", ["elftools", "hashlib", "json", "logging", "platform", "socket", "tempfile"])
+def test_prepare_is_imported_without(module: str, prepare: set[str]) -> None:
+    assert module not in prepare
