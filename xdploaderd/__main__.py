@@ -16,6 +16,7 @@ from xdploaderd.control.dbus import DbusServer
 from xdploaderd.control.listener import listening
 from xdploaderd.control.server import ControlServer
 from xdploaderd.daemon.assembly import Doors, assemble
+from xdploaderd.daemon.link_watch import watch_links
 from xdploaderd.daemon.lock import state_lock
 from xdploaderd.daemon.options import Options, parse_options
 from xdploaderd.daemon.reconcile import Reconciler
@@ -84,6 +85,7 @@ async def _serve(options: Options, worker: ThreadPoolExecutor, control: socket.s
             reconciler.run(),
             ControlServer(service, control).run(),
             watch(rtnl.changes, reconciler),
+            watch_links(reconciler),
             _report(service, notifier),
             _announce(reconciler, service, notifier),
             _reload_on_hup(service, notifier, hup),

@@ -13,7 +13,7 @@ from xdploaderd.daemon.status import PlannedAction
 from xdploaderd.daemon.world import Observed, Occupant, Owned, Place, Record, Wanted, overrides_of
 from xdploaderd.errors import AttachError, LoaderError
 from xdploaderd.hooks import Hook, XdpMode
-from xdploaderd.info import Interface, ProgInfo
+from xdploaderd.info import Interface, LinkInfo, ProgInfo
 from xdploaderd.uapi.bpf import Ifindex, ProgId, ProgType
 
 
@@ -83,6 +83,10 @@ class FakeWorld:
         if self.unreadable:
             raise self.unreadable.pop(0)
         return self.observed()
+
+    async def links_of(self, names: Sequence[str]) -> dict[str, tuple[LinkInfo, ...]]:
+        """Return the links as they are."""
+        return {name: self.owned[name].links for name in names}
 
     async def execute(self, action: Change) -> Outcome:
         """Change the world, or raise the next failure."""

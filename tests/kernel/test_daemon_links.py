@@ -4,6 +4,7 @@ import json
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -122,8 +123,8 @@ def test_link_that_somebody_detached_is_noticed(
     daemon.configure({**entry, "on_foreign": policy})
     daemon.start()
     detach_by_others()
-    daemon.ctl("list")
-    ip("link", "set", "veth0", "txqueuelen", "99")  # LINK_DETACH of TCX makes no netlink event
+    if policy != "restore":
+        ip("link", "set", "veth0", "txqueuelen", "99")  # LINK_DETACH makes no netlink event
     name = str(entry["name"])
     wait_for(lambda: daemon.attachment(name)["state"] == state and bool(links()) is (policy == "restore"), state)
     assert (OWN_PINS / name / "link").exists() is (policy == "restore")
@@ -131,6 +132,20 @@ def test_link_that_somebody_detached_is_noticed(
         assert "somebody took our program off" in daemon.attachment(name)["reason"]
         daemon.call("Attach", name=name)
         assert daemon.attachment(name)["prog_id"] == only_link().prog_id
+
+
+@pytest.mark.parametrize("entry", [xdp_link(), tcx_link()], ids=["xdp", "tcx"])
+def test_link_that_somebody_detached_is_restored_within_a_second(
+    veth: Veth, daemon: Daemon, entry: dict[str, object]
+) -> None:
+    daemon.configure({**entry, "on_foreign": "restore"})
+    daemon.start()
+    name, before = str(entry["name"]), only_link()
+    detach_by_others()
+    began = time.monotonic()
+    wait_for(lambda: any(link.id != before.id and link.ifindex for link in links()), "restored")
+    assert time.monotonic() - began < 1
+    wait_for(lambda: daemon.attachment(name)["state"] == "attached", "attached")
 
 
 @pytest.mark.parametrize("entry", [xdp_link(), tcx_link()], ids=["xdp", "tcx"])

@@ -1,7 +1,7 @@
 """One snapshot of interfaces, hooks and own pins; reads only."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from xdploaderd.daemon.matching import resolve
 from xdploaderd.daemon.programs import OwnPrograms
 from xdploaderd.daemon.world import Observed, Occupant, Owned, Wanted, tc_occupant, wanted_place, xdp_occupants
 from xdploaderd.hooks import AttachKind, Hook
-from xdploaderd.info import Interface, ProgInfo
+from xdploaderd.info import Interface, LinkInfo, ProgInfo
 from xdploaderd.net.door import Netlink
 from xdploaderd.net.features import active_features
 from xdploaderd.uapi.bpf import Ifindex, ProgId, ProgType
@@ -47,6 +47,10 @@ class Observer:
             chains=await self._chains(occupants),
         )
         return self._with_foreign_names(wanted, await self._without_gone(seen))
+
+    async def links_of(self, names: Sequence[str]) -> Mapping[str, tuple[LinkInfo, ...]]:
+        """Return what the kernel tells of the pinned links of these attachments. Raises PinError, KernelError."""
+        return await asyncio.get_running_loop().run_in_executor(self._worker, self._programs.links_of, names)
 
     def _with_drivers(self, wanted: Sequence[Wanted], interfaces: tuple[Interface, ...]) -> tuple[Interface, ...]:
         """Ask for the interfaces' drivers where an entry goes by them."""

@@ -23,7 +23,7 @@ from xdploaderd.daemon.wishes import Settings
 from xdploaderd.daemon.world import Owned, Place, Record, overrides_of
 from xdploaderd.errors import KernelError, ObjectError
 from xdploaderd.hooks import Hook, MapSharing, OnMismatch
-from xdploaderd.info import ProgInfo
+from xdploaderd.info import LinkInfo, ProgInfo
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.kernel.target import running_kernel
@@ -72,6 +72,10 @@ class OwnPrograms:
         self._records.keep_only((*pinned, *self.before.programs()))
         self._core_logs.keep_only(prog.id for o in owned for prog in (o.prog, o.staged) if prog is not None)
         return owned
+
+    def links_of(self, names: Sequence[str]) -> Mapping[str, tuple[LinkInfo, ...]]:
+        """Return what the kernel tells of the pinned links of these attachments."""
+        return {name: self._pins.links.infos(name) for name in names}
 
     def prepare(self, config: AttachmentConfig, sha1: str) -> None:
         """Prepare the entry's object for stage(), unless a loaded program will do; makes nothing in the kernel."""

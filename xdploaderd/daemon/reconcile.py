@@ -19,6 +19,7 @@ from xdploaderd.daemon.plan import make_plan
 from xdploaderd.daemon.seams import Executes, Snapshots, Wish
 from xdploaderd.daemon.world import Observed, Wanted
 from xdploaderd.errors import LoaderError, error_context
+from xdploaderd.info import LinkInfo
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +85,7 @@ class Reconciler:
         self._waiters: list[asyncio.Future[Picture]] = []
         self.picture = Picture(wanted=wishes.wanted(), settled=False, looked=False)
         self.writing = asyncio.Lock()  # held by a pass, and by whoever changes hooks and pins besides
+        self.passed = asyncio.Event()  # set at the end of each pass; whoever waits for it clears it
         self.on_pass: Callable[[Picture], None] = lambda _: None
 
     def poke(self) -> None:
@@ -101,6 +103,10 @@ class Reconciler:
         self._waiters.append(waiter)
         self.poke()
         return await waiter
+
+    async def links_of(self, names: Sequence[str]) -> Mapping[str, tuple[LinkInfo, ...]]:
+        """Return what the pinned links of these attachments are now; no pass. Raises LoaderError."""
+        return await self._snapshots.links_of(names)
 
     async def run(self) -> None:
         """Reconcile for ever; when cancelled, end after the action that is being carried out."""
@@ -133,6 +139,7 @@ class Reconciler:
             self._waiters = [*waiters, *self._waiters]
             raise
         self.on_pass(self.picture)
+        self.passed.set()
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(self.picture)

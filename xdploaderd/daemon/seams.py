@@ -1,6 +1,6 @@
 """What the reconciler asks of its parts: the seams that tests replace."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Protocol
@@ -8,7 +8,7 @@ from typing import Protocol
 from xdploaderd.daemon.actions import Action, Change
 from xdploaderd.daemon.status import PlannedAction
 from xdploaderd.daemon.world import Observed, Wanted
-from xdploaderd.info import ProgInfo
+from xdploaderd.info import LinkInfo, ProgInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class Snapshots(Protocol):
     """What reads the world; daemon.observe.Observer is one."""
 
     async def snapshot(self, wanted: Sequence[Wanted]) -> Observed: ...
+    async def links_of(self, names: Sequence[str]) -> Mapping[str, tuple[LinkInfo, ...]]: ...
 
 
 class Executes(Protocol):
