@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
-/* Programs at a function of the kernel, which PROG_TEST_RUN calls as f(1) and which returns 2: before it and after it. */
+/* Programs at a function of the kernel, which PROG_TEST_RUN calls as f(1) and which returns 2: before it and after it.
+   Numbers are ints: what is in the upper half of a slot is nobody's. */
 #include "bpf_defs.h"
 
 __u64 entered;
@@ -9,15 +10,15 @@ __u64 result;
 SEC("fentry/bpf_fentry_test1")
 int before(__u64 *ctx)
 {
-	entered += ctx[0];
+	entered += (__u32)ctx[0];
 	return 0;
 }
 
 SEC("fexit/bpf_fentry_test1")
 int after(__u64 *ctx)
 {
-	left += ctx[0];
-	result = ctx[1];
+	left += (__u32)ctx[0];
+	result = (__u32)ctx[1];
 	return 0;
 }
 

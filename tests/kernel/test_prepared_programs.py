@@ -15,15 +15,17 @@ from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.load.object import LoadedObject, load
 from xdploaderd.obj.open import open_object
 from xdploaderd.obj.prepare import prepare
+from xdploaderd.obj.select import select_programs
 
 pytestmark = pytest.mark.kernel
 
 OBJECTS = Path(__file__).parent.parent / "bpf"
 
 
-def loaded(name: str, bpf: Bpf) -> LoadedObject:
+def loaded(name: str, bpf: Bpf, *programs: str) -> LoadedObject:
     path = OBJECTS / f"{name}.bpf.o"
-    return load(prepare(open_object(path.read_bytes(), name=path.name), running_target()), bpf, Pins())
+    obj = select_programs(open_object(path.read_bytes(), name=path.name), names=programs)
+    return load(prepare(obj, running_target()), bpf, Pins())
 
 
 def xlated(prog_id: int) -> list[dict[str, str]]:
@@ -41,7 +43,7 @@ def xlated(prog_id: int) -> list[dict[str, str]]:
     ],
 )
 def test_kernel_knows_every_linked_function_and_its_lines(program: str, functions: list[str]) -> None:
-    with loaded("std_calls", Bpf()) as found:
+    with loaded("std_calls", Bpf(), program) as found:
         dump = xlated(found.infos[program].id)
     names = [insn["proto"].split("(")[0].split()[-1] for insn in dump if "proto" in insn]
     assert names == functions

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Timer
 
-# No hardware acceleration: it must work on machines that have none. TCG crashed some kernels that had cmpxchg16b; a CPU
-# without RDRAND would keep Python waiting for entropy.
+# No hardware acceleration: it must work on machines that have none. A CPU without RDRAND would keep Python waiting for
+# entropy, and without cmpxchg16b new kernels have no memory for arenas (kmalloc_nolock). A busy host delays the timer's
+# first interrupts until old kernels take it for broken: they are not to look.
 _MACHINE = "-accel tcg -cpu max -m 1280 -smp 1 -nodefaults -no-user-config -display none -no-reboot -monitor none"
 _CMDLINE = "console=ttyS0 quiet panic=-1 rdinit=/init tsc=reliable mitigations=off no_timer_check"
 _STATUS = re.compile(r"GUEST-EXIT=(\d+)")
