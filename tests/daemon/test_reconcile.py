@@ -167,6 +167,21 @@ def test_unreadable_world_is_told_and_tried_again() -> None:
     run(main())
 
 
+def test_look_that_fails_once_behind_a_change_is_taken_again() -> None:
+    async def main() -> None:
+        world = FakeWorld("eth0")
+
+        async def execute(action: Change) -> Outcome:
+            world.unreadable = [KernelError("no memory", operation="BPF_OBJ_GET", errno=12)]
+            return await FakeWorld.execute(world, action)
+
+        world.execute = execute  # type: ignore[method-assign]
+        picture = await pass_once(world, FakeWishes(want()))
+        assert (picture.error, [type(a) for a in world.done]) == (None, [Attach])
+
+    run(main())
+
+
 def test_client_that_goes_away_does_not_stop_the_attach() -> None:
     async def main() -> None:
         world = FakeWorld("eth0")

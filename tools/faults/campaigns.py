@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.campaigns import churn, endurance, hitless, kills, state_machine
+from tests.campaigns import churn, endurance, errnos, hitless, kills, state_machine
 from tests.campaigns.figures import Figures
 
 
@@ -30,6 +30,7 @@ CAMPAIGNS: Mapping[str, Campaign] = {
         for name in kills.ALL
     },
     "g2-random": Campaign("the same at random moments of changes", 500, kills.run_random),
+    "g3": Campaign("one call fails: a typed error and nothing changed, or withstood", 20_000, errnos.run),
     "g7": Campaign("load, attach, replace, unload: nothing left, RSS growth at most 5 MiB", 10_000, endurance.run),
     "g9": Campaign("interfaces deleted and made anew: attached again, p99 at most 200 ms", 1000, churn.run),
     "g9-overrun": Campaign("events lost by ENOBUFS: all in order within a second", 10, churn.run_overrun),

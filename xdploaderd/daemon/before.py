@@ -4,9 +4,11 @@ A name with `_` is no entry's, so these pins are in nobody's way; what is pinned
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 from xdploaderd.daemon.pin_names import name_in
 from xdploaderd.daemon.pins import OwnPins
+from xdploaderd.errors import LoaderError
 from xdploaderd.kernel.bpffs import list_dir, remove_dirs
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.uapi.bpf import ProgId
@@ -40,8 +42,17 @@ class Before:
         return self._pins.open_program(f"{DIRECTORY}/{name}", prog_id)
 
     def drop(self) -> None:
-        """Remove the pins, where there are any."""
-        if not any(entry.name == DIRECTORY for entry in list_dir(self._pins.root)):
+        """Remove the pins, where there are any; once more where the first time left some."""
+        with suppress(LoaderError):
+            self._drop()
+        if self._are_there():
+            self._drop()
+
+    def _are_there(self) -> bool:
+        return any(entry.name == DIRECTORY for entry in list_dir(self._pins.root))
+
+    def _drop(self) -> None:
+        if not self._are_there():
             return
         for name in self._names():
             self._pins.forget(f"{DIRECTORY}/{name}")

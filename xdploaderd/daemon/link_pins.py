@@ -11,7 +11,7 @@ from typing import Final
 
 from xdploaderd.daemon.pin_names import NAME, file_name
 from xdploaderd.daemon.world import Place
-from xdploaderd.errors import PinError
+from xdploaderd.errors import PinError, error_context
 from xdploaderd.hooks import AttachKind, Hook
 from xdploaderd.info import LinkInfo
 from xdploaderd.kernel.bpf import Bpf, ObjectKind
@@ -96,6 +96,6 @@ class LinkPins:
         for path in self._files(name):
             link = open_pin(self._bpf, path, ObjectKind.LINK)
             if link is not None:
-                with link:
+                with link, error_context(f"pin '{path}'"):
                     info = self._bpf.link_info(link)
                 yield path, info

@@ -17,7 +17,7 @@ from xdploaderd.daemon.link_pins import FILES as LINKS
 from xdploaderd.daemon.link_pins import LinkPins
 from xdploaderd.daemon.lock import RootLock
 from xdploaderd.daemon.pin_names import file_name, name_in
-from xdploaderd.errors import LoaderError, PinError
+from xdploaderd.errors import LoaderError, PinError, error_context
 from xdploaderd.info import LinkInfo, ProgInfo
 from xdploaderd.kernel.bpf import Bpf, ObjectKind
 from xdploaderd.kernel.bpffs import list_dir, make_pin_dir, pins_among, pins_under, remove_dirs, unpin
@@ -203,5 +203,5 @@ class OwnPins:
         found = open_pin(self._bpf, path, ObjectKind.PROG)
         if found is None:
             return None
-        with found:
+        with found, error_context(f"pin '{path}'"):
             return self._bpf.prog_info(found)

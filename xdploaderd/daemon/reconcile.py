@@ -152,12 +152,14 @@ class Reconciler:
         self._forgiven.clear()
         if any(want.problem for want in self._wishes.wanted()):
             await asyncio.to_thread(self._wishes.read_failed_again)
+        carried_out = False
         for _ in range(ROUNDS):
-            picture = await self._look()
+            picture = await self._look_again() if carried_out else await self._look()
             actions = picture.actions
             due = tuple(action for action in _changes(actions) if self._is_due(action, started))
             if not due:
                 break
+            carried_out = True
             for action in due:
                 await finish(self._carry_out(action, op_id))
         else:
@@ -167,6 +169,14 @@ class Reconciler:
         self._failures = {name: failure for name, failure in self._failures.items() if name in planned}
         self._told = {name: text for name, text in self._told.items() if name in planned}
         return replace(picture, failures=dict(self._failures))
+
+    async def _look_again(self) -> Picture:
+        """Look after changes: that a look fails once is no reason to tell those who asked for them of a failure."""
+        try:
+            return await self._look()
+        except LoaderError as error:
+            log.debug("the look after a change is taken again: %s", error)
+            return await self._look()
 
     async def _look(self) -> Picture:
         """Return how all stands now, and what has to be done."""

@@ -24,7 +24,7 @@ from xdploaderd.daemon.settle import settle
 from xdploaderd.daemon.starting import NOT_CONFIRMED
 from xdploaderd.daemon.status import AttachmentStatus, DaemonStatus, Origin, PlannedAction, State
 from xdploaderd.daemon.subscription import Subscription
-from xdploaderd.daemon.trial import Trial
+from xdploaderd.daemon.trial import LOOK_SECONDS, Trial
 from xdploaderd.daemon.wishes import Digests, Settings, Wishes, read_digests
 from xdploaderd.errors import ConfigError, LoaderError, NoCoreLogError, NoSuchAttachmentError, UsageError
 from xdploaderd.printable import quoted
@@ -245,7 +245,14 @@ class Service:
             await self._trial.expired()
             async with self._changing:
                 if self._trial.seconds_left <= 1:
-                    await finish(self._roll_back())
+                    await self._roll_back_or_wait()
+
+    async def _roll_back_or_wait(self) -> None:
+        try:
+            await finish(self._roll_back())
+        except LoaderError as error:  # it still waits to be confirmed, and so is rolled back again
+            log.error("the roll-back is tried again: %s", error, extra=_code(error))
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _roll_back(self) -> None:
         if (pending := self._trial.request.pending) is not None:

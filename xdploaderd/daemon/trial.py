@@ -144,7 +144,7 @@ class Trial:
             log.error("not all can be rolled back at once: %s", error, extra={"ERROR_CODE": error.code})
             self._wishes.adopt(settings, digests)
         await asyncio.to_thread(self._confirming.reject)
-        await asyncio.to_thread(self._old.drop)
+        await asyncio.to_thread(self._drop_old)
         audit("roll-back", "")
 
     def tidy(self) -> None:
@@ -188,7 +188,14 @@ class Trial:
 
     def _forget(self) -> None:
         self._confirming.end()
-        self._old.drop()
+        self._drop_old()
+
+    def _drop_old(self) -> None:
+        """Remove the pins of old programs; it is decided by then what runs, so one that stays is told in the log."""
+        try:
+            self._old.drop()
+        except LoaderError as error:
+            log.warning("a program that was replaced stays pinned: %s", error, extra={"ERROR_CODE": error.code})
 
     def _digests(self) -> Digests:
         now = self._wishes.checkpoint()

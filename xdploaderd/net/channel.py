@@ -44,7 +44,7 @@ class Channel:
             try:
                 return await self._get(kind, payload)
             except OSError as error:
-                raise AttachError(f"netlink request failed: {error}", errno=error.errno or 0) from error
+                raise _failed("request", error) from error
 
     async def _get(self, kind: int, payload: bytes) -> Message | None:
         await self._send(kind, messages.NLM_F_ACK | messages.NLM_F_ECHO, payload)
@@ -70,7 +70,7 @@ class Channel:
                     found, interrupted = await self._receive_dump()
                 except OSError as error:
                     if error.errno != errno.ENOBUFS or tried == _DUMP_TRIES - 1:
-                        raise AttachError(f"netlink dump failed: {error}", errno=error.errno or 0) from error
+                        raise _failed("dump", error) from error
                     interrupted = True
                 if not interrupted:
                     break
@@ -98,3 +98,7 @@ class Channel:
                 if message.type in (messages.NLMSG_DONE, messages.NLMSG_ERROR):
                     return found, interrupted
                 found.append(message)
+
+
+def _failed(what: str, error: OSError) -> AttachError:
+    return AttachError(f"netlink {what} failed: {(error.strerror or str(error)).lower()}", errno=error.errno or 0)

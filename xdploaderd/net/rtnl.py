@@ -14,7 +14,7 @@ from typing import Any, Self
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from xdploaderd.errors import AttachError, NoSuchInterfaceError
+from xdploaderd.errors import AttachError, NoSuchInterfaceError, error_context
 from xdploaderd.hooks import Hook
 from xdploaderd.info import Interface, TcFilter
 from xdploaderd.net import messages
@@ -58,7 +58,8 @@ class Rtnl:
 
     async def interfaces(self) -> tuple[Interface, ...]:
         """Return every interface of the namespace with its XDP programs."""
-        links = await self._channel.dump(messages.RTM_GETLINK, messages.pack_link_dump())
+        with error_context("interfaces"):
+            links = await self._channel.dump(messages.RTM_GETLINK, messages.pack_link_dump())
         return tuple(messages.parse_link(link.payload) for link in links if link.type == messages.RTM_NEWLINK)
 
     def driver(self, name: str) -> str:
@@ -139,7 +140,8 @@ class Rtnl:
 
     async def _entries(self, index: Ifindex, hook: Hook) -> list[messages.FilterEntry]:
         try:
-            answers = await self._channel.dump(messages.RTM_GETTFILTER, messages.pack_filter_dump(index, hook))
+            with error_context(f"filters of interface {index}"):
+                answers = await self._channel.dump(messages.RTM_GETTFILTER, messages.pack_filter_dump(index, hook))
         except AttachError as error:
             if error.errno in _GONE:
                 return []

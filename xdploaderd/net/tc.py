@@ -48,6 +48,7 @@ async def attach_tc(
     the place is taken and not `force`, NoSuchInterfaceError, AttachError with the kernel's text.
     """
     with error_context(str(place.hook)):
+        prog_id = programs.prog_info(prog).id
         made = await rtnl.ensure_clsact(place.ifindex)
         try:
             await rtnl.add_filter(place, prog.fileno())
@@ -61,7 +62,7 @@ async def attach_tc(
             if taken is None or error.errno != errno.EEXIST:
                 raise
             _raise_busy(programs, taken, wanted="a free place", extack=error.extack)
-        return await _confirm(rtnl, programs, place, prog), made
+        return await _confirm(rtnl, programs, place, prog_id), made
 
 
 async def replace_tc(
@@ -108,15 +109,20 @@ async def remove_empty_clsact(rtnl: Netlink, place: TcFilter) -> bool:
 
 
 async def _swap(rtnl: Netlink, programs: Programs[AnyFd], place: TcFilter, prog: AnyFd) -> TcFilter:
+    prog_id = programs.prog_info(prog).id
     await rtnl.replace_filter(place, prog.fileno())
-    return await _confirm(rtnl, programs, place, prog)
+    return await _confirm(rtnl, programs, place, prog_id)
 
 
-async def _confirm(rtnl: Netlink, programs: Programs[AnyFd], place: TcFilter, prog: AnyFd) -> TcFilter:
-    after = await _find(rtnl, place)
+async def _confirm(rtnl: Netlink, programs: Programs[AnyFd], place: TcFilter, prog_id: ProgId) -> TcFilter:
+    """Return the filter as it is after a change; as it was set where it cannot be read: the change is made."""
+    try:
+        after = await _find(rtnl, place)
+    except AttachError:
+        return replace(place, prog_id=prog_id)
     if after is None:
         raise AttachError(f"{_words(place)} was removed by somebody else right after it was set")
-    if after.prog_id != programs.prog_info(prog).id:
+    if after.prog_id != prog_id:
         _raise_busy(programs, after, wanted="the program just set")
     return after
 

@@ -52,7 +52,7 @@ async def attach_xdp(
             return await replace_xdp(rtnl, programs, now, prog, mode, expected=with_foreign)
         finally:
             with_foreign.close()
-    return await _refresh(rtnl, interface)
+    return await _changed(rtnl, interface)
 
 
 async def replace_xdp(
@@ -69,7 +69,7 @@ async def replace_xdp(
         await rtnl.set_xdp(interface.index, prog.fileno(), MODE_FLAGS[mode], expected.fileno())
     except AttachError as error:
         _raise_busy(programs, await _refresh(rtnl, interface), mode, error, wanted="the program to be replaced")
-    return await _refresh(rtnl, interface)
+    return await _changed(rtnl, interface)
 
 
 async def detach_xdp(
@@ -100,6 +100,16 @@ async def driver_text(rtnl: Netlink, index: Ifindex, prog: ProgramFd, mode: XdpM
     with suppress(AttachError):  # somebody was faster, or the interface is gone
         await rtnl.set_xdp(index, NOTHING, MODE_FLAGS[mode], prog.fileno())
     return ""
+
+
+async def _changed(rtnl: Netlink, interface: Interface) -> Interface:
+    """Return the interface after a change, as known before where it cannot be read: the change is made all the same."""
+    try:
+        return await _refresh(rtnl, interface)
+    except NoSuchInterfaceError:
+        raise
+    except AttachError:
+        return interface
 
 
 async def _refresh(rtnl: Netlink, interface: Interface) -> Interface:

@@ -1,0 +1,201 @@
+"""G3: one call fails, with each errno that it may have; a typed error, or all as if nothing had been."""
+
+import errno
+import logging
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.campaigns.errno_scene import OPERATIONS, Operation, Scene, Shape
+from tests.campaigns.figures import Figures
+from tests.campaigns.seams import Call, Seams
+from tests.support.daemon import daemon_in
+from tests.support.in_process import Faults, in_process
+from tests.support.netns import veth_pair
+from xdploaderd.daemon.options import parse_options
+from xdploaderd.errors import LoaderError
+
+SETTLED = 2.0  # seconds that the kernel may take to free what is closed
+_COMMON = (errno.EPERM, errno.ENOMEM, errno.EINTR)
+_FILE = (errno.EIO, errno.ENOSPC, errno.EROFS)
+# What else each call may end with. Not here is what would be a lie about the world: ENOENT for a pin that is there.
+ERRNOS: Mapping[str, Sequence[int]] = {
+    "bpf MAP_CREATE": (errno.EINVAL, errno.E2BIG, errno.EMFILE),
+    "bpf PROG_LOAD": (errno.EINVAL, errno.E2BIG, errno.EAGAIN, errno.EACCES, errno.EMFILE, errno.ENOSPC),
+    "bpf BTF_LOAD": (errno.EINVAL, errno.E2BIG, errno.EMFILE),
+    "bpf OBJ_PIN": (errno.EEXIST, errno.EINVAL, errno.EIO, errno.ENOSPC),
+    "bpf OBJ_GET": (errno.EACCES, errno.EMFILE, errno.EIO),
+    "bpf MAP_UPDATE_ELEM": (errno.E2BIG, errno.EBUSY, errno.EINVAL),
+    "bpf MAP_UPDATE_BATCH": (errno.E2BIG, errno.EBUSY),
+    "bpf LINK_CREATE": (errno.EINVAL, errno.EBUSY, errno.EEXIST, errno.ENODEV, errno.EOPNOTSUPP, errno.ENOSPC),
+    "bpf LINK_UPDATE": (errno.EINVAL, errno.EBUSY, errno.ENOLINK),
+    "bpf LINK_DETACH": (errno.EINVAL, errno.EBUSY),
+    "bpf MAP_FREEZE": (errno.EBUSY,),
+    "rtnl link-set": (errno.EBUSY, errno.EEXIST, errno.ENODEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSPC),
+    "rtnl clsact-add": (errno.EBUSY, errno.EINVAL, errno.ENODEV),
+    "rtnl clsact-del": (errno.EBUSY, errno.EINVAL),
+    "rtnl add-filter": (errno.EEXIST, errno.EINVAL, errno.ENOSPC, errno.EBUSY, errno.EAGAIN),
+    "rtnl replace-filter": (errno.EINVAL, errno.ENOSPC, errno.EBUSY, errno.EAGAIN),
+    "rtnl del-filter": (errno.EINVAL, errno.EBUSY),
+    "ask RTM_GETLINK": (errno.ENOBUFS,),
+    "ask RTM_GETQDISC": (errno.ENOBUFS,),
+    "ask RTM_GETTFILTER": (errno.ENOBUFS,),
+    **{f"file {name}": _FILE for name in ("mkdir", "rmdir", "rename", "replace", "unlink", "fsync", "chmod")},
+    "file open": (*_FILE, errno.EMFILE),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One errno of one call of an operation."""
+
+    operation: str
+    call: Call
+    code: int
+
+    def __str__(self) -> str:
+        return f"{self.operation}: {self.call} with {errno.errorcode[self.code]}"
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the cases came to."""
+
+    refused: int = 0
+    withstood: int = 0
+    missed: int = 0
+    codes: Counter[str] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+
+    def figures(self, points: int) -> Figures:
+        """Return it in words."""
+        return {"calls": points, "cases": self.refused + self.withstood, "typed errors": self.refused,
+                "carried out all the same": self.withstood, "calls that did not come": self.missed,
+                "left": 0}  # fmt: skip
+
+
+def run(directory: Path, rounds: int, names: Sequence[str] = tuple(OPERATIONS)) -> Figures:
+    """Try every case, or `rounds` of them evenly spread; AssertionError with all that went wrong."""
+    with scene_in(directory) as (scene, seams):
+        shapes, cases = {}, []
+        for name in names:  # what stays of each, such as pinned maps, is there from here on
+            OPERATIONS[name].before(scene)
+            OPERATIONS[name].act(scene)
+        for name in names:
+            shapes[name], calls = recorded(scene, seams, OPERATIONS[name])
+            cases += [Case(name, call, code) for call in calls for code in codes_of(call)]
+        points = len({(case.operation, case.call) for case in cases})
+        tally = Tally()
+        for case in spread(cases, rounds):
+            try:
+                _try(scene, seams, case, shapes[case.operation], tally)
+            except (AssertionError, LoaderError) as error:
+                tally.failures.append(f"{case}: {error}")
+                scene.reset()
+        scene.ready()
+        assert not tally.failures, "\n".join([f"{len(tally.failures)} of {len(cases)}", *tally.failures])
+        return tally.figures(points)
+
+
+def codes_of(call: Call) -> Sequence[int]:
+    """Return the errnos that a call is to fail with."""
+    if call.kind.startswith("bpf"):
+        return *_COMMON, *ERRNOS.get(call.kind, (errno.EINVAL,))
+    return *_COMMON[:2], *ERRNOS[call.kind]
+
+
+def spread(cases: Sequence[Case], most: int) -> Sequence[Case]:
+    """Return at most `most` of them, evenly spread."""
+    if len(cases) <= most:
+        return cases
+    return [cases[number * len(cases) // most] for number in range(most)]
+
+
+@contextmanager
+def scene_in(directory: Path) -> Iterator[tuple[Scene, Seams]]:
+    """A daemon in this process, with all usual entries in force; afterwards nothing of it is left."""
+    with ExitStack() as stack:
+        for number in range(3):
+            stack.enter_context(veth_pair(f"veth{number}", f"peer{number}"))
+        files = stack.enter_context(daemon_in(directory))
+        scene, seams = Scene(files), Seams()
+        stack.enter_context(seams.installed())
+        options = parse_options(files.command()[3:])
+        scene.daemon = stack.enter_context(in_process(options, seams.rtnl))
+        scene.ready()
+        yield scene, seams
+        files.configure()
+        scene.daemon.ask(scene.daemon.service.reload())
+
+
+def recorded(scene: Scene, seams: Seams, operation: Operation) -> tuple[Shape, Sequence[Call]]:
+    """Carry the operation out; return how all is after it, and its calls."""
+    operation.before(scene)
+    with seams.watched():
+        operation.act(scene)
+    return _settled(scene), seams.calls
+
+
+def _settled(scene: Scene) -> Shape:
+    time.sleep(0.1)
+    return scene.world().shape
+
+
+def _try(scene: Scene, seams: Seams, case: Case, after: Shape, tally: Tally) -> None:
+    operation = OPERATIONS[case.operation]
+    operation.before(scene)
+    before = scene.world()
+    with tracebacks() as faults:
+        error = _failing(scene, seams, case, operation)
+    assert not faults.tracebacks, faults.tracebacks[0]
+    if not seams.failed:
+        tally.missed += 1
+        return
+    if error is None:
+        _wait(lambda: scene.world().shape == after, lambda: f"no error, and {_difference(scene, after)}")
+        tally.withstood += 1
+        return
+    _wait(lambda: scene.world() == before, lambda: f"'{error}', and {_difference(scene, before.shape)}")
+    assert error.place or "'" in str(error), f"'{error}' names nothing"
+    operation.act(scene)
+    _wait(lambda: scene.world().shape == after, lambda: f"tried again, {_difference(scene, after)}")
+    tally.refused += 1
+    tally.codes[error.code] += 1
+
+
+def _failing(scene: Scene, seams: Seams, case: Case, operation: Operation) -> LoaderError | None:
+    try:
+        with seams.watched(case.call, case.code):
+            operation.act(scene)
+    except LoaderError as error:
+        return error
+    except Exception:  # noqa: BLE001 - whatever else leaves is the finding
+        raise AssertionError(traceback.format_exc()) from None
+    return None
+
+
+@contextmanager
+def tracebacks() -> Iterator[Faults]:
+    """Collect the tracebacks that are logged."""
+    faults = Faults()
+    logging.getLogger("xdploaderd").addHandler(faults)
+    try:
+        yield faults
+    finally:
+        logging.getLogger("xdploaderd").removeHandler(faults)
+
+
+def _wait(holds: Callable[[], bool], what: Callable[[], str]) -> None:
+    deadline = time.monotonic() + SETTLED
+    while not holds():
+        assert time.monotonic() < deadline, what()
+        time.sleep(0.01)
+
+
+def _difference(scene: Scene, wanted: Shape) -> str:
+    found = scene.world().shape
+    return f"too much: {sorted(found - wanted)}, missing: {sorted(wanted - found)}"

@@ -1,0 +1,73 @@
+"""What fails while a configuration is rolled back or confirmed: told, tried again, and never the end of the daemon."""
+
+import asyncio
+import logging
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+
+from tests.daemon.fake_world import FakeWorld
+from tests.daemon.test_service import Daemon, running
+from xdploaderd.daemon import service as service_module
+from xdploaderd.daemon.before import DIRECTORY, Before
+from xdploaderd.errors import FileError, PinError
+
+
+def test_roll_back_that_cannot_be_written_down_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        daemon = Daemon(tmp_path, FakeWorld("eth0"), "edge")
+        reject, rejected = daemon.confirming.reject, asyncio.Event()
+        errors = [FileError("no space left on device")]
+        loop = asyncio.get_running_loop()
+
+        def failing() -> None:
+            if errors:
+                raise errors.pop()
+            reject()
+            loop.call_soon_threadsafe(rejected.set)
+
+        monkeypatch.setattr(daemon.confirming, "reject", failing)
+        monkeypatch.setattr(service_module, "LOOK_SECONDS", 0.01)
+        async with running(daemon) as service:
+            daemon.trial.keep()
+            await service.reload(confirm=60)
+            assert daemon.confirming.pending is not None
+            daemon.confirming.pending = replace(daemon.confirming.pending, deadline=0)
+            trials = asyncio.create_task(service.keep_trials())
+            async with asyncio.timeout(2):
+                await rejected.wait()
+            assert not trials.done()
+            trials.cancel()
+            with suppress(asyncio.CancelledError):
+                await trials
+
+    with caplog.at_level(logging.ERROR):
+        asyncio.run(main())
+    assert "tried again: no space left on device" in caplog.text
+
+
+class Pins:
+    """Directories in place of pins; the first one that is to go does not."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = PurePosixPath(root)
+        self.failing = True
+
+    def forget(self, name: str) -> None:
+        if self.failing:
+            self.failing = False
+            raise PinError("operation not permitted")
+        Path(self.root / name).rmdir()
+
+
+def test_pins_of_old_programs_go_although_one_stays_at_first(tmp_path: Path) -> None:
+    for name in ("edge", "tail"):
+        (tmp_path / DIRECTORY / name).mkdir(parents=True)
+    pins: Any = Pins(tmp_path)
+    Before(pins).drop()
+    assert not (tmp_path / DIRECTORY).exists()
