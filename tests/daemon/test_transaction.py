@@ -25,8 +25,12 @@ class MoreParts(Parts):
     def prepare(self, config: Any, _sha1: str) -> None:
         self.step(f"prepare {config.name}")
 
-    def leaves(self, name: str, _places: object) -> None:
+    def leaves(self, name: str, _places: object) -> str:
         self.step(f"{name} leaves")
+        return f"that {name} is there"
+
+    def stays(self, before: str, _left: object) -> None:
+        self.step(f"remember {before}")
 
     def label_of(self, _name: str) -> str:
         return "fw.o:[main]"
@@ -89,6 +93,7 @@ def test_f19_failure_in_the_attach_phase_is_undone_in_reverse() -> None:
         carry_out(parts, replacing(), attach(), detach())
     assert steps(parts) == [
         *DONE,
+        "remember that old is there",
         "take new off eth1",
         "swap pin of edge for new on eth0",
         "discard new",
@@ -100,10 +105,11 @@ def test_f19_failure_in_the_attach_phase_is_undone_in_reverse() -> None:
 
 def test_detached_program_is_put_back_when_a_later_step_fails() -> None:
     class Failing(MoreParts):
-        def leaves(self, name: str, places: object) -> None:
-            super().leaves(name, places)
+        def leaves(self, name: str, places: object) -> str:
+            before = super().leaves(name, places)
             if name == "other":
                 raise AttachError("refused")
+            return before
 
     parts = Failing()
     with pytest.raises(AttachError):

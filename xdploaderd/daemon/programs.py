@@ -184,12 +184,20 @@ class OwnPrograms:
         self._records.put(prog.id, replace(record, refused=put.refused, tried=place.conditions if put.refused else ""))
         return put.refused if put.refused != record.refused else ""
 
-    def leaves(self, name: str, places: Sequence[Place]) -> None:
-        """Remember that we ourselves take the program in force off these places."""
+    def leaves(self, name: str, places: Sequence[Place]) -> Record | None:
+        """Remember that we ourselves take the program in force off these places; return what was remembered before."""
         prog = self._pins.prog(name)
         record = self._record_of(name, prog)
-        if prog is not None and record is not None and any(p.ifindex == record.ifindex for p in places):
-            self._records.put(prog.id, replace(record, ifindex=0))
+        if prog is None or record is None or all(p.ifindex != record.ifindex for p in places):
+            return None
+        self._records.put(prog.id, replace(record, ifindex=0))
+        return record
+
+    def stays(self, record: Record, left: Sequence[Place]) -> None:
+        """Remember again what leaves() returned, unless the program was taken off there: it is among `left`."""
+        prog = self._pins.prog(record.attachment)
+        if prog is not None and not any(record.is_at(place) for place in left):
+            self._records.put(prog.id, record)
 
     def promote(self, name: str) -> None:
         """Put the staged program in force."""

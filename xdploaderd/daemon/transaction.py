@@ -135,10 +135,15 @@ class Transaction:
         if not places:
             return
         prog = held.enter_context(self._open(name))
-        await self._work(self._programs.leaves, name, places)  # first: a crash after that is not blamed on others
-        for place in places:
+        before = await self._work(self._programs.leaves, name, places)  # first: a crash is not blamed on others
+        for number, place in enumerate(places):
             remove_clsact = self._programs.made_clsact(place.ifindex)
-            await self._placer.take_off(place, prog, remove_clsact=remove_clsact)
+            try:
+                await self._placer.take_off(place, prog, remove_clsact=remove_clsact)
+            except LoaderError:
+                if before is not None:  # what others do to a program that stays is their doing
+                    await self._work(self._programs.stays, before, places[:number])
+                raise
             what = f"the program of '{name}' is off {place}"
             undo.push_async_callback(_undone, what, self._put_back_at(name, place, prog))
 

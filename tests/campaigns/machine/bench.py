@@ -13,11 +13,15 @@ from tests.campaigns.machine.host import Spot
 from tests.campaigns.machine.model import BAD, MISSING, Entry, Model, Prog
 from tests.campaigns.marked import Marked
 from tests.support.sandbox import clear_pins
+from xdploaderd.daemon.requests import AttachRequest
 from xdploaderd.daemon.status import State
 from xdploaderd.errors import LoaderError
 from xdploaderd.hooks import Hook
 
 NAMES = ("g0", "g1", "g2", "h0")
+LONGEST = 400.0  # seconds: more than the longest wait before an action is tried again
+Fault = tuple[int, int]  # which write fails, and its errno
+
 PROGRAMS = {Hook.XDP: "stamp_xdp", Hook.TC_INGRESS: "stamp_tc", Hook.TC_EGRESS: "stamp_tc"}
 
 
@@ -30,6 +34,7 @@ class Tally:
     loads: int = 0
     starts: int = 0
     refused: int = 0
+    faults: int = 0
 
 
 @dataclass
@@ -54,6 +59,7 @@ class Bench:
         self.clock = Clock()
         self.core = Core(self.home, self.clock)
         self.model = Model()
+        self.down: set[int] = set()
         self.alive = False
         for file in ("a.o", "b.o"):
             self._write_file(file, "v1")
@@ -87,13 +93,23 @@ class Bench:
         host.run("ip", "link", "set", name, "name", new)
         self.model.interfaces[new] = self.model.interfaces.pop(name)
 
+    def set_link(self, name: str, words: str) -> None:
+        """Bring an interface up or down, or set its MTU."""
+        host.run("ip", "link", "set", name, *words.split())
+        index = self.model.interfaces[name]
+        self.down = self.down | {index} if words == "down" else self.down - {index} if words == "up" else self.down
+
     def take_off(self, spot: Spot, name: str) -> None:
         """Somebody takes whatever there is off a hook."""
+        self.silent = (
+            spot.ifindex in self.down and spot.hook is Hook.XDP
+        )  # the kernel tells nobody (netdev_state_change)
         host.take_off(name, spot)
         self.model.hooks.pop(spot, None)
 
     def put_other(self, spot: Spot, name: str) -> None:
         """Somebody puts his own program on a hook, whatever is there."""
+        self.silent = spot.ifindex in self.down and spot.hook is Hook.XDP
         host.put_other(name, spot)
         self.model.hooks[spot] = self.others[spot.hook]
 
@@ -162,36 +178,62 @@ class Bench:
         self.alive = False
 
     def reload(self) -> None:
-        self.model.now = self.clock.steady()
-        self._ask(self.core.service.reload(), self.model.reload())
+        done = self._try(self.core.service.reload())
+        self._tell(done, self.model.reload, self.model.keep_last_good)
 
     def reload_partial(self) -> None:
-        digests = {name: self.model.files[entry.file] for name, entry in self.model.disk.items()}
+        done = self._try(self.core.service.reload(partial=True))
         self.model.now = self.clock.steady()
-        self.model.adopt(digests)
-        self._ask(self.core.service.reload(partial=True), fine=True)
+        self.model.adopt()
+        assert done or self.core.writes.armed, self.refusal
 
     def attach(self, name: str) -> None:
-        self._ask(self.core.service.attach(name), self.model.attach(name))
+        done = self._try(self.core.service.attach(name))
+        self._tell(done, lambda: self.model.attach(name), lambda: self.model.attach(name))
+
+    def attach_object(self, entry: Entry) -> None:
+        """Attach what no file configures."""
+        values: dict[str, object] = {
+            "name": entry.name,
+            "interface": entry.where,
+            "hook": entry.hook.value,
+            "object": str(self.home / entry.file),
+            "program": self.marked.name(PROGRAMS[entry.hook]),
+            "on_foreign": entry.on_foreign.value,
+        }
+        values |= {"priority": entry.priority} if entry.priority else {}
+        done = self._try(self.core.service.attach_object(AttachRequest(entry=values, force=entry.force)))
+        self._tell(done, lambda: self.model.attach_object(entry), lambda: self.model.refuse_object(entry))
 
     def detach(self, name: str) -> None:
-        self._ask(self.core.service.detach(name), self.model.detach(name))
+        done = self._try(self.core.service.detach(name))
+        self._tell(done, lambda: self.model.detach(name), lambda: self.model.detach(name))
 
     def sweep(self) -> None:
+        done = self._try(self.core.service.sweep())
         self.model.now = self.clock.steady()
         self.model.orphans = dict.fromkeys(self.model.orphans, 0.0)
         self.model.settle()
-        self._ask(self.core.service.sweep(), fine=True)
+        assert done or self.core.writes.armed, self.refusal
 
-    def _ask(self, request: Coroutine[Any, Any, object], fine: bool) -> None:
-        """Make a request, which is to be refused unless `fine`."""
-        refusal = ""
+    def _try(self, request: Coroutine[Any, Any, object]) -> bool:
+        """Make a request and return whether it was granted."""
+        self.refusal = ""
         try:
             self.core.call(request)
         except LoaderError as error:
-            refusal = str(error)
+            self.refusal = str(error)
             self.tally.refused += 1
-        assert fine is not bool(refusal), f"refused: {refusal}" if fine else "a request was not refused"
+        return not self.refusal
+
+    def _tell(self, done: bool, granted: Callable[[], bool], failed: Callable[[], object]) -> None:
+        """Tell the model, which says by `granted` what was to come of it; a write that failed may have refused it."""
+        self.model.now = self.clock.steady()
+        if self.core.writes.armed and not done:
+            failed()
+            return
+        fine = granted()
+        assert fine is done, f"refused: {self.refusal}" if fine else "a request was not refused"
 
     def wait(self, seconds: float) -> None:
         """Let time pass."""
@@ -201,16 +243,24 @@ class Bench:
 
     # After each step
 
-    def step(self, change: Callable[[], None], *, lost: bool = False) -> None:
+    def step(self, change: Callable[[], None], *, lost: bool = False, fault: Fault | None = None) -> None:
         """Take a step, let the daemon rest, tell the model, and compare; `lost`: it missed all events of the step.
 
-        Where the model says that nothing changed, nothing was written to the kernel.
+        Where the model says that nothing changed, nothing was written to the kernel. `fault`: one of its writes fails,
+        and after the longest wait for a retry all is as if none had.
         """
         self.tally.steps += 1
-        before, self.core.writes.done = self.model.picture(), []
+        before, self.core.writes.done, self.silent = self.model.changes, [], False
+        if fault is not None:
+            self.core.writes.fail(*fault)
         change()
+        if fault is not None and self.alive:
+            self.core.rest()
+            self.core.writes.fail(0, 0)
+            self.wait(LONGEST)
+            self.tally.faults += 1
         if self.alive:
-            self.core.miss_events() if lost else self.core.rest()
+            self.core.miss_events() if lost or self.silent else self.core.rest()
             self.model.stuck = self._still_failed()
             self.model.now = self.clock.steady()
             self.model.settle()
@@ -218,7 +268,7 @@ class Bench:
         check_pins(self.model)
         if self.alive:
             check_status(self.model, self.core)
-        if self.model.picture() == before:
+        if self.model.changes == before and fault is None:
             assert not self.core.writes.done, f"nothing had to be done, and yet: {self.core.writes.done}"
 
     def _still_failed(self) -> set[str]:

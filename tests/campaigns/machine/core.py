@@ -15,6 +15,7 @@ from xdploaderd.daemon.confirming import boot_clock
 from xdploaderd.daemon.options import parse_options
 from xdploaderd.daemon.reconcile import Reconciler
 from xdploaderd.daemon.service import Service
+from xdploaderd.errors import AttachError
 from xdploaderd.info import TcFilter
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.syscall import bpf_syscall
@@ -61,11 +62,29 @@ class Writes:
 
     def __init__(self) -> None:
         self.done: list[str] = []
+        self._countdown = 0
+        self._errno = 0
+
+    def fail(self, nth: int, number: int) -> None:
+        """Let the nth write from now on fail with that errno; 0: none."""
+        self._countdown, self._errno = nth, number
+
+    @property
+    def armed(self) -> bool:
+        """Whether one is to fail, or has failed."""
+        return self._errno != 0
+
+    def note(self, name: str) -> None:
+        """Count a write; raise OSError where it is the one that fails."""
+        self.done.append(name)
+        self._countdown -= 1
+        if self.armed and self._countdown == 0:
+            raise OSError(self._errno, os.strerror(self._errno))
 
     def bpf(self, cmd: BpfCmd, attr: Structure) -> int:
         """Stand for bpf(2)."""
         if not _only_reads(cmd):
-            self.done.append(cmd.name)
+            self.note(cmd.name)
         return bpf_syscall(cmd, attr)
 
 
@@ -78,28 +97,34 @@ class CountedRtnl(Rtnl):
 
     writes: Writes
 
+    def _note(self, name: str) -> None:
+        try:
+            self.writes.note(name)
+        except OSError as error:
+            raise AttachError(f"{name} refused by the test", errno=error.errno or 0) from error
+
     async def set_xdp(self, index: Ifindex, fd: int, flags: int, expected_fd: int) -> None:
-        self.writes.done.append("SETLINK")
+        self._note("SETLINK")
         await super().set_xdp(index, fd, flags, expected_fd)
 
     async def ensure_clsact(self, index: Ifindex) -> bool:
-        self.writes.done.append("NEWQDISC")
+        self._note("NEWQDISC")
         return await super().ensure_clsact(index)
 
     async def delete_clsact(self, index: Ifindex) -> None:
-        self.writes.done.append("DELQDISC")
+        self._note("DELQDISC")
         await super().delete_clsact(index)
 
     async def add_filter(self, wanted: TcFilter, fd: int) -> None:
-        self.writes.done.append("NEWTFILTER")
+        self._note("NEWTFILTER")
         await super().add_filter(wanted, fd)
 
     async def replace_filter(self, wanted: TcFilter, fd: int) -> None:
-        self.writes.done.append("NEWTFILTER")
+        self._note("NEWTFILTER")
         await super().replace_filter(wanted, fd)
 
     async def delete_filter(self, wanted: TcFilter) -> None:
-        self.writes.done.append("DELTFILTER")
+        self._note("DELTFILTER")
         await super().delete_filter(wanted)
 
 
@@ -202,6 +227,8 @@ class Core:
     async def _turn(self) -> None:
         for _ in range(TURNS):
             await asyncio.sleep(0)
+        for task in self._tasks:
+            assert not task.done(), f"a part of the daemon ended: {task}"
 
     async def _rest(self) -> None:
         await self._turn()

@@ -34,7 +34,7 @@ class Seen(NamedTuple):
 
 def add(name: str) -> None:
     """Make an interface, a veth whose other end gets a name from the kernel."""
-    ip("link", "add", name, "type", "veth")
+    ip("-batch", "-", text=f"link add {name} type veth\nlink set {name} up\n")
 
 
 def delete(names: Sequence[str]) -> None:

@@ -60,11 +60,15 @@ class Entry:
 
 @dataclass(slots=True)
 class Own:
-    """What is pinned as an attachment's: its program, and the interface it was attached to by us last (0: none)."""
+    """What is pinned as an attachment's: its program, and the interface it was attached to by us last (0: none).
+
+    `yielded`: another program of ours has its place since.
+    """
 
     prog: Prog
     hook: Hook
     on: int
+    yielded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,7 @@ class Model:
     files: dict[str, str] = field(default_factory=dict)  # contents now
     disk: dict[str, Entry] = field(default_factory=dict)  # the configuration as it is written
     force: dict[str, Entry] = field(default_factory=dict)  # the configuration in force
+    runtime: dict[str, Entry] = field(default_factory=dict)  # entries that came through the API
     digests: dict[str, str] = field(default_factory=dict)  # by entry: contents as they were read
     own: dict[str, Own] = field(default_factory=dict)
     held: set[str] = field(default_factory=set)
@@ -97,13 +102,19 @@ class Model:
     given_up: set[str] = field(default_factory=set)
     stuck: set[str] = field(default_factory=set)  # failed, and it is not time to try again
     config_error: bool = False
+    changes: int = 0  # of hooks and pins that the daemon made
     now: float = 0.0
 
     # What is wanted
 
+    @property
+    def entries(self) -> dict[str, Entry]:
+        """All entries, those of the configuration first."""
+        return {**self.force, **self.runtime}
+
     def wishes(self) -> list[Wish]:
         """Return the attachments of all entries on the interfaces there are: the exact name beats the glob."""
-        return list(self.resolve(self.force))
+        return list(self.resolve(self.entries))
 
     def resolve(self, entries: dict[str, Entry]) -> Iterator[Wish]:
         """Yield the attachments of these entries."""
@@ -151,7 +162,7 @@ class Model:
     def was_taken(self, wish: Wish) -> bool:
         """Whether others took the program off an interface that is still the same one."""
         own = self.own.get(wish.name)
-        if own is None or wish.name in self.asked or not wish.interface:
+        if own is None or own.yielded or wish.name in self.asked or not wish.interface:
             return False
         index = self.interfaces[wish.interface]
         return own.on == index and not any(spot.ifindex == index for spot in self.spots_of(wish.name))
@@ -161,19 +172,20 @@ class Model:
     def settle(self) -> None:
         """Do what is to be done until nothing is."""
         for _ in range(4):
-            before = self.picture()
+            before = self._picture()
             self._pass()
-            if self.picture() == before:
+            if self._picture() == before:
                 return
+            self.changes += 1
         raise AssertionError("the model does not come to rest")
 
-    def picture(self) -> tuple[object, ...]:
+    def _picture(self) -> tuple[object, ...]:
         """Return what writes to the kernel change, as far as the model has it."""
         pins = sorted((name, id(own.prog)) for name, own in self.own.items())
         return tuple(sorted((spot, id(prog)) for spot, prog in self.hooks.items())), tuple(pins)
 
     def _pass(self) -> None:
-        for entry in self.force.values():  # an object that could not be read is looked for again
+        for entry in self.entries.values():  # an object that could not be read is looked for again
             if self.digests[entry.name] == MISSING:
                 self.digests[entry.name] = self.files[entry.file]
         wishes = self.wishes()
@@ -200,23 +212,28 @@ class Model:
                     break
 
     def _carry_out(self, wish: Wish, *, taken: bool) -> State:
-        own = self.own.get(wish.name)
         if self.is_held(wish):
             self._forget(wish.name)
             return State.DETACHED
         if wish.rivals or self.digests[wish.entry.name] == MISSING:
             return State.FAILED
         if not wish.interface:
-            if own is not None and self.spots_of(wish.name):
-                self._take_off(wish.name)
-                own.on = 0
-            return State.IDLE if wish.entry.glob else State.WAITING
+            return self._without_interface(wish)
         if taken:
             return self._displaced(wish)
         there = self.hooks.get(self.spot(wish))
         if there is None or self.is_ours(there) or wish.entry.force:
             return self._put(wish)
         return State.FOREIGN
+
+    def _without_interface(self, wish: Wish) -> State:
+        """What runs elsewhere is taken off, and stays pinned for the interface to come."""
+        if wish.entry.glob:
+            return State.IDLE
+        if self.spots_of(wish.name):
+            self._take_off(wish.name)
+            self.own[wish.name].on = 0
+        return State.WAITING
 
     def _displaced(self, wish: Wish) -> State:
         policy = wish.entry.on_foreign
@@ -246,14 +263,14 @@ class Model:
             self.digests[wish.entry.name] = content
         self._displace(self.hooks.get(spot), by=own)
         self.hooks = {s: p for s, p in self.hooks.items() if p is not own.prog or s == spot} | {spot: own.prog}
-        own.on = spot.ifindex
+        own.on, own.yielded = spot.ifindex, False
         return State.ATTACHED
 
     def _displace(self, prog: Prog | None, *, by: Own) -> None:
         """What we ourselves put in the place of a program of ours was not put there by others."""
         for own in self.own.values():
             if own is not by and own.prog is prog:
-                own.on = 0
+                own.yielded = True
 
     def _take_off(self, name: str) -> None:
         own = self.own[name]
@@ -278,31 +295,64 @@ class Model:
 
     def start(self) -> None:
         """Begin anew with nothing but what is on disk, pinned and attached."""
-        self.force = dict(self.disk)
-        self.digests = {name: self.files[entry.file] for name, entry in self.force.items()}
+        self.force, self.runtime = dict(self.disk), self._not_claimed(self.disk)
+        self.digests = {name: self.files[entry.file] for name, entry in self.entries.items()}
         self.asked, self.ended, self.orphans = set(), set(), {}
         self.restored, self.given_up, self.stuck, self.config_error = {}, set(), set(), False
         self.settle()
 
     def reload(self) -> bool:
         """Put the configuration of the files in force, all of it or nothing; return whether that can be done."""
-        digests = {name: self.files[entry.file] for name, entry in self.disk.items()}
+        entries = {**self.disk, **self._not_claimed(self.disk)}
+        digests = {name: self.files[entry.file] for name, entry in entries.items()}
         before = {w.name: (w.entry, w.interface, self.digests[w.entry.name]) for w in self.wishes()}
-        for wish in self.resolve(self.disk):
+        for wish in self.resolve(entries):
             now = wish.entry, wish.interface, digests[wish.entry.name]
             if before.get(wish.name) != now and self._refuses(wish, digests):
-                self.config_error = True
-                self.settle()
+                self.keep_last_good()
                 return False
-        self.adopt(digests)
+        self.adopt()
         return True
 
-    def adopt(self, digests: dict[str, str]) -> None:
-        """Want what the files say from now on, and all that others took off again."""
-        self.ended = (self.ended | set(self.force)) - set(self.disk)
-        self.force, self.digests, self.config_error = dict(self.disk), digests, False
-        self.ask(*self.force)
+    def keep_last_good(self) -> None:
+        """Refuse the configuration of the files."""
+        self.config_error = True
         self.settle()
+
+    def adopt(self) -> None:
+        """Want what the files say from now on, and all that others took off again."""
+        before = set(self.entries)
+        self.force, self.runtime, self.config_error = dict(self.disk), self._not_claimed(self.disk), False
+        self.ended = (self.ended | before) - set(self.entries)
+        self.digests = {name: self.files[entry.file] for name, entry in self.entries.items()}
+        self.ask(*self.entries)
+        self.settle()
+
+    def _not_claimed(self, entries: dict[str, Entry]) -> dict[str, Entry]:
+        """Return the runtime entries whose name and place these entries leave to them."""
+        taken = {(entry.where, entry.spot) for entry in entries.values()}
+        return {n: e for n, e in self.runtime.items() if n not in entries and (e.where, e.spot) not in taken}
+
+    def attach_object(self, entry: Entry) -> bool:
+        """Want an entry that no file has; one that cannot be attached is not kept."""
+        rivals = [
+            e for e in self.entries.values() if e.name != entry.name and (e.where, e.spot) == (entry.where, entry.spot)
+        ]
+        if entry.name in self.force or rivals or self.files[entry.file] == MISSING:
+            return False
+        before, digests = dict(self.runtime), dict(self.digests)
+        self.runtime[entry.name] = entry
+        self.digests[entry.name] = self.files[entry.file]
+        self.ended.discard(entry.name)
+        self.held.discard(entry.name)
+        self.ask(entry.name)
+        self.settle()
+        if self.states[entry.name] not in (State.FAILED, State.FOREIGN):
+            return True
+        self.runtime, self.digests = before, digests
+        self.ended |= {entry.name} - set(self.entries)
+        self.settle()
+        return False
 
     def _refuses(self, wish: Wish, digests: dict[str, str]) -> bool:
         """Whether an attachment that the configuration changes cannot be carried out."""
@@ -318,6 +368,12 @@ class Model:
             return True
         return content == BAD and (own is None or own.prog.key != Key(content, wish.entry.hook))
 
+    def refuse_object(self, entry: Entry) -> None:
+        """Keep nothing of an entry whose program could not be attached."""
+        self.held.discard(entry.name)
+        self.ended |= {entry.name} - set(self.entries)
+        self.settle()
+
     def attach(self, name: str) -> bool:
         """End a hold, and want again what others took off; return whether the entry is as wanted then, or waits."""
         entry = name.partition("@")[0]
@@ -332,12 +388,17 @@ class Model:
         """Take the program off until attach() or reboot."""
         if not self._is_known(name):
             return False
-        self.held.add(name)
+        if name in self.runtime:  # it is forgotten besides
+            del self.runtime[name], self.digests[name]
+            self.held.discard(name)
+            self.ended.add(name)
+        else:
+            self.held.add(name)
         self.settle()
         return True
 
     def _is_known(self, name: str) -> bool:
-        return name in self.force or name in self.states
+        return name in self.entries or name in self.states
 
     def _worst(self, name: str) -> State:
         """Return the state farthest from the wish, of an attachment or of all of an entry."""

@@ -1,12 +1,12 @@
 """The steps: what operators, others and fate may do."""
 
+import errno
 from collections.abc import Callable
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from tests.campaigns.machine import host
-from tests.campaigns.machine.bench import NAMES, Bench
+from tests.campaigns.machine.bench import NAMES, Bench, Fault
 from tests.campaigns.machine.host import Spot
 from tests.campaigns.machine.model import BAD, MISSING, Entry
 from xdploaderd.hooks import Hook, OnForeign
@@ -20,6 +20,18 @@ picks = st.integers(0, len(NAMES) - 1)  # of what there is at the time
 names = st.sampled_from(NAMES)
 spots = st.sampled_from(SPOTS)
 files = st.sampled_from(("a.o", "b.o"))
+faults = st.one_of(
+    st.none(), st.none(), st.none(), st.tuples(st.integers(1, 8), st.sampled_from((errno.ENOMEM, errno.EPERM)))
+)
+runtime = st.builds(
+    Entry,
+    name=st.sampled_from(("four", "five")),
+    where=names,
+    spot=spots,
+    file=files,
+    on_foreign=st.sampled_from(OnForeign),
+    force=st.booleans(),
+)
 lost = st.integers(0, 9).map(lambda number: number == 0)
 entries = st.builds(
     Entry,
@@ -31,7 +43,8 @@ entries = st.builds(
     force=st.booleans(),
 )
 attachments = st.one_of(
-    st.sampled_from(ENTRIES), st.builds(lambda entry, name: f"{entry}@{name}", st.sampled_from(ENTRIES), names)
+    st.sampled_from((*ENTRIES, "four", "five")),
+    st.builds(lambda entry, name: f"{entry}@{name}", st.sampled_from(ENTRIES), names),
 )
 
 
@@ -60,8 +73,8 @@ class Machine(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.bench.finish()
 
-    def _step(self, change: Callable[[], None], *, lost: bool = False) -> None:
-        self.bench.step(change, lost=lost)
+    def _step(self, change: Callable[[], None], *, lost: bool = False, fault: Fault | None = None) -> None:
+        self.bench.step(change, lost=lost, fault=fault)
 
     def _one(self, pick: int) -> str:
         there = sorted(self.bench.model.interfaces)
@@ -75,15 +88,15 @@ class Machine(RuleBasedStateMachine):
         self._step(lambda: self.bench.delete(name) if there else self.bench.add(name), lost=lost)
 
     @precondition(some)
-    @rule(pick=picks, lost=lost)
-    def make_anew(self, pick: int, lost: bool) -> None:
+    @rule(pick=picks, lost=lost, fault=faults)
+    def make_anew(self, pick: int, lost: bool, fault: Fault | None) -> None:
         name = self._one(pick)
 
         def change() -> None:
             self.bench.delete(name)
             self.bench.add(name)
 
-        self._step(change, lost=lost)
+        self._step(change, lost=lost, fault=fault)
 
     @precondition(lambda self: some(self) and len(self.bench.model.interfaces) < len(NAMES))
     @rule(pick=picks, other=picks, lost=lost)
@@ -95,7 +108,7 @@ class Machine(RuleBasedStateMachine):
     @rule(pick=picks, words=st.sampled_from(("up", "down", "mtu 1400", "mtu 1500")))
     def set_link(self, pick: int, words: str) -> None:
         name = self._one(pick)
-        self._step(lambda: host.run("ip", "link", "set", name, *words.split()))
+        self._step(lambda: self.bench.set_link(name, words))
 
     # Others
 
@@ -134,24 +147,29 @@ class Machine(RuleBasedStateMachine):
         self._step(lambda: self.bench.write_file(file, content))
 
     @precondition(alive)
-    @rule()
-    def reload(self) -> None:
-        self._step(self.bench.reload)
+    @rule(fault=faults)
+    def reload(self, fault: Fault | None) -> None:
+        self._step(self.bench.reload, fault=fault)
 
     @precondition(alive)
-    @rule()
-    def reload_partial(self) -> None:
-        self._step(self.bench.reload_partial)
+    @rule(fault=faults)
+    def reload_partial(self, fault: Fault | None) -> None:
+        self._step(self.bench.reload_partial, fault=fault)
 
     @precondition(alive)
-    @rule(name=attachments)
-    def attach(self, name: str) -> None:
-        self._step(lambda: self.bench.attach(name))
+    @rule(name=attachments, fault=faults)
+    def attach(self, name: str, fault: Fault | None) -> None:
+        self._step(lambda: self.bench.attach(name), fault=fault)
 
     @precondition(alive)
-    @rule(name=attachments)
-    def detach(self, name: str) -> None:
-        self._step(lambda: self.bench.detach(name))
+    @rule(entry=runtime, fault=faults)
+    def attach_object(self, entry: Entry, fault: Fault | None) -> None:
+        self._step(lambda: self.bench.attach_object(entry), fault=fault)
+
+    @precondition(alive)
+    @rule(name=attachments, fault=faults)
+    def detach(self, name: str, fault: Fault | None) -> None:
+        self._step(lambda: self.bench.detach(name), fault=fault)
 
     @precondition(alive)
     @rule()
