@@ -26,6 +26,7 @@ from xdploaderd.daemon.status import DaemonStatus
 from xdploaderd.daemon.watching import watch
 from xdploaderd.errors import FileError, LoaderError
 from xdploaderd.kernel.bpf import Bpf
+from xdploaderd.kernel.syscall import give_back_memory
 from xdploaderd.kernel.target import running_kernel
 from xdploaderd.log import setup_logging, stderr_is_journal
 from xdploaderd.net.rtnl import Rtnl
@@ -61,6 +62,7 @@ def _check(options: Options) -> int:
 
 
 def _run(options: Options) -> int:
+    give_back_memory()
     try:
         options.state_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
     except OSError as error:

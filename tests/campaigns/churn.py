@@ -3,11 +3,13 @@
 import os
 import signal
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from tests.campaigns.figures import Figures, percentile, spread
 from tests.campaigns.marked import Marked
-from tests.campaigns.process import descriptors
+from tests.campaigns.process import descriptors, held, rss
 from tests.support.daemon import Daemon, daemon_in, xdp_id
 from tests.support.netns import ip, veth_pair
 from tests.support.sandbox import pin_tree
@@ -15,18 +17,26 @@ from tests.support.sandbox import pin_tree
 SOON = 0.2  # seconds: the goal for the p99, from before the interface is made
 LATE = 5.0
 RESYNC_SOON = 1.0
+RSS_LIMIT = 5 << 10  # KiB that the daemon may grow by
 STORM = "".join(f"link set lo alias {number}\n" for number in range(3000))  # more than the socket's buffer holds
 
+Named = Mapping[str, str]  # the keys of an entry that tell its interface
+BY_NAME: Final[Named] = {"interface": "veth0"}
+BY_MATCH: Final[Named] = {"match": "{name: 'veth*'}"}
 
-def run(directory: Path, rounds: int) -> Figures:
+
+def run(directory: Path, rounds: int, named: Named = BY_NAME) -> Figures:
     """Delete and make an interface `rounds` times; AssertionError where its program does not come, or another does."""
     with veth_pair(), daemon_in(directory) as daemon:
-        marked, ours = _attached(daemon, directory)
-        pins = pin_tree()
+        marked, ours = _attached(daemon, directory, named)
+        pins, before, size = pin_tree(), held(daemon.pid), rss(daemon.pid)
         took = [_made_anew(ours) for _ in range(rounds)]
         _check_left(daemon, marked, pins)
+        assert held(daemon.pid) == before
+        growth = rss(daemon.pid) - size
+        assert growth <= RSS_LIMIT, f"the daemon grew by {growth} KiB"
     return {"made anew": rounds, **spread("attached after", took), "over 200 ms": sum(t > SOON for t in took),
-            "p99 within goal": str(percentile(took, 0.99) <= SOON)}  # fmt: skip
+            "p99 within goal": str(percentile(took, 0.99) <= SOON), "RSS growth KiB": growth}  # fmt: skip
 
 
 def run_overrun(directory: Path, rounds: int) -> Figures:
@@ -50,9 +60,9 @@ def run_overrun(directory: Path, rounds: int) -> Figures:
     return {"overruns": rounds, **spread("in order after", took)}
 
 
-def _attached(daemon: Daemon, directory: Path) -> tuple[Marked, int]:
+def _attached(daemon: Daemon, directory: Path, named: Named = BY_NAME) -> tuple[Marked, int]:
     marked = Marked(directory)
-    entry = {"name": "edge", "interface": "veth0", "hook": "xdp", "program": marked.name("stamp_xdp")}
+    entry = {"name": "edge", **named, "hook": "xdp", "program": marked.name("stamp_xdp")}
     daemon.configure({**entry, "object": marked.copy("stamp.bpf.o", "stamp_xdp")})
     daemon.start()
     return marked, xdp_id()

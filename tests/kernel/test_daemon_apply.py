@@ -20,6 +20,7 @@ from tests.support.daemon import (
     xdp_entry,
     xdp_id,
 )
+from tests.support.kernel_writes import kernel_writes, to_file
 from tests.support.netns import Veth, ip, two_veth_pairs
 from tests.support.sandbox import pin_tree
 from xdploaderd.errors import LoaderError
@@ -141,22 +142,8 @@ def test_entry_that_failed_before_does_not_keep_others_from_a_reload(
     assert {a["name"]: a["state"] for a in status["attachments"]} == {"bad": "failed", "edge": "attached"}
 
 
-def kernel_writes(trace: Path) -> list[str]:
-    """Return the calls in a trace that change anything in the kernel, or below the BPF file system."""
-    reads = ("BPF_OBJ_GET", "_GET_", "BPF_PROG_QUERY", "BPF_MAP_LOOKUP")
-    writes = []
-    for line in trace.read_text().splitlines():
-        is_bpf = "bpf(BPF_" in line and not any(word in line for word in reads)
-        is_netlink = any(f"RTM_{verb}" in line for verb in ("NEW", "SET", "DEL"))
-        is_file = str(BPFFS) in line and "bpf(" not in line
-        if is_bpf or is_netlink or is_file:
-            writes.append(line)
-    return writes
-
-
 def trace_of(daemon: Daemon, trace: Path) -> "subprocess.Popen[str]":
-    calls = "trace=bpf,sendto,sendmsg,rename,renameat,renameat2,mkdir,mkdirat,unlink,unlinkat,rmdir,symlink,chmod"
-    command = ["strace", "-f", "-s", "200", "-p", str(daemon.pid), "-o", str(trace), "-e", calls]
+    command = ["strace", *to_file(trace), "-p", str(daemon.pid)]
     tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert tracer.stderr is not None
     assert "attached" in tracer.stderr.readline()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.campaigns import churn, endurance, errnos, hitless, kills, state_machine
+from tests.campaigns import adoption, churn, endurance, errnos, hitless, kills, state_machine
 from tests.campaigns.figures import Figures
 
 
@@ -32,7 +32,15 @@ CAMPAIGNS: Mapping[str, Campaign] = {
     "g2-random": Campaign("the same at random moments of changes", 500, kills.run_random),
     "g3": Campaign("one call fails: a typed error and nothing changed, or withstood", 20_000, errnos.run),
     "g7": Campaign("load, attach, replace, unload: nothing left, RSS growth at most 5 MiB", 10_000, endurance.run),
+    **{
+        f"g8-{kind}": Campaign("interfaces adopted after a restart without a kernel write", 200,
+                               partial(adoption.run, kind=kind))
+        for kind in adoption.KINDS
+    },
     "g9": Campaign("interfaces deleted and made anew: attached again, p99 at most 200 ms", 1000, churn.run),
+    "g9-match": Campaign("the same with an entry for several interfaces", 1000,
+                         partial(churn.run, named=churn.BY_MATCH)),
     "g9-overrun": Campaign("events lost by ENOBUFS: all in order within a second", 10, churn.run_overrun),
     "g14": Campaign("random sequences of 50 steps: the kernel is as the model says", 2000, state_machine.run),
+    "idle": Campaign("what a daemon takes while nothing happens, with so many attachments", 200, adoption.run_idle),
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The doors to the kernel that Python lacks: bpf(2), the magic of statfs(2); and the owned file descriptor.
+"""The doors to the kernel that Python lacks: bpf(2), statfs(2), mallopt(3); and the owned file descriptor.
 
 Mirrors sys_bpf_fd and sys_bpf_prog_load of libbpf's bpf.c. Every command passes `bpf_syscall`, or what a test puts in
 its place.
@@ -25,6 +25,8 @@ _MAP_FIXED_NOREPLACE = 0x100000  # asm-generic/mman-common.h: never over a mappi
 _STATFS_WORDS = 32  # struct statfs is 120 bytes on 64-bit machines; f_type is its first word
 _DEVICE_FIELDS = {BpfCmd.PROG_LOAD: "prog_ifindex", BpfCmd.MAP_CREATE: "map_ifindex"}
 _CLONE_NEWNET = 0x40000000
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # malloc.h
+_LARGE_BLOCK = 128 << 10  # bytes; where glibc begins, too
 _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -120,6 +122,19 @@ def enter_net_namespace(path: str) -> None:
             raise OSError(code, os.strerror(code), path)
     finally:
         os.close(fd)
+
+
+def give_back_memory() -> None:
+    """Let malloc(3) of a process that runs for long give large blocks back to the kernel when they are freed.
+
+    glibc takes the size of what was freed once for a size that is used again and again, and keeps holes of it, in an
+    arena for each thread. The interpreter's table of interned strings is such a block: what comes and goes, as a part
+    of a path, wears it out, and it is made anew, of 2 MB, in the arena of whichever thread that falls to.
+    """
+    mallopt = getattr(_libc, "mallopt", None)  # other C libraries have none
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK)
+        mallopt(_M_ARENA_MAX, 1)
 
 
 def map_file(path: str) -> memoryview:

@@ -1,6 +1,8 @@
 import ctypes
 import errno
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -100,3 +102,29 @@ def test_call_that_stays_busy_is_given_up(monkeypatch: pytest.MonkeyPatch, cmd: 
     with pytest.raises(BlockingIOError):
         syscall.bpf_syscall(cmd, IdAttr())
     assert not libc.codes
+
+
+USES_LARGE_BLOCKS = """
+import sys
+from xdploaderd.kernel.syscall import give_back_memory
+
+def kept():
+    return int(next(line for line in open("/proc/self/status") if line.startswith("RssAnon")).split()[1])
+
+if sys.argv[1:]:
+    give_back_memory()
+mapped = b"x" * (8 << 20)
+del mapped  # freed once: from now on glibc takes such blocks from its heap
+before, block = kept(), b"x" * (4 << 20)
+behind = b"x" * (100 << 10)
+del block
+print(kept() - before)
+"""
+
+
+def test_large_blocks_go_back_to_the_kernel_when_they_are_freed() -> None:
+    def grown(*words: str) -> int:
+        command = [sys.executable, "-c", USES_LARGE_BLOCKS, *words]
+        return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+    assert grown("given back") < 1024 < grown()

@@ -1,0 +1,28 @@
+"""What strace(1) saw of a process that changes the kernel: bpf(2), rtnetlink, and anything on the BPF file system."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.support.daemon import BPFFS
+
+_CALLS = "bpf,sendto,sendmsg,rename,renameat,renameat2,mkdir,mkdirat,unlink,unlinkat,rmdir,symlink,chmod"
+_READS = ("BPF_OBJ_GET", "_GET_", "BPF_PROG_QUERY", "BPF_MAP_LOOKUP")
+_VERBS = ("RTM_NEW", "RTM_SET", "RTM_DEL")
+
+
+def to_file(trace: Path) -> Sequence[str]:
+    """Return strace's words to write all that kernel_writes() goes by."""
+    calls = ",".join(f"?{call}" for call in _CALLS.split(","))
+    return ("-f", "-s", "200", "-o", str(trace), "-e", f"trace={calls}")
+
+
+def kernel_writes(trace: Path) -> list[str]:
+    """Return the calls in a trace that change anything in the kernel, or below the BPF file system."""
+    return [line for line in trace.read_text().splitlines() if _writes(line)]
+
+
+def _writes(line: str) -> bool:
+    is_bpf = "bpf(BPF_" in line
+    if is_bpf and not any(word in line for word in _READS):
+        return True
+    return any(verb in line for verb in _VERBS) or (str(BPFFS) in line and not is_bpf)
