@@ -279,6 +279,20 @@ class NoSuchAttachmentError(LoaderError):
     exit_status = 66
 
 
+class NoSuchMapError(LoaderError):
+    """A program has no map of that name, or none that may be opened."""
+
+    code = "NoSuchMap"
+    exit_status = 66
+
+
+class NoSuchEntryError(LoaderError):
+    """A map has no entry with that key."""
+
+    code = "NoSuchEntry"
+    exit_status = 66
+
+
 class NoCoreLogError(LoaderError):
     """The daemon has no CO-RE record of a program."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from xdploaderd.daemon.caller import Caller, caller
 from xdploaderd.daemon.requests import AttachRequest
-from xdploaderd.daemon.status import AttachmentStatus, DaemonStatus, PlannedAction, State
+from xdploaderd.daemon.status import AttachedMap, AttachmentStatus, DaemonStatus, PlannedAction, State
 from xdploaderd.errors import NoSuchAttachmentError
 from xdploaderd.hooks import Hook, XdpMode
 
@@ -110,6 +110,15 @@ class FakeLoader:
     async def plan(self) -> tuple[PlannedAction, ...]:
         await self._called("plan")
         return (PlannedAction(action="replace", name="edge", interface="eth0", hook=Hook.XDP, reason="object changed"),)
+
+    async def maps(self, name: str) -> tuple[AttachedMap, ...]:
+        await self._called(f"maps {name}")
+        sizes = {"key_size": 4, "value_size": 8, "max_entries": 1}
+        return (AttachedMap(name="frames", id=7, type="array", pin="", **sizes),)
+
+    async def open_map(self, name: str, map_name: str, *, write: bool = False) -> int:
+        await self._called(f"open-map {name} {map_name}{' to write' if write else ''}")
+        return os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
 
     async def core_log(self, name: str) -> Sequence[Mapping[str, Any]]:
         await self._called(f"core-log {name}")

@@ -302,7 +302,8 @@ def _map_verb(verbs: _Verbs, name: str) -> None:
     maps = verbs.add(name, lazy("maps", "dump"), map_options.MAP, epilog=map_options.MAP_EPILOG)
     actions = _Verbs(maps.add_subparsers(metavar="ACTION", required=True))
     for action, text in map_options.MAP_ACTIONS.items():
-        map_options.add_map_arguments(action, actions.add(action, lazy("maps", action), text))
+        run = lazy("maps", map_options.function_of(action))
+        map_options.add_map_arguments(action, actions.add(action, run, text, online=True))
 
 
 def _version_verb(verbs: _Verbs, name: str) -> None:

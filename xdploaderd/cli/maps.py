@@ -1,4 +1,4 @@
-"""`map dump` and `map load`: the entries of a pinned map, decoded by its BTF where it has any, else as hex bytes."""
+"""The actions of `map`: entries of a map shown and changed, by its BTF where it has any, else as hex bytes."""
 
 import argparse
 import json
@@ -10,28 +10,58 @@ from typing import Any
 
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.dump import decode_value
-from xdploaderd.cli.output import print_json, print_line, print_warnings
+from xdploaderd.cli.online import call, client_of
+from xdploaderd.cli.output import print_json, print_line, print_table, print_warnings, text_of
 from xdploaderd.daemon.entries_file import read_document
-from xdploaderd.errors import BtfError, ConfigError, KernelError, PinError, error_context
+from xdploaderd.errors import (
+    BtfError,
+    ConfigError,
+    KernelError,
+    NoSuchEntryError,
+    NoSuchMapError,
+    PinError,
+    UsageError,
+    error_context,
+)
 from xdploaderd.info import MapInfo
 from xdploaderd.kernel.bpf import Bpf, ObjectKind
 from xdploaderd.kernel.bpffs import is_bpffs
 from xdploaderd.kernel.syscall import Fd
-from xdploaderd.load.map_entries import MapEntry, map_entries
+from xdploaderd.load.map_entries import MapEntry, check_keys, map_entries, read_map_entry
 from xdploaderd.load.pins import open_pin
 from xdploaderd.load.restore import restore_entries, shape_of_info
-from xdploaderd.obj.map_document import EntryShape, read_entries
+from xdploaderd.obj.map_document import ARRAYS, EntryShape, read_entries, read_entry, read_key
 from xdploaderd.printable import quoted
 from xdploaderd.terminal import write_out
 from xdploaderd.uapi.bpf import MapType, enum_name
 
+_SHOW_HEADER = ("NAME", "ID", "TYPE", "KEY", "VALUE", "ENTRIES", "PIN")
 _BATCH = 1000  # entries written at once
 
 
+def show(args: argparse.Namespace) -> int:
+    """Show the maps of an attachment, or what one map is."""
+    if args.attachment:
+        found = call(args, "Maps", {"name": args.attachment})["maps"]
+        shown = [one for one in found if args.map in ("", one["name"], str(one["id"]))]
+        if args.map and not shown:
+            raise NoSuchMapError(f"attachment {quoted(args.attachment)} has no map {quoted(args.map)}")
+    else:
+        bpf = Bpf()
+        with _open(bpf, args) as fd:
+            shown = [{**_described(bpf.map_info(fd)), "pin": args.pin}]
+    if args.json:
+        print_json(shown)
+    else:
+        keys = ("name", "id", "type", "key_size", "value_size", "max_entries", "pin")
+        print_table(_SHOW_HEADER, [[text_of(one, key) for key in keys] for one in shown])
+    return 0
+
+
 def dump(args: argparse.Namespace) -> int:
-    """Print every entry of a pinned map."""
+    """Print every entry of a map."""
     bpf = Bpf()
-    with _open(bpf, args.pin) as fd:
+    with _open(bpf, args) as fd:
         info = bpf.map_info(fd)
         shape = _Shown(shape_of_info(info, _read_btf(bpf, info)), exact=args.json)
         entries = (shape.entry(entry) for entry in map_entries(bpf, fd, info))
@@ -42,30 +72,92 @@ def dump(args: argparse.Namespace) -> int:
     return 0
 
 
-def load(args: argparse.Namespace) -> int:
-    """Set the entries of a file in a pinned map."""
-    document = read_document(PurePosixPath(args.file))
+def get(args: argparse.Namespace) -> int:
+    """Print one entry."""
     bpf = Bpf()
-    with _open(bpf, args.pin) as fd:
+    with _open(bpf, args) as fd, _of(args):
         info = bpf.map_info(fd)
-        with error_context(f"map {quoted(args.pin)}"):
-            entries = read_entries(document, shape_of_info(info, _read_btf(bpf, info)))
-            restore_entries(bpf, fd, info, entries, replace=args.replace)
+        shape = shape_of_info(info, _read_btf(bpf, info))
+        check_keys(info)
+        found = read_map_entry(bpf, fd, info, read_key(_value_of(args.following[0]), shape))
+        if found is None:
+            raise NoSuchEntryError(f"no entry has the key {quoted(args.following[0])}")
+        shown = _Shown(shape, exact=args.json).entry(found)
     if args.json:
-        print_json({"map": _described(info), "set": len(entries)})
+        print_json(shown)
     else:
-        print_line(f"{len(entries)} entries set" if len(entries) != 1 else "1 entry set")
+        write_out("\n".join(_lines(shown)))
     return 0
 
 
-def _open(bpf: Bpf, pin: str) -> Fd:
-    path = PurePosixPath(pin)
+def set_(args: argparse.Namespace) -> int:
+    """Set one entry."""
+    bpf = Bpf()
+    with _open(bpf, args, write=True) as fd, _of(args):
+        info = bpf.map_info(fd)
+        key, value = map(_value_of, args.following)
+        entry = read_entry({"key": key, "value": value}, shape_of_info(info, _read_btf(bpf, info)))
+        bpf.map_update(fd, entry.key, entry.value)
+    return _tell_changed(args, info, "set")
+
+
+def delete(args: argparse.Namespace) -> int:
+    """Remove one entry."""
+    bpf = Bpf()
+    with _open(bpf, args, write=True) as fd, _of(args):
+        info = bpf.map_info(fd)
+        check_keys(info)
+        if info.type in ARRAYS:
+            raise UsageError(f"a map of type {enum_name(MapType, info.type)} always has all its elements")
+        key = read_key(_value_of(args.following[0]), shape_of_info(info, _read_btf(bpf, info)))
+        if not bpf.map_delete(fd, key):
+            raise NoSuchEntryError(f"no entry has the key {quoted(args.following[0])}")
+    return _tell_changed(args, info, "deleted")
+
+
+def load(args: argparse.Namespace) -> int:
+    """Set the entries of a file."""
+    document = read_document(PurePosixPath(args.following[0]))
+    bpf = Bpf()
+    with _open(bpf, args, write=True) as fd, _of(args):
+        info = bpf.map_info(fd)
+        entries = read_entries(document, shape_of_info(info, _read_btf(bpf, info)))
+        restore_entries(bpf, fd, info, entries, replace=args.replace)
+    return _tell_changed(args, info, "set", len(entries))
+
+
+def _tell_changed(args: argparse.Namespace, info: MapInfo, what: str, number: int = 1) -> int:
+    if args.json:
+        print_json({"map": _described(info), what: number})
+    else:
+        print_line(f"{number} entries {what}" if number != 1 else f"1 entry {what}")
+    return 0
+
+
+def _open(bpf: Bpf, args: argparse.Namespace, *, write: bool = False) -> Fd:
+    """Open a map by its pin, or let the daemon open that of an attachment; only to be read unless `write`."""
+    if args.attachment:
+        wanted = {"name": args.attachment, "map": args.map, **({"write": True} if write else {})}
+        return Fd(client_of(args).open("OpenMap", wanted))
+    path = PurePosixPath(args.pin)
     if os.path.exists(path) and not is_bpffs(path):
-        raise PinError(f"{quoted(pin)} does not lie on a BPF file system")
+        raise PinError(f"{quoted(args.pin)} does not lie on a BPF file system")
     fd = open_pin(bpf, path, ObjectKind.MAP)
     if fd is None:
-        raise PinError(f"nothing is pinned at {quoted(pin)}")
+        raise PinError(f"nothing is pinned at {quoted(args.pin)}")
     return fd
+
+
+def _of(args: argparse.Namespace) -> error_context:
+    return error_context(f"map {quoted(args.pin or args.map)}")
+
+
+def _value_of(word: str) -> Any:
+    """Return what a word of the command line stands for: JSON, or else itself."""
+    try:
+        return json.loads(word)
+    except (ValueError, RecursionError):
+        return word
 
 
 class _Shown:

@@ -169,8 +169,12 @@ def call(
     descriptors: Sequence[int] = (),
 ) -> Mapping[str, Any]:
     """Call the daemon that the command line names; see ControlClient.call."""
-    path = args.socket or os.environ.get(SOCKET_VARIABLE) or DEFAULT_SOCKET
-    return ControlClient(Path(path)).call(method, parameters or {}, descriptors=descriptors)
+    return client_of(args).call(method, parameters or {}, descriptors=descriptors)
+
+
+def client_of(args: argparse.Namespace) -> ControlClient:
+    """Return the way to the daemon that the command line names."""
+    return ControlClient(Path(args.socket or os.environ.get(SOCKET_VARIABLE) or DEFAULT_SOCKET))
 
 
 def _print_status(reply: Mapping[str, Any]) -> None:

@@ -45,6 +45,28 @@ class ControlClient:
             except OSError as error:
                 raise self._unreachable(error) from error
 
+    def open(self, method: str, parameters: Mapping[str, Any]) -> int:
+        """Return the descriptor, the caller's, that a method answers with. Raises as call() does."""
+        frame = encode_frame({"method": f"{INTERFACE}.{method}", "parameters": dict(parameters)})
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
+            connection.settimeout(self._timeout)
+            try:
+                connection.connect(os.fspath(self._path))
+                connection.sendall(frame)
+                received, fds, _, _ = socket.recv_fds(connection, _CHUNK_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
+                try:
+                    answer = received if b"\0" in received else received + _read_frame(connection)
+                    parse_reply(answer.partition(b"\0")[0])
+                    if not fds:
+                        raise UnreachableError("what answers on the control socket sent no descriptor")
+                except BaseException:
+                    for fd in fds:
+                        os.close(fd)
+                    raise
+            except OSError as error:
+                raise self._unreachable(error) from error
+        return fds[0]
+
     def stream(self, method: str, *, deadline: float | None = None) -> Generator[Mapping[str, Any], None, None]:
         """Yield each reply of a method that goes on answering.
 
@@ -97,6 +119,10 @@ def _frames(connection: socket.socket, deadline: float | None) -> Iterator[bytes
 def _exchange(connection: socket.socket, frame: bytes, descriptors: Sequence[int]) -> bytes:
     sent = socket.send_fds(connection, [frame], descriptors) if descriptors else 0
     connection.sendall(frame[sent:])
+    return _read_frame(connection)
+
+
+def _read_frame(connection: socket.socket) -> bytes:
     received = bytearray()
     while chunk := connection.recv(_CHUNK_BYTES):
         received += chunk

@@ -170,6 +170,18 @@ class LoaderInterface(VarlinkInterface, name=INTERFACE):
         """
         return await _answer(self._service.plan())
 
+    @varlinkmethod(return_parameter="maps", return_type=list[wire.MapOf])
+    async def Maps(self, *, name: str) -> Any:
+        """List the maps of the program that an attachment has in force, with their pins."""
+        return await _answer(self._service.maps(name))
+
+    @varlinkmethod(return_parameter="descriptor", return_type=FileDescriptor)
+    async def OpenMap(self, *, name: str, map: str, write: bool | None = None) -> Any:
+        """Open a map of the program that an attachment has in force, by its name or id; descriptor is the index of the
+        one that is sent along. Without write the map can only be read by it.
+        """
+        return FileDescriptor(await _answer(self._service.open_map(name, map, write=bool(write))), should_close=True)
+
     @varlinkmethod(return_parameter="core_log", return_type=list[Any], allow_foreign=True)
     async def CoreLog(self, *, name: str) -> Any:
         """Tell how each CO-RE relocation of an attachment's program came about, as core-log.schema.json has it."""

@@ -5,12 +5,13 @@ import typing
 from enum import Enum
 from typing import Any
 
-from xdploaderd.daemon.status import AttachmentStatus, DaemonStatus, Orphan, PlannedAction, PlannedMap
+from xdploaderd.daemon.status import AttachedMap, AttachmentStatus, DaemonStatus, Orphan, PlannedAction, PlannedMap
 
 _NAMES = {
     AttachmentStatus: "Attachment",
     Orphan: "Orphan",
     DaemonStatus: "Status",
+    AttachedMap: "AttachedMap",
     PlannedMap: "Map",
     PlannedAction: "Action",
 }
@@ -36,6 +37,7 @@ for _source in _NAMES:
 
 Attachment: Any = _TYPES[AttachmentStatus]
 Status: Any = _TYPES[DaemonStatus]
+MapOf: Any = _TYPES[AttachedMap]
 Action: Any = _TYPES[PlannedAction]
 
 

@@ -9,6 +9,7 @@ from functools import partial
 
 from xdploaderd.daemon.adopting import Adopter
 from xdploaderd.daemon.applying import Applier
+from xdploaderd.daemon.attached_maps import AttachedMaps
 from xdploaderd.daemon.confirming import Confirming, boot_clock
 from xdploaderd.daemon.core_logs import CoreLogs
 from xdploaderd.daemon.drop_ins import DropIns
@@ -92,7 +93,9 @@ def assemble(options: Options, doors: Doors) -> tuple[Reconciler, Service]:
     requests.spared = request.spared
     requests.sweep()
     trial = Trial(applier, wishes, confirming, programs.before, request, start_error=start.error)
-    return reconciler, Service(reconciler, wishes, requests, trial, source, core_logs)
+    service = Service(reconciler, wishes, requests, trial, source, core_logs)
+    service.attached_maps = AttachedMaps(bpf, pins, programs, doors.worker)
+    return reconciler, service
 
 
 def _stores(options: Options) -> Stores:

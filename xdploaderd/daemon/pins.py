@@ -139,6 +139,10 @@ class OwnPins:
         found = {path.name: open_pin(self._bpf, path, ObjectKind.MAP) for path in pins_under(directory)}
         return {name: stack.enter_context(array) for name, array in found.items() if array is not None}
 
+    def array_paths(self, name: str, prog_id: ProgId) -> tuple[PurePosixPath, ...]:
+        """Return where program arrays and kept maps of the attachment's program are pinned."""
+        return tuple(pins_under(self.directory(name) / f"{ARRAYS}{prog_id}"))
+
     def stage(self, name: str, prog: Fd, arrays: Mapping[str, Fd]) -> None:
         """Pin a program and its arrays beside those in force; all or nothing."""
         directory = self.directory(name)

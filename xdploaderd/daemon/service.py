@@ -13,6 +13,7 @@ from xdploaderd import __version__
 from xdploaderd.config.interface_match import entry_of
 from xdploaderd.daemon import events
 from xdploaderd.daemon.actions import Refuse
+from xdploaderd.daemon.attached_maps import AttachedMaps, Running
 from xdploaderd.daemon.caller import audit, audited
 from xdploaderd.daemon.core_logs import CoreLogs
 from xdploaderd.daemon.matching import resolve
@@ -22,11 +23,18 @@ from xdploaderd.daemon.requests import BAD_STATES, AttachRequest, Requests
 from xdploaderd.daemon.settings import ConfigSource
 from xdploaderd.daemon.settle import settle
 from xdploaderd.daemon.starting import NOT_CONFIRMED
-from xdploaderd.daemon.status import AttachmentStatus, DaemonStatus, Origin, PlannedAction, State
+from xdploaderd.daemon.status import AttachedMap, AttachmentStatus, DaemonStatus, Origin, PlannedAction, State
 from xdploaderd.daemon.subscription import Subscription
 from xdploaderd.daemon.trial import LOOK_SECONDS, Trial
 from xdploaderd.daemon.wishes import Digests, Settings, Wishes, read_digests
-from xdploaderd.errors import ConfigError, LoaderError, NoCoreLogError, NoSuchAttachmentError, UsageError
+from xdploaderd.errors import (
+    ConfigError,
+    LoaderError,
+    NoCoreLogError,
+    NoSuchAttachmentError,
+    NoSuchMapError,
+    UsageError,
+)
 from xdploaderd.printable import quoted
 
 log = logging.getLogger(__name__)
@@ -50,6 +58,7 @@ class Service:
         self._trial = trial
         self._source = source
         self._core_logs = core_logs
+        self.attached_maps: AttachedMaps | None = None  # None where there is no kernel to ask
         self._config_error = trial.start_error
         self._applied = time.time()
         self._changing = asyncio.Lock()  # entries change by one reload or request at a time
@@ -283,6 +292,31 @@ class Service:
         if owned is None or owned.prog is None:
             raise NoCoreLogError(f"attachment {quoted(name)} has no program loaded")
         return await asyncio.to_thread(self._core_logs.find, owned.prog.id)
+
+    async def maps(self, name: str) -> tuple[AttachedMap, ...]:
+        """Return the maps of an attachment's program. Raises NoSuchAttachmentError, NoSuchMapError where none runs."""
+        maps, running = self._running(name)
+        return await maps.list(running)
+
+    async def open_map(self, name: str, map_name: str, *, write: bool = False) -> int:
+        """Return a descriptor, the caller's, of a map of an attachment's program; without `write` it can only be read.
+
+        Raises as maps() does.
+        """
+        maps, running = self._running(name)
+        if not write:
+            return await maps.open(running, map_name, write=False)
+        with audited(f"open map '{map_name}' to write", name, lambda: self._stand(name)):
+            return await maps.open(running, map_name, write=True)
+
+    def _running(self, name: str) -> tuple[AttachedMaps, Running]:
+        self._check_name(name)
+        picture = self._reconciler.picture
+        owned = picture.observed.owned.get(name)
+        if self.attached_maps is None or owned is None or owned.prog is None:
+            raise NoSuchMapError(f"attachment {quoted(name)} has no program loaded, and so no maps")
+        config = next((want.config for want in picture.wanted if want.config.name == name), None)
+        return self.attached_maps, Running(name, owned.prog, config, self._wishes.settings.pinning)
 
     async def changes(self) -> AsyncGenerator[AttachmentStatus, None]:
         """Yield the status of an attachment each time it becomes another, from now on; GONE when it ends.

@@ -118,6 +118,23 @@ class DaemonStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AttachedMap:
+    """A map of the program that an attachment has in force; `pin` is where it is pinned, as far as that is known."""
+
+    name: str
+    id: int
+    type: str
+    key_size: int
+    value_size: int
+    max_entries: int
+    pin: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedMap:
     """What becomes of a map of an object that is loaded: create, reuse, keep, share, recreate, migrate or refuse.
 

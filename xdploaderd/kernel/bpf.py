@@ -65,6 +65,8 @@ _FRAME_SLACK = 4096  # bytes a program may add to a frame in PROG_RUN
 
 _T = TypeVar("_T")
 
+_F_RDONLY = 1 << 3  # BPF_F_RDONLY
+
 
 class ObjectKind(StrEnum):
     """What a descriptor of bpf(2) stands for."""
@@ -220,10 +222,11 @@ class Bpf:
         name = os.fsencode(path) + b"\0"
         self._run(BpfCmd.OBJ_PIN, ObjAttr(pathname=pointer_to(name), bpf_fd=fd.fileno()), f"cannot pin at '{path}'")
 
-    def obj_get(self, path: PurePosixPath) -> Fd:
-        """Open what is pinned at `path`, whatever it is (see kind_of)."""
+    def obj_get(self, path: PurePosixPath, *, read_only: bool = False) -> Fd:
+        """Open what is pinned at `path`, whatever it is (see kind_of); `read_only`, a map that can only be read so."""
         name = os.fsencode(path) + b"\0"
-        return Fd(self._run(BpfCmd.OBJ_GET, ObjAttr(pathname=pointer_to(name)), f"cannot open the pin '{path}'"))
+        attr = ObjAttr(pathname=pointer_to(name), file_flags=_F_RDONLY if read_only else 0)
+        return Fd(self._run(BpfCmd.OBJ_GET, attr, f"cannot open the pin '{path}'"))
 
     def kind_of(self, fd: Fd) -> ObjectKind:
         """Tell what a descriptor stands for, by the name of its anonymous inode (no bpf(2) command says it)."""
@@ -339,9 +342,10 @@ class Bpf:
         """Open a program by its id; ENOENT when it is gone."""
         return self._by_id(BpfCmd.PROG_GET_FD_BY_ID, prog_id, "program")
 
-    def map_by_id(self, map_id: MapId) -> Fd:
-        """Open a map by its id."""
-        return self._by_id(BpfCmd.MAP_GET_FD_BY_ID, map_id, "map")
+    def map_by_id(self, map_id: MapId, *, read_only: bool = False) -> Fd:
+        """Open a map by its id; `read_only`, so that it can only be read."""
+        attr = IdAttr(start_id=map_id, open_flags=_F_RDONLY if read_only else 0)
+        return Fd(self._run(BpfCmd.MAP_GET_FD_BY_ID, attr, f"cannot open the map of id {map_id}"))
 
     def link_by_id(self, link_id: LinkId) -> Fd:
         """Open a link by its id."""

@@ -44,9 +44,19 @@ def map_entries(bpf: Bpf, fd: Fd, info: MapInfo) -> Iterator[MapEntry]:
     The map may change meanwhile: an entry that vanishes is left out, none comes twice, and never more come than the
     map can hold. Raises UsageError for a map that has no keys to walk.
     """
+    check_keys(info)
+    return _walk(bpf, fd, info)
+
+
+def check_keys(info: MapInfo) -> None:
+    """Raise UsageError for a map that has no keys to walk, or to look for."""
     if info.type in _WITHOUT_KEYS:
         raise UsageError(f"a map of type {enum_name(MapType, info.type)} has no keys that could be listed")
-    return _walk(bpf, fd, info)
+
+
+def read_map_entry(bpf: Bpf, fd: Fd, info: MapInfo, key: bytes) -> MapEntry | None:
+    """Return the entry with that key; None where there is none."""
+    return _entry(bpf, fd, info, key, len(possible_cpus()) if info.type in PER_CPU else 0)
 
 
 def _walk(bpf: Bpf, fd: Fd, info: MapInfo) -> Iterator[MapEntry]:

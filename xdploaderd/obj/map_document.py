@@ -106,6 +106,17 @@ def read_entries(document: Document, shape: EntryShape) -> tuple[Entry, ...]:
         return tuple(_unlike(_entries(items, shape)))
 
 
+def read_entry(item: Mapping[str, object], shape: EntryShape) -> Entry:
+    """Return one entry with the keys that one of a document has. Raises ConfigError."""
+    check_fillable(shape.type)
+    return Entry(_key(item, shape), _value(item, shape))
+
+
+def read_key(value: object, shape: EntryShape) -> bytes:
+    """Return the bytes of a key as a document has it. Raises ConfigError."""
+    return _key({"key": value}, shape)
+
+
 def _items(raw: bytes) -> Sequence[object]:
     try:
         parsed = json.loads(raw, object_pairs_hook=_object)
