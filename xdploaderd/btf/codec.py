@@ -76,10 +76,10 @@ class Btf:
         self._base = base
         native = header.byteorder == sys.byteorder
         self._words = types.cast("I") if native else _swapped(types)
-        hay = searchable(view)
-        self._strings: BtfStrings = BtfStrings(hay, header.str_off, header.str_len, base._strings if base else None)
-        types_hay, start = (hay, header.type_off) if native else (self._words.tobytes(), 0)
-        self._lookup = NameLookup(self._words, types_hay, start, self._strings)
+        self._strings: BtfStrings = BtfStrings(
+            searchable(view), header.str_off, header.str_len, base._strings if base else None
+        )
+        self._lookup = NameLookup(self._words, self._strings)
         self._first = len(base) if base else 1  # id of the first own type
         self._offsets: array[int] | None = None
         self._kinds: bytes | None = None  # of each own type, for who looks for one
@@ -262,7 +262,7 @@ class Btf:
     def _index(self) -> "array[int]":
         if self._offsets is None:
             with error_context(f"BTF '{self.name}'"):
-                self._offsets = index_records(self._word_array(), self._first)
+                self._offsets = index_records(self._words, self._first)
         return self._offsets
 
     def _word_array(self) -> "array[int]":

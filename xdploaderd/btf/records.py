@@ -69,29 +69,55 @@ def _stride(info: int) -> int:
     return HEAD_WORDS + _FIXED.get(KINDS[kind], 0) + (info & VLEN_MASK) * ELEMENT_WORDS.get(KINDS[kind], 0)
 
 
-def index_records(words: "array[int]", first_id: int) -> "array[int]":
-    """Return the place of every record, in words; BtfError for an unknown kind or a record past the section's end.
-
-    A kernel has 130,000 records but only some 300 distinct info words, so that their lengths are remembered; an array
-    and a plain dict are what the interpreter is quickest with.
-    """
-    strides: dict[int, int] = {}
-    offsets = array("I")
-    at, end, add = 0, len(words), offsets.append
+def index_records(words: memoryview, first_id: int) -> "array[int]":
+    """Return the place of every record, in words; BtfError for an unknown kind or a record past the section's end."""
+    offsets = _most_places(words)
+    at, end = offsets.pop(), len(words)
     while at < end:
-        try:
-            while at < end:
-                add(at)
-                at += strides[words[at + 1]]
-        except IndexError:
+        offsets.append(at)
+        if at + 1 == end:
             break
-        except KeyError:
-            with error_context(f"type [{first_id + len(offsets) - 1}]"):
-                strides[words[at + 1]] = _stride(words[at + 1])
-            offsets.pop()
+        with error_context(f"type [{first_id + len(offsets) - 1}]"):
+            at += _stride(words[at + 1])
     if at != end:
         raise BtfError(f"type [{first_id + len(offsets) - 1}] does not end inside the type section")
     return offsets
+
+
+def _most_places(words: memoryview) -> "array[int]":
+    """Return the places of all records but the last few, or of those up to one of a kind unknown or without end.
+
+    What is behind the last one is for the caller to find out, who does so at leisure. A kernel has 130,000 records but
+    only some 300 distinct info words, so that their lengths are remembered; and eight steps are taken at a time, since
+    to note a place by itself takes the interpreter as long as to find it.
+    """
+    infos = words[1:]
+    strides: dict[int, int] = {}
+    offsets = array("I", (0,))
+    add = offsets.fromlist
+    while True:
+        at = offsets[-1]
+        try:
+            while True:
+                add(
+                    [
+                        at := at + strides[infos[at]],
+                        at := at + strides[infos[at]],
+                        at := at + strides[infos[at]],
+                        at := at + strides[infos[at]],
+                        at := at + strides[infos[at]],
+                        at := at + strides[infos[at]],
+                        at := at + strides[infos[at]],
+                        at := at + strides[infos[at]],
+                    ]
+                )
+        except IndexError:  # the section's end is near: nothing of these eight was noted
+            return offsets
+        except KeyError:
+            try:
+                strides[infos[at]] = _stride(infos[at])
+            except BtfError:
+                return offsets
 
 
 def columns(words: "array[int]", offsets: "array[int]") -> tuple["array[int]", "array[int]", list[int]]:

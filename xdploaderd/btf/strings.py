@@ -6,22 +6,23 @@ from typing import Self
 from xdploaderd.btf.names import essential_name
 from xdploaderd.btf.search import Searchable
 from xdploaderd.errors import BtfError
+from xdploaderd.printable import quoted
 
 MAX_STRING = 65_536  # bytes; the longest are lines of source text
-MAX_FLAVORS = 65_536  # a kernel has some hundred names with `___`
+MAX_ALIKE = 65_536  # strings that start with a name; a kernel has 10,000 that start with `_`
+_FLAVOR = b"___"
 
 
 class BtfStrings:
     """Strings of one blob; those of a split blob continue its base's, so offsets of both are taken."""
 
-    __slots__ = ("_base", "_end", "_flavors", "_hay", "_start", "end", "first")
+    __slots__ = ("_base", "_end", "_hay", "_start", "end", "first")
 
     def __init__(self, hay: Searchable, start: int, length: int, base: Self | None) -> None:
         self._hay = hay
         self._start = start
         self._end = start + length
         self._base = base
-        self._flavors: dict[str, list[int]] | None = None
         self.first: int = base.end if base else 0
         self.end: int = self.first + length
 
@@ -40,45 +41,34 @@ class BtfStrings:
         except UnicodeDecodeError:
             raise BtfError(f"string at offset {offset} is not valid UTF-8") from None
 
-    def offsets_of(self, text: str) -> Iterator[int]:
-        """Yield every offset at which a whole string equal to `text` starts, the base's first."""
+    def offsets_of_essential(self, name: str) -> Iterator[int]:
+        """Yield the offset of every whole string whose name without flavor is `name`, the base's first.
+
+        BtfError when very many strings start with the name.
+        """
         if self._base:
-            yield from self._base.offsets_of(text)
+            yield from self._base.offsets_of_essential(name)
         try:
-            needle = text.encode() + b"\0"
+            text = name.encode()
         except UnicodeEncodeError:
             return
-        at = self._start
-        while (at := self._hay.find(needle, at, self._end)) >= 0:
-            if at == self._start or self._hay[at - 1 : at] == b"\0":
+        plain = essential_name(name) == name
+        for found, at in enumerate(self._starting_with(text)):
+            if found == MAX_ALIKE:
+                raise BtfError(f"over {MAX_ALIKE} strings start with {quoted(name)}")
+            rest = self._hay[at + len(text) : at + len(text) + len(_FLAVOR)]
+            if (plain and rest[:1] == b"\0") or (rest == _FLAVOR and self._essential_at(at) == name):
                 yield at - self._start + self.first
-            at += 1
 
-    def offsets_of_essential(self, name: str) -> Iterator[int]:
-        """Yield the offset of every whole string whose name without flavor is `name`, the base's first."""
-        if essential_name(name) == name:
-            yield from self.offsets_of(name)
-        yield from self._flavors_of(name)
+    def _starting_with(self, text: bytes) -> Iterator[int]:
+        """Yield every place at which a string of the blob's own begins that starts with `text`."""
+        if self._hay[self._start : min(self._end, self._start + len(text))] == text:  # the first one of a split blob
+            yield self._start
+        needle, at = b"\0" + text, self._start - 1
+        while (at := self._hay.find(needle, at + 1, self._end)) >= 0:
+            yield at + 1
 
-    def _flavors_of(self, name: str) -> Iterator[int]:
-        if self._base:
-            yield from self._base._flavors_of(name)
-        if self._flavors is None:
-            self._flavors = self._find_flavors()
-        yield from self._flavors.get(name, ())
-
-    def _find_flavors(self) -> dict[str, list[int]]:
-        flavors: dict[str, list[int]] = {}
-        at, found = self._start, 0
-        while (at := self._hay.find(b"___", at, self._end)) >= 0:
-            begin = self._hay.rfind(b"\0", self._start, at) + 1 or self._start
-            at = self._hay.find(b"\0", at, self._end)
-            if at - begin > MAX_STRING:
-                continue
-            found += 1
-            if found > MAX_FLAVORS:
-                raise BtfError(f"over {MAX_FLAVORS} strings have a flavor")
-            text = self._hay[begin:at].decode(errors="replace")
-            if (essential := essential_name(text)) != text:
-                flavors.setdefault(essential, []).append(begin - self._start + self.first)
-        return flavors
+    def _essential_at(self, start: int) -> str:
+        """Return the name without flavor of the string that begins at a place, empty for one that is too long."""
+        end = self._hay.find(b"\0", start, min(self._end, start + MAX_STRING + 1))
+        return essential_name(self._hay[start:end].decode(errors="replace")) if end >= 0 else ""

@@ -321,9 +321,9 @@ def test_very_many_types_or_flavors_of_one_name_are_refused() -> None:
     btf = btf_of(*(struct("s", 4) for _ in range(lookup.MAX_SAME_RECORDS + 1)))
     with pytest.raises(BtfError, match="over 16384 types have one name"):
         btf.ids_by_name("s", {BtfKind.STRUCT})
-    with mock.patch.object(strings, "MAX_FLAVORS", 3):
+    with mock.patch.object(strings, "MAX_ALIKE", 3):
         flavors = btf_of(*(struct(f"s___{number}", 4) for number in range(4)))
-        with pytest.raises(BtfError, match="over 3 strings have a flavor"):
+        with pytest.raises(BtfError, match="over 3 strings start with 's'"):
             flavors.ids_by_essential_name("s", {BtfKind.STRUCT})
 
 
@@ -339,8 +339,9 @@ def test_a_member_alone_is_the_one_of_the_whole_type(type_id: int, split: bool) 
 
 
 def test_columns_of_a_blob_hold_what_its_records_hold() -> None:
-    words = array("I", bytes(btf_of(*ONE_OF_EACH).records))
-    offsets = index_records(words, 1)
+    records = bytes(btf_of(*ONE_OF_EACH).records)
+    words = array("I", records)
+    offsets = index_records(memoryview(records).cast("I"), 1)
     names, ids, protos = columns(words, offsets)
     one_by_one = [names_and_references(words, at) for at in offsets]
     assert sorted(names) == sorted(name for found, _ in one_by_one for name in found)
