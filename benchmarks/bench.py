@@ -151,7 +151,7 @@ def main(rounds: int, more: list[Path]) -> None:
     for path in (core, *more):
         bench_relocation(path, rounds)
     bench_big_open(max(5, rounds // 3))
-    btf_index.run(max(5, rounds // 3))
+    btf_index.run(max(15, rounds))
     bench_start("start: xdploaderctl version", ["-c", CONTROL, "version"], rounds)
     bench_start("start: xdploaderctl load --help", ["-c", CONTROL, "load", "--help"], rounds)
     if more:

@@ -61,6 +61,15 @@ def show(name: str, ours: float, theirs: float, peer: str, goal: float) -> None:
     _print(name, f"{ours:9.3f} ms", peer, f"{theirs:9.3f} ms", f"ratio {ours / theirs:6.2f}", f"{goal:g}")
 
 
+def show_spread(ratios: Sequence[float]) -> None:
+    """Print how the ratios of single pairs lie: a busy machine disturbs one side of a pair at a time."""
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    print(
+        f"  {len(ratios)} pairs: half of the ratios from {low:.2f} to {high:.2f}, median {middle:.2f},"
+        f" all from {min(ratios):.2f} to {max(ratios):.2f}"
+    )
+
+
 def show_memory(name: str, ours: float, theirs: float, peer: str, goal: float) -> None:
     """Print one pair: our MiB, the peer's, and the most wanted."""
     _print(name, f"{ours:9.2f} MiB", peer, f"{theirs:9.2f} MiB", "", f"{goal:g} MiB")

@@ -185,7 +185,16 @@ class SymbolTable:
 class ElfImage:
     """One relocatable BPF object, checked: every section lies in the file, every name is bounded."""
 
-    __slots__ = ("_reloc_tables", "_section_by_name", "byteorder", "limits", "raw", "sections", "symbols")
+    __slots__ = (
+        "_program_sections",
+        "_reloc_tables",
+        "_section_by_name",
+        "byteorder",
+        "limits",
+        "raw",
+        "sections",
+        "symbols",
+    )
 
     def __init__(self, raw: bytes, headers: Headers, limits: Limits) -> None:
         sections = _parse_sections(raw, headers, limits)
@@ -193,6 +202,7 @@ class ElfImage:
         self.byteorder = headers.byteorder
         self.raw = raw
         self.sections = sections
+        self._program_sections = tuple(section for section in sections if section.is_program())
         self.symbols = _parse_symbols(sections, headers.byteorder, limits)
         self.limits = limits
         _check_reloc_tables(tables, len(sections), limits)
@@ -213,7 +223,7 @@ class ElfImage:
 
     def program_sections(self) -> tuple[Section, ...]:
         """Return the sections that hold instructions, in index order."""
-        return tuple(section for section in self.sections if section.is_program())
+        return self._program_sections
 
     def symbols_in(self, section: Section) -> tuple[Symbol, ...]:
         """Return the symbols defined in a section, in symbol table order."""
