@@ -14,7 +14,7 @@ from tests.campaigns.figures import Figures, spread
 from tests.campaigns.operations import OPERATIONS, Operation, Scene
 from tests.campaigns.shapes import Shape, shape_of
 from tests.campaigns.trials import TRIALS
-from tests.support.daemon import PATIENCE, Spawn, daemon_in, wait_for
+from tests.support.daemon import PATIENCE, POLL, Spawn, daemon_in, wait_for
 from tests.support.netns import veth_pair
 from tests.support.nursery import nursery
 from tests.support.watched import Watch, watching
@@ -26,7 +26,7 @@ CONVERGED = PATIENCE  # seconds from the start of the next process; the goal of 
 RANDOM_SECONDS = 0.2  # in which each of the changes has come to its end
 QUIET = 0.5  # seconds: the operation has ended and the call did not come
 STABLE, STABLE_SECONDS = 3, 0.1  # so many looks at that distance that show the same
-WHOLE_EVERY = 8  # of so many restarts one is of a process of its own, not a forked one, and is timed
+WHOLE_EVERY = 16  # of so many restarts one is of a process of its own, not a forked one, and is timed
 
 
 @dataclass(slots=True)
@@ -225,8 +225,15 @@ def _check(stage: Stage, operation: Operation, shapes: frozenset[Shape], tally: 
         daemon.start()
     operation.settle(scene, number)
     _assert_kept(scene, operation)
-    wait_for(lambda: shape_of(scene) in shapes, f"{shape_of(scene)} is none of {shapes}")
+    _wait_for_shape(scene, shapes)
     assert "Traceback" not in daemon.log(), daemon.log()
+
+
+def _wait_for_shape(scene: Scene, shapes: frozenset[Shape]) -> None:
+    deadline = time.monotonic() + CONVERGED
+    while (found := shape_of(scene)) not in shapes:
+        assert time.monotonic() < deadline, f"{found} is none of {shapes}"
+        time.sleep(POLL)
 
 
 def _wait_for_order(scene: Scene, operation: Operation) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.campaigns.marked import Marked
-from tests.support.daemon import Daemon, tc_ids, xdp_id
+from tests.support.daemon import Daemon, tc_ids, xdp_id, xdp_ids
 from tests.support.netns import ip
 from xdploaderd.errors import LoaderError
 from xdploaderd.kernel.bpf import Bpf
@@ -134,8 +134,9 @@ class Scene:
 
     def programs(self) -> Mapping[str, int]:
         """Return the ids of the programs: at XDP and tc ingress of veth0 (0: none or several), at XDP of veth1."""
-        filters = tc_ids()
-        return {"edge": xdp_id(), "tail": filters[0] if len(filters) == 1 else 0, "veth1": xdp_id("veth1")}
+        filters, slots = tc_ids(), xdp_ids()
+        tail = filters[0] if len(filters) == 1 else 0
+        return {"edge": slots.get("veth0", 0), "tail": tail, "veth1": slots.get("veth1", 0)}
 
 
 def nothing(_scene: Scene, _number: int = 0) -> None:

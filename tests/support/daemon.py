@@ -231,6 +231,12 @@ def xdp_id(interface: str = "veth0") -> int:
     return int(json.loads(output)[0].get("xdp", {}).get("prog", {}).get("id", 0))
 
 
+def xdp_ids() -> Mapping[str, int]:
+    """Return the ids of the XDP programs of all interfaces that have one, as ip(8) sees them."""
+    output = subprocess.run(["ip", "-j", "link", "show"], capture_output=True, text=True, check=True).stdout
+    return {link["ifname"]: int(link["xdp"]["prog"]["id"]) for link in json.loads(output) if "xdp" in link}
+
+
 def tc_ids(interface: str = "veth0", direction: str = "ingress") -> list[int]:
     """Return the ids of the programs of the bpf filters as tc(8) sees them."""
     command = ["tc", "-j", "filter", "show", "dev", interface, direction]
