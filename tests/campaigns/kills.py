@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.campaigns.figures import Figures, spread
+from tests.campaigns.migrations import MIGRATIONS
 from tests.campaigns.operations import OPERATIONS, Operation, Scene
 from tests.campaigns.shapes import Shape, shape_of
 from tests.campaigns.trials import TRIALS
@@ -20,7 +21,7 @@ from tests.support.nursery import nursery
 from tests.support.watched import Watch, watching
 from xdploaderd.daemon.report import AS_WANTED
 
-ALL: Mapping[str, Operation] = {**OPERATIONS, **TRIALS}
+ALL: Mapping[str, Operation] = {**OPERATIONS, **TRIALS, **MIGRATIONS}
 CHANGES = ("reload", "attach", "detach", "runtime")  # killed at random moments
 CONVERGED = PATIENCE  # seconds from the start of the next process; the goal of 5 is read off the figures
 RANDOM_SECONDS = 0.2  # in which each of the changes has come to its end

@@ -128,6 +128,9 @@ class FakeWorld:
     def keep(self) -> None:
         """Stand for the pins of old programs."""
 
+    def restore_maps(self) -> None:
+        """Stand for the pins of maps."""
+
     def drop(self) -> None:
         """Stand for removing them."""
 

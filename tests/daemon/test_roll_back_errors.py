@@ -14,6 +14,7 @@ from tests.daemon.test_service import Daemon, running
 from xdploaderd.daemon import service as service_module
 from xdploaderd.daemon.before import DIRECTORY, Before
 from xdploaderd.errors import FileError, PinError
+from xdploaderd.kernel.bpf import Bpf
 
 
 def test_roll_back_that_cannot_be_written_down_is_tried_again(
@@ -69,5 +70,5 @@ def test_pins_of_old_programs_go_although_one_stays_at_first(tmp_path: Path) -> 
     for name in ("edge", "tail"):
         (tmp_path / DIRECTORY / name).mkdir(parents=True)
     pins: Any = Pins(tmp_path)
-    Before(pins).drop()
+    Before(pins, Bpf()).drop()
     assert not (tmp_path / DIRECTORY).exists()

@@ -87,6 +87,18 @@ def test_f18_reload_that_fails_leaves_the_old_map_and_its_pin(veth: Veth, daemon
     assert ((xdp_id("veth0"), xdp_id("veth8")), pin_tree(), _map()["id"]) == (before, pins, old)
 
 
+def test_f18_migration_that_nobody_confirms_gives_the_old_map_its_pin_back(veth: Veth, daemon: Daemon) -> None:
+    old = _start(daemon, 77)
+    before = xdp_id("veth0"), xdp_id("veth8")
+    daemon.configure(*_entries(4))
+    daemon.call("Reload", confirm=1)
+    assert _map()["max_entries"] == 4
+    wait_for(lambda: (xdp_id("veth0"), xdp_id("veth8")) == before and _map()["id"] == old, "rolled back")
+    assert _maps_of("veth0") == _maps_of("veth8") == [old]
+    assert counters(str(PIN))[0] >= 77
+    wait_for(lambda: not any("_before" in path for path in pin_tree()), "no second pins")
+
+
 @pytest.mark.parametrize(("call", "number"), [("rename", n) for n in range(1, 7)] + [("sendto", 1), ("sendto", 2)])
 def test_f18_kill_while_pins_move_leaves_every_program_with_the_pinned_map(
     veth: Veth, daemon: Daemon, call: str, number: int

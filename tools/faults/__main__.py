@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _chosen(names: Sequence[str]) -> Iterator[tuple[str, Campaign]]:
     for name, campaign in CAMPAIGNS.items():
-        if not names or any(name.startswith(word) for word in names):
+        if not names or any(name == word or (word not in CAMPAIGNS and name.startswith(word)) for word in names):
             yield name, campaign
 
 

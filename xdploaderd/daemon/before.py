@@ -1,33 +1,39 @@
 """The programs of the configuration before, pinned below ROOT/xdploaderd/_before while a new one waits to be confirmed.
 
-A name with `_` is no entry's, so these pins are in nobody's way; what is pinned can be put back without its file.
+A name with `_` is no entry's, so these pins are in nobody's way; what is pinned can be put back without its file. Their
+pinned maps have second pins there too.
 """
 
 from collections.abc import Mapping
 from contextlib import suppress
 
+from xdploaderd.daemon.before_maps import BeforeMaps
 from xdploaderd.daemon.pin_names import name_in
 from xdploaderd.daemon.pins import OwnPins
 from xdploaderd.errors import LoaderError
+from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.bpffs import list_dir, remove_dirs
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.uapi.bpf import ProgId
 
-DIRECTORY = "_before"
+DIRECTORY, MAPS = "_before", "_maps"
 
 
 class Before:
     """The pins of what ran before. Raises PinError, KernelError."""
 
-    def __init__(self, pins: OwnPins) -> None:
+    def __init__(self, pins: OwnPins, bpf: Bpf) -> None:
         self._pins = pins
+        self._maps = BeforeMaps(bpf, pins.root.parent, pins.root, pins.root / DIRECTORY / MAPS)
 
     def keep(self) -> None:
-        """Pin every program that is in force once more, with its arrays; all or nothing."""
+        """Pin every program that is in force once more, with its arrays and pinned maps; all or nothing."""
         try:
-            for name in self._pins.names():
-                if (prog := self._pins.prog(name)) is not None:
-                    self._keep(name, prog.id)
+            found = [(name, self._pins.prog(name)) for name in self._pins.names()]
+            progs = [(name, prog) for name, prog in found if prog is not None]
+            for name, prog in progs:
+                self._keep(name, prog.id)
+            self._maps.keep({map_id for _, prog in progs for map_id in prog.map_ids})
         except BaseException:
             self.drop()
             raise
@@ -40,6 +46,10 @@ class Before:
     def open(self, name: str, prog_id: ProgId) -> tuple[Fd, Mapping[str, Fd]] | None:
         """Open an entry's program and its arrays; None where it is not here. The caller closes them."""
         return self._pins.open_program(f"{DIRECTORY}/{name}", prog_id)
+
+    def restore_maps(self) -> None:
+        """Give the pins that were migrated back to the maps of the programs, which run again."""
+        self._maps.restore()
 
     def drop(self) -> None:
         """Remove the pins, where there are any; once more where the first time left some."""
@@ -54,6 +64,7 @@ class Before:
     def _drop(self) -> None:
         if not self._are_there():
             return
+        self._maps.drop()
         for name in self._names():
             self._pins.forget(f"{DIRECTORY}/{name}")
         remove_dirs([self._pins.root, self._pins.root / DIRECTORY])

@@ -59,7 +59,7 @@ class OwnPrograms:
         self._pins = pins
         self._records = records
         self._core_logs = core_logs
-        self.before = Before(pins)
+        self.before = Before(pins, bpf)
         self._settings = settings
         self._objects = PreparedCache(self._target)
         self._targets: dict[frozenset[Need], TargetKernel] = {}  # costly: a walk of the kernel's BTF

@@ -23,6 +23,7 @@ class OldPrograms(Protocol):
     """Where old programs stay pinned; daemon.before.Before is one."""
 
     def keep(self) -> None: ...
+    def restore_maps(self) -> None: ...
     def drop(self) -> None: ...
 
 
@@ -94,6 +95,12 @@ class RequestTrial:
         self._wishes.retake(before.name)
         for name in before.held:
             self._wishes.hold(name)
+
+    def undone(self) -> None:
+        """Give the maps of programs that run again their pins, and forget the change; blocks. Raises PinError."""
+        if self.pending is not None:
+            self._old.restore_maps()
+        self.end()
 
     def end(self) -> None:
         """Forget the change, if there is one: it was confirmed or undone; blocks. Raises PinError."""

@@ -134,7 +134,7 @@ class Service:
         request.undo()
         self._reconciler.forgive()
         await self._reconciler.settled()
-        await asyncio.to_thread(request.end)
+        await asyncio.to_thread(request.undone)
         await asyncio.to_thread(self._requests.sweep)
 
     async def attach_object(self, request: AttachRequest) -> AttachmentStatus:

@@ -140,6 +140,7 @@ class Trial:
         log.warning("the configuration was not confirmed in time and is rolled back")
         try:
             await self._applier.apply(settings, digests)
+            await asyncio.to_thread(self._old.restore_maps)
         except LoaderError as error:
             log.error("not all can be rolled back at once: %s", error, extra={"ERROR_CODE": error.code})
             self._wishes.adopt(settings, digests)
