@@ -289,3 +289,18 @@ def test_same_failure_is_logged_once_whatever_is_forgiven(caplog: pytest.LogCapt
     with caplog.at_level("ERROR", logger="xdploaderd"):
         run(main())
     assert [record.getMessage().rpartition(": ")[2] for record in caplog.records] == ["busy", "worse"]
+
+
+def test_whoever_waits_for_a_pass_after_the_stop_is_cancelled() -> None:
+    async def main() -> None:
+        world = FakeWorld("eth0")
+        reconciler = Reconciler(FakeWishes(want()), world, world)
+        task = asyncio.create_task(reconciler.run())
+        await reconciler.settled()
+        task.cancel()
+        await asyncio.wait((task,))
+        with pytest.raises(asyncio.CancelledError):
+            async with asyncio.timeout(1):
+                await reconciler.settled()
+
+    run(main())

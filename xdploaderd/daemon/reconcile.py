@@ -83,6 +83,7 @@ class Reconciler:
         self._forgiven: set[str] = set()
         self._told: dict[str, str] = {}  # the error of each name as it was logged last
         self._waiters: list[asyncio.Future[Picture]] = []
+        self._over = False
         self.picture = Picture(wanted=wishes.wanted(), settled=False, looked=False)
         self.writing = asyncio.Lock()  # held by a pass, and by whoever changes hooks and pins besides
         self.passed = asyncio.Event()  # set at the end of each pass; whoever waits for it clears it
@@ -98,9 +99,14 @@ class Reconciler:
         self._forgiven.update(forgiven)
 
     async def settled(self) -> Picture:
-        """Return how all stands after a pass that begins from now on; to stop waiting does not stop the pass."""
+        """Return how all stands after a pass that begins from now on; to stop waiting does not stop the pass.
+
+        CancelledError when run() ends before that, or has ended: whoever is in the middle of something ends as well.
+        """
         waiter: asyncio.Future[Picture] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
+        if self._over:
+            waiter.cancel()
         self.poke()
         return await waiter
 
@@ -120,6 +126,7 @@ class Reconciler:
                 except TimeoutError:
                     continue
         finally:
+            self._over = True
             for waiter in self._waiters:
                 waiter.cancel()
 
