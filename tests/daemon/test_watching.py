@@ -9,13 +9,13 @@ import pytest
 
 from tests.daemon.fake_world import FakeWishes, FakeWorld, want
 from xdploaderd.daemon.reconcile import Reconciler
-from xdploaderd.daemon.watching import Rests, watch
+from xdploaderd.daemon.watching import Rests, Saved, watch
 from xdploaderd.errors import AttachError
 from xdploaderd.net import messages
 from xdploaderd.net.channel import Channel
 from xdploaderd.uapi.bpf import Ifindex
 
-RESTS = Rests(shortest=0.02, longest=0.02, retry=0.01)
+RESTS = Rests(shortest=0.02, longest=0.02, saved=0.0, retry=0.01)
 
 
 async def watched(events: AsyncGenerator[Ifindex, None] | list[AsyncGenerator[Ifindex, None]], seconds: float) -> int:
@@ -57,6 +57,24 @@ def test_g9_storm_of_events_is_paced_and_requests_are_answered() -> None:
 
 def test_first_event_is_looked_after_at_once() -> None:
     assert asyncio.run(watched(once(), 0.01)) >= 3
+
+
+def test_pass_after_a_quiet_time_is_not_followed_by_a_long_rest() -> None:
+    saved = Saved(Rests())
+    assert [saved.rest_after(0.2, quiet=0.5) for _ in range(9)] == [0.01] * 9
+    assert [saved.rest_after(0.2, quiet=0.0) for _ in range(2)] == [0.01, pytest.approx(0.1)]
+
+
+def test_passes_of_a_storm_take_half_of_the_time() -> None:
+    saved, rest = Saved(Rests()), 0.0
+    rests = [rest := saved.rest_after(0.1, quiet=rest) for _ in range(20)]
+    assert rests[10:] == [pytest.approx(0.1)] * 10
+
+
+def test_rest_after_slow_passes_is_bounded_and_owes_nothing_later() -> None:
+    saved = Saved(Rests())
+    assert max(saved.rest_after(9.0, quiet=0.25) for _ in range(9)) == 0.25
+    assert saved.rest_after(0.1, quiet=1.0) == 0.01
 
 
 def test_events_that_fail_are_asked_for_again() -> None:

@@ -1,4 +1,4 @@
-"""Netlink events become passes: the first one at once, and a storm of them one pass at a time with rests between.
+"""Netlink events become passes: the first ones at once, and a storm of them one pass at a time with rests between.
 
 A pass costs a dump of all links and a look at every pin, so that passing at each event of a storm would leave no time
 for anybody else. A request asks the reconciler by itself and waits for no rest.
@@ -23,11 +23,30 @@ Events = Callable[[], AsyncGenerator[Ifindex, None]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rests:
-    """Seconds: between two passes as long as the last one took, within these bounds; and after the events failed."""
+    """Seconds: between two passes as long as the last one took, within these bounds; and after the events failed.
+
+    `saved`: how much of that rest may be had in advance, by quiet times before: an interface that is made anew is
+    two or three events, and not a storm.
+    """
 
     shortest: float = 0.01
     longest: float = 0.25
+    saved: float = 0.5
     retry: float = 5.0
+
+
+class Saved:
+    """What is left of the rest that was had before it was needed."""
+
+    def __init__(self, rests: Rests) -> None:
+        self._rests = rests
+        self._left = rests.saved
+
+    def rest_after(self, took: float, *, quiet: float) -> float:
+        """Return how long to rest after a pass that took so long and followed so much quiet time."""
+        rests = self._rests
+        self._left = max(min(self._left + quiet, rests.saved) - took, -rests.longest)
+        return max(-self._left, rests.shortest)
 
 
 async def watch(events: Events, reconciler: Reconciler, rests: Rests = Rests()) -> NoReturn:
@@ -50,9 +69,11 @@ async def _listen(events: Events, happened: asyncio.Event, rests: Rests) -> NoRe
 
 
 async def _look_after(happened: asyncio.Event, reconciler: Reconciler, rests: Rests) -> NoReturn:
+    saved, ended = Saved(rests), time.monotonic()
     while True:
         await happened.wait()
         happened.clear()
-        began = time.monotonic()
+        quiet, began = time.monotonic() - ended, time.monotonic()
         await reconciler.settled()
-        await asyncio.sleep(min(max(time.monotonic() - began, rests.shortest), rests.longest))
+        ended = time.monotonic()
+        await asyncio.sleep(saved.rest_after(ended - began, quiet=quiet))
