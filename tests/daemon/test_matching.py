@@ -7,12 +7,13 @@ import pytest
 
 from tests.daemon.fake_world import FakeWorld, entry, want
 from xdploaderd.config.interface_match import Match
-from xdploaderd.daemon.actions import Attach, Detach, Refuse, Rename
+from xdploaderd.daemon.actions import Attach, Detach, Refuse, Rename, Replace, Wait
 from xdploaderd.daemon.matching import resolve
 from xdploaderd.daemon.orphans import Orphans
 from xdploaderd.daemon.plan import make_plan
 from xdploaderd.daemon.status import State
 from xdploaderd.daemon.world import Marks, Wanted
+from xdploaderd.errors import FileError
 from xdploaderd.hooks import AttachKind, Hook
 from xdploaderd.info import Interface
 from xdploaderd.uapi.bpf import Ifindex
@@ -156,3 +157,25 @@ def test_orphan_is_swept_on_request_and_a_second_one_waits() -> None:
     assert orphans.look((), observed, frozenset())
     orphans.sweep("all@eth0")
     assert not orphans.look((), observed, frozenset())
+
+
+def test_f12_program_follows_its_interface_to_a_name_whose_own_interface_is_gone() -> None:
+    world = renamed()
+    left = world.add_owned(entry("all@eth5", "eth5"), 8)
+    assert left.record is not None
+    world.owned["all@eth5"] = replace(left, record=replace(left.record, ifindex=99))
+    observed = world.observed()
+    (action,) = make_plan(resolve((glob(),), observed.interfaces), observed)
+    assert isinstance(action, Rename)
+    assert (action.name, action.wanted.config.name) == ("all@eth0", "all@eth5")
+
+
+@pytest.mark.parametrize(
+    ("fields", "done"), [({"problem": FileError("no such file")}, Refuse), ({"sha1": "b" * 40}, Replace)]
+)
+def test_program_of_the_glob_stays_until_the_exact_entry_has_its_place(fields: Any, done: type) -> None:
+    observed = renamed().observed()
+    observed = replace(observed, owned={"all@eth5": replace(observed.owned["all@eth0"], name="all@eth5")})
+    wanted = resolve((glob(), replace(want(entry("edge", "eth5")), **fields)), observed.interfaces)
+    actions = make_plan(wanted, observed)
+    assert [type(action) for action in actions if not isinstance(action, Wait)] == [done]

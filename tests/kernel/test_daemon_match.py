@@ -136,6 +136,19 @@ def test_f12_renamed_interface_keeps_its_program_within_the_glob_and_loses_it_ou
 
 
 @pytest.mark.usefixtures("links")
+def test_f12_program_follows_its_interface_to_the_name_of_one_that_is_gone(daemon: Daemon) -> None:
+    daemon.configure(entry())
+    daemon.start()
+    before = xdp_id("m1")
+    ip("link", "del", "m2")
+    wait_for(lambda: "all@m2" not in states(daemon), "the other is gone")
+    ip("link", "set", "m1", "name", "m2")
+    wait_for(lambda: states(daemon) == {"all@m2": "attached"}, "the new name")
+    assert xdp_id("m2") == before
+    assert [path.name for path in OWN_PINS.iterdir()] == ["all@m2"]
+
+
+@pytest.mark.usefixtures("links")
 def test_f12_interface_that_comes_back_from_another_namespace_is_ours_as_before(daemon: Daemon) -> None:
     daemon.configure(entry())
     daemon.start()

@@ -56,7 +56,9 @@ def make_plan(
         if owned.name not in known
     ]
     claimed = frozenset(action.current.place for action in actions if isinstance(action, Replace))
-    kept = (_without_claimed(action, claimed) for action in (*actions, *gone))
+    awaited = claimed.union(*(_awaited(action, observed) for action in actions))
+    kept = [_without_claimed(action, claimed) for action in actions]
+    kept += [_without_claimed(off, awaited if off.reason == NOT_HERE else claimed) for off in gone]
     return (*repairs, *renames, *(action for action in kept if action is not None))
 
 
@@ -75,12 +77,21 @@ def _renames(wanted: Sequence[Wanted], observed: Observed) -> Iterator[Rename]:
     }
     for want in wanted:
         interface = None if want.missing else observed.interface(want.config.interface)
-        if interface is None or want.problem is not None or want.config.name in observed.owned:
+        if interface is None or want.problem is not None or not _may_take_name(want, interface, observed):
             continue
         found = left.pop((entry_of(want.config.name), interface.index, want.config.hook), None)
         if found is not None:
             place = wanted_place(want.config, interface)
             yield Rename(name=found.name, wanted=want, place=place, reason=f"it is '{want.config.name}' now")
+
+
+def _may_take_name(want: Wanted, interface: Interface, observed: Observed) -> bool:
+    """Whether nothing is pinned under the entry's name, or only what an interface that is gone has left."""
+    there = observed.owned.get(want.config.name)
+    if there is None:
+        return True
+    stays = there.record is None or there.record.ifindex == interface.index or there.staged is not None
+    return not stays and not observed.places_of(there)
 
 
 def _repairs(observed: Observed) -> Iterator[Repair]:
@@ -241,8 +252,18 @@ def _off_strays(owned: Owned, places: tuple[Place, ...]) -> Detach:
     )
 
 
+def _awaited(action: Action, observed: Observed) -> Iterator[Place]:
+    """Yield the place that an entry takes over when what keeps it from that has ended."""
+    if isinstance(action, Refuse) and action.state is State.FAILED:
+        config = action.wanted.config
+        interface = observed.interface(config.interface)
+        met = observed.in_the_way(wanted_place(config, interface)) if interface is not None else None
+        if met is not None:
+            yield met.place
+
+
 def _without_claimed(action: Action, claimed: frozenset[Place]) -> Action | None:
-    """Leave alone, for this pass, the places that a Replace is about to take over: no moment without a program.
+    """Leave alone, for this pass, the places that another entry is to take over: no moment without a program.
 
     What is left over, pins and staged programs, is cleared by the pass that follows every change.
     """

@@ -167,11 +167,12 @@ class OwnPrograms:
         return prog
 
     def rename(self, name: str, new: str, place: Place) -> ProgInfo | None:
-        """Let what is pinned as `name` be that of `new`, attached at `place` as before."""
+        """Let what is pinned as `name` be that of `new`, attached at `place` as before; what `new` had goes."""
         prog = self._pins.prog(name)
         record = self._records.find(name, prog.id) if prog is not None else None
         if prog is not None and record is not None:
             self._records.put(prog.id, replace(record, attachment=new, interface=place.ifname))
+        self._pins.forget(new)
         self._pins.rename(name, new)
         return prog
 

@@ -194,9 +194,10 @@ class Model:
         self.states = {}
         for wish in wishes:
             self.states[wish.name] = self._carry_out(wish, taken=wish.name in taken)
+        kept = self._claimed(wishes)
         self.stuck &= {name for name, state in self.states.items() if state is State.FAILED}
         names = {wish.name for wish in wishes if wish.interface or not wish.entry.glob}
-        self._sweep(names, several={wish.entry.name for wish in wishes if wish.entry.glob})
+        self._sweep(names | kept, several={wish.entry.name for wish in wishes if wish.entry.glob})
         self.asked &= {name for name, state in self.states.items() if state not in (State.ATTACHED, State.DETACHED)}
 
     def _follow(self, wishes: list[Wish]) -> None:
@@ -280,6 +281,18 @@ class Model:
         if name in self.own:
             self._take_off(name)
             del self.own[name]
+
+    def _claimed(self, wishes: list[Wish]) -> set[str]:
+        """Return whose program stays, unwanted, until the entry that wants its place can be carried out."""
+        failed = [w for w in wishes if self.states[w.name] is State.FAILED and w.interface]
+        refused = [w for w in failed if w.rivals or self.digests[w.entry.name] == MISSING]
+        tried = {self.hooks.get(self.spot(wish)) for wish in failed if wish not in refused}
+        awaited = {self.hooks.get(self.spot(wish)) for wish in refused}
+        return {
+            name
+            for name, own in self.own.items()
+            if own.prog in tried or (own.prog in awaited and name.partition("@")[0] in self.entries)
+        }
 
     def _sweep(self, names: set[str], *, several: set[str]) -> None:
         """What nobody wants goes at once where it ended by request, else after the time of grace."""
