@@ -154,8 +154,7 @@ def main(rounds: int, more: list[Path]) -> None:
     btf_index.run(max(15, rounds))
     bench_start("start: xdploaderctl version", ["-c", CONTROL, "version"], rounds)
     bench_start("start: xdploaderctl load --help", ["-c", CONTROL, "load", "--help"], rounds)
-    if more:
-        btfgen.run(more[:10], rounds)
+    btfgen.run_folders(max(5, rounds // 3))
     bench_load_memory(plain[0])
 
 
