@@ -12,7 +12,8 @@ from tests.builders.elf import Elf, Rel, Sec, Sym
 from xdploaderd.btf.build import BtfBuilder
 from xdploaderd.btf.types import Array, Datasec, Func, FuncProto, Linkage, SecVar, Var
 from xdploaderd.insn import EXIT, INSN_SIZE, LD_IMM64, Insn, encode_insns
-from xdploaderd.obj.elf import SHF_EXECINSTR, SymBind, SymType
+from xdploaderd.obj.elf import SymBind, SymType
+from xdploaderd.obj.elf_sections import SHF_EXECINSTR
 
 PROGRAMS = 500
 LOADS = 15  # of the map's address in each program

@@ -16,7 +16,8 @@ from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.ext import parse_btf_ext
 from xdploaderd.btf.types import FuncProto
 from xdploaderd.errors import LoaderError
-from xdploaderd.obj.elf import SHN_UNDEF, ElfImage, Section, Symbol, SymType
+from xdploaderd.obj.elf import SHN_UNDEF, ElfImage, Symbol, SymType
+from xdploaderd.obj.elf_sections import Section
 
 SHF_ALLOC = 0x2
 DEEP = 6  # levels of unnamed types that are spelled out

@@ -4,7 +4,8 @@ import struct
 from dataclasses import dataclass, field, replace
 
 from xdploaderd.insn import EXIT, Insn, encode_insns
-from xdploaderd.obj.elf import SHF_EXECINSTR, SectionType, SymBind, SymType
+from xdploaderd.obj.elf import SymBind, SymType
+from xdploaderd.obj.elf_sections import SHF_EXECINSTR, SectionType
 
 EM_BPF = 247
 ET_REL = 1

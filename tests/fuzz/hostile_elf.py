@@ -10,7 +10,8 @@ from tests.builders.elf import RETURN_0, Rel, Sec, Sym, object_of, program
 from xdploaderd.btf.build import BtfBuilder
 from xdploaderd.btf.types import Array, BtfKind, BtfType, Datasec, Enum, Func, FuncProto, Member, Ref, SecVar, Var
 from xdploaderd.insn import CALL, EXIT, LD_IMM64, Insn, encode_insns
-from xdploaderd.obj.elf import SHF_COMPRESSED, SHF_EXECINSTR, SectionType, SymType
+from xdploaderd.obj.elf import SymType
+from xdploaderd.obj.elf_sections import SHF_COMPRESSED, SHF_EXECINSTR, SectionType
 
 MAIN = program("main")
 MIB = 1 << 20

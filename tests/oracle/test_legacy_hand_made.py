@@ -11,7 +11,8 @@ from tests.builders.legacy import LOAD_MAP, RETURN_PASS, maps_of, record
 from tests.support import sandbox
 from tests.support.old_loaders import Outcome, by_iproute2, by_us, device
 from xdploaderd.hooks import Hook
-from xdploaderd.obj.elf import SHF_EXECINSTR, SymBind, SymType
+from xdploaderd.obj.elf import SymBind, SymType
+from xdploaderd.obj.elf_sections import SHF_EXECINSTR
 from xdploaderd.uapi.bpf import MapType
 
 pytestmark = pytest.mark.oracle

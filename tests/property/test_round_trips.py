@@ -12,7 +12,8 @@ from xdploaderd.btf.build import BtfBuilder
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.ext import CoreRelo, FuncInfo, LineInfo, parse_btf_ext
 from xdploaderd.insn import INSN_SIZE, Insn, decode_insn, encode_insn, encode_insns, iter_insns, put_insn
-from xdploaderd.obj.elf import SHF_EXECINSTR, ElfImage
+from xdploaderd.obj.elf import ElfImage
+from xdploaderd.obj.elf_sections import SHF_EXECINSTR
 from xdploaderd.obj.functions import native_insns
 
 pytestmark = pytest.mark.property

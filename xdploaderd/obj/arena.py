@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from xdploaderd.errors import ObjectError
 from xdploaderd.limits import over_limit
-from xdploaderd.obj.elf import ElfImage, SectionType
+from xdploaderd.obj.elf import ElfImage
+from xdploaderd.obj.elf_sections import SectionType
 from xdploaderd.obj.places import PlacedMap
 from xdploaderd.uapi.bpf import MapType
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.types import Array, BtfKind, BtfType, Composite, Enum, FuncProto, Linkage, Member, Ref, SecVar, Var
 from xdploaderd.errors import BtfError, ObjectError, error_context
-from xdploaderd.obj.elf import Section
+from xdploaderd.obj.elf_sections import Section
 from xdploaderd.obj.layout import DescribedSection
 from xdploaderd.obj.places import PlacedMap, kernel_name
 from xdploaderd.obj.spec import LIBBPF_PIN_BY_NAME, PIN_NONE, MapSpec

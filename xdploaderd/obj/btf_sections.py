@@ -6,7 +6,7 @@ from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.ext import BtfExt, parse_btf_ext
 from xdploaderd.errors import ObjectError, error_context
 from xdploaderd.limits import DEFAULT_LIMITS, Limits, over_limit
-from xdploaderd.obj.elf import ElfImage, Section, SectionType
+from xdploaderd.obj.elf_sections import ElfSections, Section, SectionType
 from xdploaderd.printable import quoted
 
 
@@ -24,7 +24,7 @@ def read_core_object(raw: bytes, *, name: str, limits: Limits = DEFAULT_LIMITS) 
 
     Raises ObjectError, BtfError, LimitError; references between types are checked where they are followed.
     """
-    image = ElfImage.parse(raw, name=name, limits=limits)
+    image = ElfSections.parse(raw, name=name, limits=limits)
     with error_context(f"object {quoted(name)}"):
         btf = read_btf(image, name, trusted=True)
         btf_ext = read_btf_ext(image, btf) if btf else None
@@ -34,7 +34,7 @@ def read_core_object(raw: bytes, *, name: str, limits: Limits = DEFAULT_LIMITS) 
     return CoreObject(name, btf, btf_ext, limits)
 
 
-def read_btf(image: ElfImage, name: str, *, trusted: bool = False) -> Btf | None:
+def read_btf(image: ElfSections, name: str, *, trusted: bool = False) -> Btf | None:
     """Return the types of section `.BTF`, None without one; `trusted` as Btf.parse has it."""
     section = _section(image, ".BTF")
     if section is None:
@@ -44,13 +44,13 @@ def read_btf(image: ElfImage, name: str, *, trusted: bool = False) -> Btf | None
     return Btf.parse(bytes(section.data()), name=name, trusted=trusted)
 
 
-def read_btf_ext(image: ElfImage, btf: Btf) -> BtfExt | None:
+def read_btf_ext(image: ElfSections, btf: Btf) -> BtfExt | None:
     """Return the records of section `.BTF.ext`, None without one."""
     section = _section(image, ".BTF.ext")
     return parse_btf_ext(bytes(section.data()), btf) if section else None
 
 
-def _section(image: ElfImage, name: str) -> Section | None:
+def _section(image: ElfSections, name: str) -> Section | None:
     section = image.section(name)
     if section is not None and section.type != SectionType.PROGBITS:
         with error_context(f"section '{name}'"):

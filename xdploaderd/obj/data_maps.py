@@ -7,7 +7,8 @@ from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.types import Linkage, Var
 from xdploaderd.errors import LimitError
 from xdploaderd.limits import over_limit
-from xdploaderd.obj.elf import ElfImage, Section, SectionType
+from xdploaderd.obj.elf import ElfImage
+from xdploaderd.obj.elf_sections import Section, SectionType
 from xdploaderd.obj.layout import DescribedSection, effective_linkage
 from xdploaderd.obj.places import PlacedMap
 from xdploaderd.obj.spec import KCONFIG_MAP, ExternKind, ExternSpec, MapSpec

@@ -1,8 +1,4 @@
-"""ELF bytes to sections, symbols and relocations (gABI chapters 4 and 5; libbpf.c, bpf_object__elf_collect).
-
-Nothing is read that the file does not hold, and section contents are views of the file, so a header that lies about
-sizes costs nothing.
-"""
+"""Symbols and relocations of ELF files (gABI chapters 4 and 5; libbpf.c, bpf_object__elf_collect)."""
 
 import struct
 import sys
@@ -13,14 +9,12 @@ from enum import IntEnum
 from operator import attrgetter
 from typing import NamedTuple, TypeVar
 
-from xdploaderd.errors import ObjectError, error_context
-from xdploaderd.limits import DEFAULT_LIMITS, Limits, over_limit
-from xdploaderd.obj.elf_headers import Headers, SectionHeader, byte_order_prefix, read_headers
+from xdploaderd.errors import ObjectError
+from xdploaderd.limits import Limits, over_limit
+from xdploaderd.obj.elf_headers import Headers, byte_order_prefix
+from xdploaderd.obj.elf_sections import ElfSections, Section, SectionType
 from xdploaderd.obj.elf_strings import Strings
-from xdploaderd.printable import quoted
 
-SHF_EXECINSTR = 0x4
-SHF_COMPRESSED = 0x800
 SHN_UNDEF = 0
 SHN_LORESERVE = 0xFF00
 
@@ -28,18 +22,6 @@ _REL_SIZE = 16
 _SYM_SIZE = 24
 _ST_INFO, _ST_SHNDX = 4, 6  # bytes of Elf64_Sym
 _T = TypeVar("_T")
-
-
-class SectionType(IntEnum):
-    """SHT_*, as far as they matter here."""
-
-    NULL = 0
-    PROGBITS = 1
-    SYMTAB = 2
-    STRTAB = 3
-    RELA = 4
-    NOBITS = 8
-    REL = 9
 
 
 class SymBind(IntEnum):
@@ -96,30 +78,6 @@ class ElfReloc(NamedTuple):
     offset: int
     type: int
     symbol: int
-
-
-class Section(NamedTuple):
-    """Elf64_Shdr with a view of the section's bytes (empty for NOBITS); sizes in bytes."""
-
-    number: int
-    name: str
-    type: int
-    flags: int
-    size: int
-    link: int
-    info: int
-    entsize: int
-    view: memoryview
-
-    def is_program(self) -> bool:
-        """Tell whether the section holds instructions."""
-        return self.type == SectionType.PROGBITS and bool(self.flags & SHF_EXECINSTR) and self.size > 0
-
-    def data(self) -> memoryview:
-        """Return the bytes; ObjectError when they are compressed, which only debug sections may be."""
-        if self.flags & SHF_COMPRESSED:
-            raise ObjectError(f"section '{self.name}' is compressed; only debug sections may be")
-        return self.view
 
 
 class SymbolTable:
@@ -182,44 +140,18 @@ class SymbolTable:
         return tuple(self[number] for number, info in enumerate(self._infos) if info & 0xF == kind)
 
 
-class ElfImage:
-    """One relocatable BPF object, checked: every section lies in the file, every name is bounded."""
+class ElfImage(ElfSections):
+    """One relocatable BPF object with its symbols and relocations, which are checked as its sections are."""
 
-    __slots__ = (
-        "_program_sections",
-        "_reloc_tables",
-        "_section_by_name",
-        "byteorder",
-        "limits",
-        "raw",
-        "sections",
-        "symbols",
-    )
+    __slots__ = ("_program_sections", "_reloc_tables", "symbols")
 
     def __init__(self, raw: bytes, headers: Headers, limits: Limits) -> None:
-        sections = _parse_sections(raw, headers, limits)
-        tables = [section for section in sections if section.type == SectionType.REL]
-        self.byteorder = headers.byteorder
-        self.raw = raw
-        self.sections = sections
-        self._program_sections = tuple(section for section in sections if section.is_program())
-        self.symbols = _parse_symbols(sections, headers.byteorder, limits)
-        self.limits = limits
-        _check_reloc_tables(tables, len(sections), limits)
-        self._section_by_name: Mapping[str, Section] = {section.name: section for section in reversed(sections)}
+        super().__init__(raw, headers, limits)
+        tables = [section for section in self.sections if section.type == SectionType.REL]
+        self._program_sections = tuple(section for section in self.sections if section.is_program())
+        self.symbols = _parse_symbols(self.sections, headers.byteorder, limits)
+        _check_reloc_tables(tables, len(self.sections), limits)
         self._reloc_tables: Mapping[int, tuple[Section, ...]] = _grouped(tables, attrgetter("info"))
-
-    @classmethod
-    def parse(cls, raw: bytes, *, name: str, limits: Limits = DEFAULT_LIMITS) -> "ElfImage":
-        """Decode headers, section names and symbols; ObjectError says what is wrong with the file `name`."""
-        with error_context(f"object {quoted(name)}"):
-            if len(raw) > limits.file_size:
-                raise over_limit(limits, "file_size", f"file of {len(raw)} bytes", "read")
-            return cls(raw, read_headers(raw, limits), limits)
-
-    def section(self, name: str) -> Section | None:
-        """Return the first section of that name."""
-        return self._section_by_name.get(name)
 
     def program_sections(self) -> tuple[Section, ...]:
         """Return the sections that hold instructions, in index order."""
@@ -289,34 +221,6 @@ def _check_reloc_tables(tables: list[Section], section_count: int, limits: Limit
             raise ObjectError(f"section '{table.name}' relocates section {table.info} of {section_count}")
     if sum(table.size for table in tables) // _REL_SIZE > limits.relocations:
         raise over_limit(limits, "relocations", "too many relocations", "taken")
-
-
-def _parse_sections(raw: bytes, headers: Headers, limits: Limits) -> tuple[Section, ...]:
-    number = headers.names_index
-    if number >= len(headers.sections) or headers.sections[number].type != SectionType.STRTAB:
-        raise ObjectError(f"section names are said to be in section {number}, which holds no strings")
-    names = Strings(bytes(_make_section(raw, headers.sections[number], number, "").data()), limits)
-    return tuple(
-        _make_section(raw, header, number, names.at(header.name)) for number, header in enumerate(headers.sections)
-    )
-
-
-def _make_section(raw: bytes, header: SectionHeader, number: int, name: str) -> Section:
-    has_bytes = header.type not in (SectionType.NULL, SectionType.NOBITS)
-    end = header.offset + header.size
-    if has_bytes and end > len(raw):
-        raise ObjectError(f"section {number} reaches to byte {end} of a file of {len(raw)} bytes")
-    return Section(
-        number=number,
-        name=name,
-        type=header.type,
-        flags=header.flags,
-        size=header.size,
-        link=header.link,
-        info=header.info,
-        entsize=header.entsize,
-        view=memoryview(raw)[header.offset : end] if has_bytes else memoryview(b""),
-    )
 
 
 def _parse_symbols(sections: tuple[Section, ...], byteorder: str, limits: Limits) -> SymbolTable:

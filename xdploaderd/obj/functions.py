@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from xdploaderd.errors import LimitError, ObjectError
 from xdploaderd.insn import CALL, INSN_SIZE, Insns, decode_insn
 from xdploaderd.limits import over_limit
-from xdploaderd.obj.elf import ElfImage, Section, Symbol
+from xdploaderd.obj.elf import ElfImage, Symbol
+from xdploaderd.obj.elf_sections import Section
 from xdploaderd.uapi.bpf import PSEUDO_CALL
 
 TEXT_SECTION = ".text"

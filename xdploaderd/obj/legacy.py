@@ -11,7 +11,8 @@ from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.types import BtfKind, Composite
 from xdploaderd.errors import BtfError, ObjectError, error_context
 from xdploaderd.obj.btf_maps import MAP_IN_MAP_TYPES
-from xdploaderd.obj.elf import ElfImage, Section, SectionType
+from xdploaderd.obj.elf import ElfImage
+from xdploaderd.obj.elf_sections import Section, SectionType
 from xdploaderd.obj.legacy_records import RULE_GOEBPF, WRITTEN_AS, Record, read_records
 from xdploaderd.obj.places import PlacedMap, kernel_name
 from xdploaderd.obj.spec import MapSpec

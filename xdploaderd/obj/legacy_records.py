@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.types import BtfKind, Composite, Var
 from xdploaderd.errors import LimitError, ObjectError, error_context
-from xdploaderd.obj.elf import ElfImage, ElfReloc, Section, SymBind, Symbol, SymType
+from xdploaderd.obj.elf import ElfImage, ElfReloc, SymBind, Symbol, SymType
+from xdploaderd.obj.elf_sections import Section
 from xdploaderd.printable import quoted
 
 RULE_ELF_MAP = "bpf_elf_map"

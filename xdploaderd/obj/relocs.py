@@ -14,7 +14,8 @@ from itertools import islice
 from xdploaderd.errors import RelocationError, error_context
 from xdploaderd.insn import CALL, INSN_SIZE, LD_IMM64, Insn, decode_insn, to_s32
 from xdploaderd.limits import over_limit
-from xdploaderd.obj.elf import SHN_LORESERVE, ElfImage, Section, SymBind, Symbol, SymType
+from xdploaderd.obj.elf import SHN_LORESERVE, ElfImage, SymBind, Symbol, SymType
+from xdploaderd.obj.elf_sections import Section
 from xdploaderd.obj.externs import is_extern
 from xdploaderd.obj.functions import TEXT_SECTION, Function, callee_key
 from xdploaderd.obj.places import MapPlaces

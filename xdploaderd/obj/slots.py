@@ -7,7 +7,8 @@ from xdploaderd.btf.codec import Btf
 from xdploaderd.errors import RelocationError, error_context
 from xdploaderd.insn import INSN_SIZE
 from xdploaderd.obj.btf_maps import MAP_IN_MAP_TYPES, map_variable_types, values_offset
-from xdploaderd.obj.elf import ElfImage, ElfReloc, Section, Symbol
+from xdploaderd.obj.elf import ElfImage, ElfReloc, Symbol
+from xdploaderd.obj.elf_sections import Section
 from xdploaderd.obj.functions import Function
 from xdploaderd.obj.metadata import ObjectTypes
 from xdploaderd.obj.places import PlacedMap

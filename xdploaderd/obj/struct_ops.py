@@ -10,7 +10,8 @@ from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.types import BtfKind, Composite, FuncProto, Ref, SecVar, Var
 from xdploaderd.errors import BtfError, ObjectError, RelocationError, error_context
 from xdploaderd.insn import INSN_SIZE
-from xdploaderd.obj.elf import ElfImage, Section, SectionType
+from xdploaderd.obj.elf import ElfImage
+from xdploaderd.obj.elf_sections import Section, SectionType
 from xdploaderd.obj.functions import Function
 from xdploaderd.obj.layout import DescribedSection
 from xdploaderd.obj.metadata import ObjectTypes

@@ -1,6 +1,7 @@
 """btfgen: files and directories, what is printed, and that a failure leaves no file."""
 
 import json
+import struct
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from xdploaderd.btf.codec import Btf
 from xdploaderd.cli.main import main
 from xdploaderd.obj.elf import ElfImage
+from xdploaderd.obj.elf_sections import SectionType
 
 Capture = pytest.CaptureFixture[str]
 CORE = Path(__file__).parents[2] / "bpf" / "core"
@@ -80,3 +82,16 @@ def test_object_without_types_is_refused(tmp_path: Path, capsys: Capture) -> Non
     assert main(argv) == 65
     assert "-g" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_object_without_symbols_is_taken_as_bpftool_takes_it(tmp_path: Path) -> None:
+    whole = CORE / "fields.local.o"
+    raw = bytearray(whole.read_bytes())
+    (table,) = (s for s in ElfImage.parse(bytes(raw), name="whole").sections if s.type == SectionType.SYMTAB)
+    headers, size = struct.unpack_from("<Q", raw, 40)[0], 64
+    struct.pack_into("<I", raw, headers + size * table.number + 4, SectionType.PROGBITS)
+    without = tmp_path / "without.o"
+    without.write_bytes(raw)
+    for path, out in ((whole, "whole.btf"), (without, "without.btf")):
+        assert main(["btfgen", "--btf", str(CORE / "fields.target.o"), "-o", str(tmp_path / out), str(path)]) == 0
+    assert (tmp_path / "whole.btf").read_bytes() == (tmp_path / "without.btf").read_bytes()

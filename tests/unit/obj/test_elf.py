@@ -11,7 +11,8 @@ import pytest
 from tests.builders.elf import Elf, Rel, Sec, Sym, object_of, program
 from xdploaderd.errors import LimitError, LoaderError, ObjectError
 from xdploaderd.limits import Limits
-from xdploaderd.obj.elf import SHF_COMPRESSED, ElfImage, SectionType, SymBind, SymType, SymVisibility
+from xdploaderd.obj.elf import ElfImage, SymBind, SymType, SymVisibility
+from xdploaderd.obj.elf_sections import SHF_COMPRESSED, SectionType
 from xdploaderd.obj.open import open_object
 
 BPF = Path(__file__).parents[2] / "bpf"

@@ -13,7 +13,8 @@ from tests.builders.legacy import LOAD_MAP, maps_of, record
 from xdploaderd.btf.types import BtfType, Linkage, Var
 from xdploaderd.errors import LimitError, ObjectError
 from xdploaderd.insn import CALL, EXIT, Insn, encode_insns
-from xdploaderd.obj.elf import SHF_EXECINSTR, SymBind, SymType
+from xdploaderd.obj.elf import SymBind, SymType
+from xdploaderd.obj.elf_sections import SHF_EXECINSTR
 from xdploaderd.obj.open import open_object
 from xdploaderd.obj.spec import CallRef, Dialect, MapRef, ObjectSpec
 from xdploaderd.obj.tail_calls import tail_call_slot

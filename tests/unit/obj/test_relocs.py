@@ -6,7 +6,8 @@ from tests.builders.elf import RETURN_0, Rel, Sec, Sym, object_of, program
 from xdploaderd.errors import LimitError, RelocationError
 from xdploaderd.insn import CALL, LD_IMM64, Insn, encode_insns
 from xdploaderd.limits import Limits
-from xdploaderd.obj.elf import SHF_EXECINSTR, SectionType, SymBind, SymType, SymVisibility
+from xdploaderd.obj.elf import SymBind, SymType, SymVisibility
+from xdploaderd.obj.elf_sections import SHF_EXECINSTR, SectionType
 from xdploaderd.obj.open import open_object
 from xdploaderd.obj.spec import CallRef, DataRef, FuncRef, ObjectSpec
 
