@@ -12,6 +12,7 @@ import pytest
 from tests.daemon.fake_world import FakeWorld
 from tests.daemon.test_service import Daemon, run, running
 from xdploaderd.config.attachments import AttachmentConfig
+from xdploaderd.config.entry import parse_entry
 from xdploaderd.daemon.adopting import Adopter
 from xdploaderd.daemon.object_digest import digest
 from xdploaderd.daemon.requests import AttachRequest
@@ -297,6 +298,27 @@ def test_program_that_is_not_at_its_place_is_not_adopted(tmp_path: Path, there: 
             with opened(tmp_path / "prog", b"") as fd, pytest.raises(HookBusyError, match="to be taken over"):
                 await service.attach_object(replace(by_path(daemon), program=fd))
             assert (await service.list(), daemon.world.hooks, daemon.world.done) == ((), before, [])
+
+    run(main())
+
+
+def test_adoption_that_was_cut_short_may_be_asked_for_again(tmp_path: Path) -> None:
+    """Killed between wanting the entry and pinning its program, it left an entry without one."""
+
+    async def main() -> None:
+        daemon = Daemon(tmp_path, FakeWorld("eth0"))
+        daemon.world.hooks[daemon.world.place("eth0")] = 7
+        config = parse_entry({**ENTRY, "name": "eth0-xdp", "object": str(daemon.object)}, source="test")
+        daemon.wishes.put(config, digest(b"one"), permanent=False)
+        async with running(daemon) as service:
+            assert [status.state for status in await service.list()] == [State.FOREIGN]
+            adopting(daemon, 7)
+            with opened(tmp_path / "any", b"") as fd:
+                await service.attach_object(replace(by_path(daemon, name="eth0-xdp"), program=fd))
+                (status,) = await service.list()
+                assert (status.state, status.prog_id) == (State.ATTACHED, 7)
+                with pytest.raises(UsageError, match="give another name"):
+                    await service.attach_object(replace(by_path(daemon, name="eth0-xdp"), program=fd))
 
     run(main())
 

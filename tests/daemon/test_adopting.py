@@ -1,0 +1,53 @@
+"""An adopted program is remembered before it is pinned: whatever dies in between, it is not loaded anew."""
+
+from pathlib import Path, PurePosixPath
+from types import SimpleNamespace
+from typing import Any, Never
+
+import pytest
+
+from tests.daemon.fake_world import FakeWorld, entry, prog
+from xdploaderd.daemon import programs
+from xdploaderd.daemon.core_logs import CoreLogs
+from xdploaderd.daemon.programs import OwnPrograms
+from xdploaderd.daemon.records import Records
+from xdploaderd.obj.open import open_object
+from xdploaderd.uapi.bpf import ProgId
+
+OBJECT = Path(__file__).parents[1] / "bpf/xdp_count.bpf.o"
+
+
+class KilledError(BaseException):
+    """Stands for SIGKILL."""
+
+
+class FatalPins:
+    """Pins that the process dies at."""
+
+    root = PurePosixPath("/pins/xdploaderd")
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def stage(self, name: str, *_rest: Any) -> Never:
+        self.asked.append(name)
+        raise KilledError
+
+
+def test_record_of_an_adopted_program_is_on_disk_when_its_pin_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pins: Any = FatalPins()
+    bpf: Any = SimpleNamespace(prog_info=lambda _fd: prog(7))
+    records = Records(tmp_path / "records", boot_id="boot")
+    own = OwnPrograms(bpf, pins, records, CoreLogs(tmp_path / "core", boot_id="boot"), lambda: pytest.fail("no load"))
+    prepared = SimpleNamespace(spec=open_object(OBJECT.read_bytes(), name="xdp_count.bpf.o"))
+    monkeypatch.setattr(own, "_prepare", lambda _config: prepared)
+    monkeypatch.setattr(programs, "trial_load", lambda *_given: prog(8))
+    running: Any = SimpleNamespace(fileno=lambda: 3)
+    with pytest.raises(KilledError):
+        own.adopt(entry("edge", program="xdp_count"), FakeWorld("eth0").place("eth0"), running)
+    assert pins.asked == ["edge"]
+    found = Records(tmp_path / "records", boot_id="boot").find("edge", ProgId(7))
+    assert found is not None
+    assert (found.sha1, found.program) == (prepared.spec.sha1, "xdp_count")
