@@ -256,7 +256,8 @@ class Bench:
         change()
         if fault is not None and self.alive:
             self.core.rest()
-            self.core.writes.fail(0, 0)
+        self.core.writes.fail(0, 0)
+        if fault is not None and self.alive:
             self.wait(LONGEST)
             self.tally.faults += 1
         if self.alive:
