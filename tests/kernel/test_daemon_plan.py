@@ -161,6 +161,17 @@ def test_plan_tells_who_takes_the_program_of_another(veth: Veth, daemon: Daemon)
     assert xdp_id("veth0") == xdp_id("veth8")
 
 
+def test_plan_and_reload_go_by_the_pinning_that_comes_with_the_entry(veth: Veth, daemon: Daemon) -> None:
+    daemon.start()
+    daemon.pinning.write_text("by-name shared/maps\n")
+    daemon.configure(xdp_entry())
+    pin = BPFFS / "shared/maps/xdp_frames"
+    assert planned(daemon)["edge"]["xdp_frames"]["pin"] == str(pin)
+    daemon.call("Reload")
+    assert pin.exists()
+    assert not PIN.exists()
+
+
 def test_plan_writes_nothing_to_the_kernel(veth: Veth, daemon: Daemon, tmp_path: Path) -> None:
     daemon.configure(xdp_entry(), tail_entry("tail", interface="veth8"))
     daemon.start()

@@ -60,10 +60,12 @@ class Applier:
         self, settings: Settings, digests: Digests, protected: AbstractSet[str] = frozenset()
     ) -> tuple[PlannedAction, ...]:
         """Return what plan() does in the words that users see, with what becomes of maps."""
-        preview = self._wishes.preview(settings, digests)
-        observed = await self._snapshots.snapshot(preview)
-        wanted, actions = self._plan(preview, observed)
-        planned = await self._transaction.foretell(actions)
+        async with self._reconciler.writing:  # no other load goes by these settings
+            preview = self._wishes.preview(settings, digests)
+            observed = await self._snapshots.snapshot(preview)
+            wanted, actions = self._plan(preview, observed)
+            with self._wishes.loading_by(settings):
+                planned = await self._transaction.foretell(actions)
         part = {id(action) for action in _changed(actions, wanted, self._now(observed))}
         both = zip(actions, planned, strict=True)
         return tuple(
@@ -105,7 +107,8 @@ class Applier:
                     with error_context(f"attachment '{refusal.name}'"):
                         raise refusal.error
             changes = [action for action in part if not isinstance(action, Refuse)]
-            done = await self._transaction.carry_out(changes, begin=begin)
+            with self._wishes.loading_by(settings):
+                done = await self._transaction.carry_out(changes, begin=begin)
             self._wishes.adopt(settings, digests)
         op_id = secrets.token_hex(4)
         for action, outcome in done:

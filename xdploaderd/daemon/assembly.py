@@ -79,7 +79,7 @@ def assemble(options: Options, doors: Doors) -> tuple[Reconciler, Service]:
     pins = OwnPins(settings.pinning.root, bpf)
     pins.claim()
     core_logs = CoreLogs(options.state_dir / "core", boot_id=boot_id)
-    programs = OwnPrograms(bpf, pins, records, core_logs, lambda: wishes.settings)
+    programs = OwnPrograms(bpf, pins, records, core_logs, lambda: wishes.settings_to_load)
     observer = Observer(doors.rtnl, programs, doors.worker)
     placer = Placer(doors.rtnl, bpf, LinkPlacer(doors.rtnl, bpf, pins.links))
     executor = Executor(placer, programs, doors.worker)

@@ -1,7 +1,8 @@
 """What is wanted: the entries in force, the digests of their objects as read at start or reload, and who is held."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -60,6 +61,7 @@ class Wishes:
         self._held = held
         self._runtime = runtime
         self._settings = settings
+        self._to_load: Settings | None = None
         self._digests: dict[str, str | LoaderError] = {}
         self._retaken: set[str] = set()
         self._done: set[str] = set()  # attached since its entry was wanted again
@@ -71,6 +73,20 @@ class Wishes:
     def settings(self) -> Settings:
         """Return the configuration in force."""
         return self._settings
+
+    @property
+    def settings_to_load(self) -> Settings:
+        """Return the configuration that programs are loaded by: one to be put in force, else that in force."""
+        return self._settings if self._to_load is None else self._to_load
+
+    @contextmanager
+    def loading_by(self, settings: Settings) -> Iterator[None]:
+        """Load by a configuration that is not in force yet, in the block."""
+        self._to_load = settings
+        try:
+            yield
+        finally:
+            self._to_load = None
 
     @property
     def entries(self) -> tuple[AttachmentConfig, ...]:
