@@ -81,6 +81,15 @@ def test_failure_to_attach_brings_back_what_was_wanted_before(tmp_path: Path) ->
     run(main())
 
 
+def test_what_is_wanted_as_before_is_not_taken_back_from_others(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path, FakeWorld("eth0"), "edge")
+    before = daemon.wishes.checkpoint()
+    (config,) = daemon.wishes.entries
+    daemon.wishes.put(config, "b" * 40, permanent=True)
+    daemon.wishes.restore(before)
+    assert [want.retake for want in daemon.wishes.wanted()] == [False]
+
+
 def test_entry_that_was_never_attached_is_not_kept(tmp_path: Path) -> None:
     async def main() -> None:
         daemon = Daemon(tmp_path, FakeWorld("eth0"))

@@ -40,6 +40,7 @@ class Checkpoint:
     settings: Settings
     runtime: tuple[AttachmentConfig, ...]
     digests: Mapping[str, str | LoaderError]
+    retaken: AbstractSet[str] = frozenset()
 
     @property
     def entries(self) -> tuple[AttachmentConfig, ...]:
@@ -144,12 +145,13 @@ class Wishes:
 
     def checkpoint(self) -> Checkpoint:
         """Return what is wanted now, for restore()."""
-        return Checkpoint(self._settings, self._runtime.all(), dict(self._digests))
+        return Checkpoint(self._settings, self._runtime.all(), dict(self._digests), frozenset(self._retaken))
 
     def restore(self, before: Checkpoint) -> None:
         """Want again what was wanted then."""
         entries = self.entries
         self._settings, self._digests = before.settings, dict(before.digests)
+        self._retaken = set(before.retaken)
         self._runtime.replace_all(before.runtime)
         self._note_ended(entries)
 

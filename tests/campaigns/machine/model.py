@@ -204,7 +204,12 @@ class Model:
         """A renamed interface within the glob keeps its program, which is called after the new name."""
         names = {wish.name for wish in wishes if wish.interface}
         for wish in wishes:
-            if not wish.interface or wish.rivals or self.spots_of(wish.name):
+            if (
+                not wish.interface
+                or wish.rivals
+                or self.spots_of(wish.name)
+                or self.digests[wish.entry.name] == MISSING
+            ):
                 continue
             for name, own in list(self.own.items()):
                 same = name.partition("@")[0] == wish.entry.name and own.hook is wish.entry.hook
