@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.campaigns import tracing
 from tests.support.daemon import (
     BPFFS,
     OBJECTS,
@@ -142,18 +143,9 @@ def test_entry_that_failed_before_does_not_keep_others_from_a_reload(
     assert {a["name"]: a["state"] for a in status["attachments"]} == {"bad": "failed", "edge": "attached"}
 
 
-def trace_of(daemon: Daemon, trace: Path) -> "subprocess.Popen[str]":
-    command = ["strace", *to_file(trace), "-p", str(daemon.pid)]
-    tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    assert tracer.stderr is not None
-    assert "attached" in tracer.stderr.readline()
-    return tracer
-
-
 def traced(daemon: Daemon, trace: Path, work: Mapping[str, Any]) -> list[str]:
-    with trace_of(daemon, trace) as tracer:
+    with tracing.traced(daemon.pid, to_file(trace)):
         daemon.call(**work)
-        tracer.terminate()
     return kernel_writes(trace)
 
 

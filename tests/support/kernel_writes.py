@@ -5,15 +5,18 @@ from pathlib import Path
 
 from tests.support.daemon import BPFFS
 
-_CALLS = "bpf,sendto,sendmsg,rename,renameat,renameat2,mkdir,mkdirat,unlink,unlinkat,rmdir,symlink,chmod"
+_CALLS = (
+    "bpf,sendto,sendmsg,rename,renameat,renameat2,mkdir,mkdirat,unlink,unlinkat,rmdir,link,linkat,symlink,symlinkat,"
+    "chmod,fchmod,fchmodat,chown,fchown,lchown,fchownat"
+)
 _READS = ("BPF_OBJ_GET", "_GET_", "BPF_PROG_QUERY", "BPF_MAP_LOOKUP")
-_VERBS = ("RTM_NEW", "RTM_SET", "RTM_DEL")
+_VERBS = ("nlmsg_type=RTM_NEW", "nlmsg_type=RTM_SET", "nlmsg_type=RTM_DEL")
 
 
 def to_file(trace: Path) -> Sequence[str]:
     """Return strace's words to write all that kernel_writes() goes by."""
     calls = ",".join(f"?{call}" for call in _CALLS.split(","))
-    return ("-f", "-s", "200", "-o", str(trace), "-e", f"trace={calls}")
+    return ("-f", "-y", "-s", "200", "-o", str(trace), "-e", f"trace={calls}")
 
 
 def kernel_writes(trace: Path) -> list[str]:
@@ -22,7 +25,8 @@ def kernel_writes(trace: Path) -> list[str]:
 
 
 def _writes(line: str) -> bool:
-    is_bpf = "bpf(BPF_" in line
-    if is_bpf and not any(word in line for word in _READS):
-        return True
-    return any(verb in line for verb in _VERBS) or (str(BPFFS) in line and not is_bpf)
+    if "bpf(BPF_" in line:
+        return not any(word in line for word in _READS)
+    if "send" in line.partition("(")[0]:  # an answer to a client may name a path
+        return any(verb in line for verb in _VERBS)
+    return str(BPFFS) in line

@@ -15,6 +15,7 @@ from xdploaderd.daemon.core_logs import CoreLogs
 from xdploaderd.daemon.drop_ins import DropIns
 from xdploaderd.daemon.executor import Executor
 from xdploaderd.daemon.kept_objects import KeptObjects
+from xdploaderd.daemon.known_kernel import KnownKernel
 from xdploaderd.daemon.link_placing import LinkPlacer
 from xdploaderd.daemon.observe import Observer
 from xdploaderd.daemon.options import Options
@@ -79,7 +80,8 @@ def assemble(options: Options, doors: Doors) -> tuple[Reconciler, Service]:
     pins = OwnPins(settings.pinning.root, bpf)
     pins.claim()
     core_logs = CoreLogs(options.state_dir / "core", boot_id=boot_id)
-    programs = OwnPrograms(bpf, pins, records, core_logs, lambda: wishes.settings_to_load)
+    kernel = KnownKernel(bpf, options.state_dir / "kernel", boot_id=boot_id)
+    programs = OwnPrograms(kernel, pins, records, core_logs, lambda: wishes.settings_to_load)
     observer = Observer(doors.rtnl, programs, doors.worker)
     placer = Placer(doors.rtnl, bpf, LinkPlacer(doors.rtnl, bpf, pins.links))
     executor = Executor(placer, programs, doors.worker)

@@ -14,6 +14,7 @@ from xdploaderd.daemon.before import Before
 from xdploaderd.daemon.core_logs import CoreLogs
 from xdploaderd.daemon.entries_file import read_document
 from xdploaderd.daemon.kept_maps import open_kept
+from xdploaderd.daemon.known_kernel import KnownKernel
 from xdploaderd.daemon.object_file import read_object
 from xdploaderd.daemon.pins import OwnPins
 from xdploaderd.daemon.prepared_cache import PreparedCache
@@ -24,9 +25,7 @@ from xdploaderd.daemon.world import Owned, Place, Record, overrides_of
 from xdploaderd.errors import KernelError, ObjectError
 from xdploaderd.hooks import Hook, MapSharing, OnMismatch
 from xdploaderd.info import LinkInfo, ProgInfo
-from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.syscall import Fd
-from xdploaderd.kernel.target import running_kernel
 from xdploaderd.load.map_plan import EarlierLoads, MapPlan, plan_maps
 from xdploaderd.load.maps import MapRules
 from xdploaderd.load.object import LoadedObject, load
@@ -34,7 +33,7 @@ from xdploaderd.load.same import trial_load
 from xdploaderd.net.door import prog_name
 from xdploaderd.net.links import chain_of
 from xdploaderd.obj.select import find_program
-from xdploaderd.obj.spec import Need, ObjectSpec, PreparedObject, TargetKernel
+from xdploaderd.obj.spec import ObjectSpec, PreparedObject
 from xdploaderd.printable import quoted
 from xdploaderd.uapi.bpf import Ifindex, ProgId
 
@@ -53,16 +52,21 @@ class OwnPrograms:
     """Pins and records of the daemon's programs. Raises FileError, ObjectError, KernelError, PinError and so on."""
 
     def __init__(
-        self, bpf: Bpf, pins: OwnPins, records: Records, core_logs: CoreLogs, settings: Callable[[], Settings]
+        self,
+        kernel: KnownKernel,
+        pins: OwnPins,
+        records: Records,
+        core_logs: CoreLogs,
+        settings: Callable[[], Settings],
     ) -> None:
-        self._bpf = bpf
+        self._kernel = kernel
+        self._bpf = kernel.bpf
         self._pins = pins
         self._records = records
         self._core_logs = core_logs
         self.before = Before(pins, bpf)
         self._settings = settings
-        self._objects = PreparedCache(self._target)
-        self._targets: dict[frozenset[Need], TargetKernel] = {}  # costly: a walk of the kernel's BTF
+        self._objects = PreparedCache(kernel.target)
 
     def owned(self) -> tuple[Owned, ...]:
         """Return all that is pinned as ours, and forget the records of what no longer is."""
@@ -70,6 +74,7 @@ class OwnPrograms:
         owned = tuple(self._owned_one(name) for name in self._pins.names())
         pinned = [(o.name, prog.id) for o in owned for prog in (o.prog, o.staged) if prog is not None]
         self._records.keep_only((*pinned, *self.before.programs()))
+        self._kernel.keep()
         self._core_logs.keep_only(prog.id for o in owned for prog in (o.prog, o.staged) if prog is not None)
         return owned
 
@@ -303,11 +308,6 @@ class OwnPrograms:
     def _prepare(self, config: AttachmentConfig) -> PreparedObject:
         limits = self._settings().limits
         return self._objects.prepare(config, read_object(config.object, limits), limits)
-
-    def _target(self, needs: frozenset[Need]) -> TargetKernel:
-        if needs not in self._targets:
-            self._targets[needs] = running_kernel(self._bpf, needs)
-        return self._targets[needs]
 
 
 def at_place(record: Record, place: Place) -> Record:

@@ -53,6 +53,7 @@ def write_state(path: Path, values: Mapping[str, Any], *, boot_id: str, durable:
     body = json.dumps({"version": VERSION, "boot_id": boot_id, "values": values}, sort_keys=True).encode()
     new = path.with_name(path.name + ".new")
     with new.open("wb") as file:
+        os.fchmod(file.fileno(), 0o600)
         file.write(_checksum(body) + b"\n" + body)
         if durable:
             file.flush()
