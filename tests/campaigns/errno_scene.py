@@ -8,15 +8,15 @@ import json
 import os
 import re
 import subprocess
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tests.campaigns.marked import Marked
 from tests.support.daemon import BPFFS, Daemon
-from tests.support.in_process import InProcess
 from tests.support.netns import ip, tc
 from tests.support.sandbox import pin_tree
 from xdploaderd.daemon.requests import AttachRequest
@@ -37,6 +37,14 @@ _OBJECTS = {
     "tail": ("legacy_tail.bpf.o", "legacy_tail.bpf.o", ("tail_main", "tail_hits", "tail_entry")),
 }
 _FLOWS = [{"key": f"hex:{n:024x}", "value": f"hex:{n:048x}"} for n in range(1, 4)]
+
+
+class Asked(Protocol):
+    """A daemon, in this process or another: what `service` returns is carried out by `ask`."""
+
+    service: Any
+
+    def ask(self, request: Any) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +85,18 @@ class Scene:
             "tail": self._entry("tail", "veth0", "tc-ingress", "tail_main"),
         }
         files.configure(*self.baseline.values())
-        self._daemon: InProcess | None = None
+        self.process = "self"  # whose descriptors are counted
+        self._daemon: Asked | None = None
         self.foreign_id = 0
 
     @property
-    def daemon(self) -> InProcess:
+    def daemon(self) -> Asked:
         """The daemon that everything is asked of."""
         assert self._daemon is not None
         return self._daemon
 
     @daemon.setter
-    def daemon(self, daemon: InProcess) -> None:
+    def daemon(self, daemon: Asked) -> None:
         self._daemon = daemon
 
     def _entry(self, name: str, interface: str, hook: str, program: str) -> dict[str, object]:
@@ -212,7 +221,15 @@ class Scene:
         index = next(link["ifindex"] for link in links if link["ifname"] == "veth0")
         hooks["veth0 tcx"] = tuple(Bpf(bpf_syscall).chain(Ifindex(index), AttachType.TCX_EGRESS).progs)
         pins = frozenset(str(Path(pin).relative_to(BPFFS)) for pin in pin_tree() if not pin.endswith(".debug"))
-        return World(hooks, pins, self._alive(), len(os.listdir("/proc/self/fd")))
+        return World(hooks, pins, self._alive(), self._descriptors())
+
+    def _descriptors(self) -> int:
+        """Count them when the last client's connection has been closed."""
+        counts = []
+        for _ in range(1 if self.process == "self" else 10):
+            counts.append(len(os.listdir(f"/proc/{self.process}/fd")))
+            time.sleep(0.005)
+        return min(counts)
 
     def _alive(self) -> tuple[int, int, int]:
         bpf, mark = Bpf(), self.marked.mark

@@ -4,13 +4,13 @@ import errno
 import logging
 import time
 import traceback
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
-from tests.campaigns.errno_scene import OPERATIONS, Operation, Scene, Shape
+from tests.campaigns.errno_scene import OPERATIONS, Operation, Scene, Shape, World
 from tests.campaigns.figures import Figures
 from tests.campaigns.seams import Call, Seams
 from tests.support.daemon import daemon_in
@@ -18,6 +18,8 @@ from tests.support.in_process import Faults, in_process
 from tests.support.netns import veth_pair
 from xdploaderd.daemon.options import parse_options
 from xdploaderd.errors import LoaderError
+
+T = TypeVar("T")
 
 SETTLED = 2.0  # seconds that the kernel may take to free what is closed
 _COMMON = (errno.EPERM, errno.ENOMEM, errno.EINTR)
@@ -68,7 +70,6 @@ class Tally:
     refused: int = 0
     withstood: int = 0
     missed: int = 0
-    codes: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
 
     def figures(self, points: int) -> Figures:
@@ -108,7 +109,7 @@ def codes_of(call: Call) -> Sequence[int]:
     return *_COMMON[:2], *ERRNOS[call.kind]
 
 
-def spread(cases: Sequence[Case], most: int) -> Sequence[Case]:
+def spread(cases: Sequence[T], most: int) -> Sequence[T]:
     """Return at most `most` of them, evenly spread."""
     if len(cases) <= most:
         return cases
@@ -137,45 +138,60 @@ def recorded(scene: Scene, seams: Seams, operation: Operation) -> tuple[Shape, S
     operation.before(scene)
     with seams.watched():
         operation.act(scene)
-    return _settled(scene), seams.calls
+    return settled(scene), seams.calls
 
 
-def _settled(scene: Scene) -> Shape:
+def settled(scene: Scene) -> Shape:
+    """Return how all is, once the kernel has freed what was closed."""
     time.sleep(0.1)
     return scene.world().shape
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """How all was before a case and is to be when it is carried out; the error, if there was one."""
+
+    before: World
+    after: Shape
+    error: LoaderError | None
 
 
 def _try(scene: Scene, seams: Seams, case: Case, after: Shape, tally: Tally) -> None:
     operation = OPERATIONS[case.operation]
     operation.before(scene)
     before = scene.world()
-    with tracebacks() as faults:
-        error = _failing(scene, seams, case, operation)
+    with tracebacks() as faults, seams.watched(case.call, case.code):
+        error = failure_of(operation, scene)
     assert not faults.tracebacks, faults.tracebacks[0]
-    if not seams.failed:
+    if seams.failed:
+        judge(scene, operation, Met(before, after, error), tally)
+    else:
         tally.missed += 1
-        return
-    if error is None:
-        _wait(lambda: scene.world().shape == after, lambda: f"no error, and {_difference(scene, after)}")
-        tally.withstood += 1
-        return
-    _wait(lambda: scene.world() == before, lambda: f"'{error}', and {_difference(scene, before.shape)}")
-    assert error.place or "'" in str(error), f"'{error}' names nothing"
-    operation.act(scene)
-    _wait(lambda: scene.world().shape == after, lambda: f"tried again, {_difference(scene, after)}")
-    tally.refused += 1
-    tally.codes[error.code] += 1
 
 
-def _failing(scene: Scene, seams: Seams, case: Case, operation: Operation) -> LoaderError | None:
+def failure_of(operation: Operation, scene: Scene) -> LoaderError | None:
+    """Carry the operation out and return the typed error that it ended with; any other is a finding."""
     try:
-        with seams.watched(case.call, case.code):
-            operation.act(scene)
+        operation.act(scene)
     except LoaderError as error:
         return error
     except Exception:  # noqa: BLE001 - whatever else leaves is the finding
         raise AssertionError(traceback.format_exc()) from None
     return None
+
+
+def judge(scene: Scene, operation: Operation, met: Met, tally: Tally) -> None:
+    """Raise AssertionError unless a fault was withstood, or was told and changed nothing, and the next try succeeds."""
+    error, after = met.error, met.after
+    if error is None:
+        _wait(lambda: scene.world().shape == after, lambda: f"no error, and {_difference(scene, after)}")
+        tally.withstood += 1
+        return
+    _wait(lambda: scene.world() == met.before, lambda: f"'{error}', and {_difference(scene, met.before.shape)}")
+    assert "'" in str(error) or str(error).count(": ") > 1, f"'{error}' names nothing"
+    operation.act(scene)
+    _wait(lambda: scene.world().shape == after, lambda: f"tried again, {_difference(scene, after)}")
+    tally.refused += 1
 
 
 @contextmanager

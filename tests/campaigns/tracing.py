@@ -15,9 +15,10 @@ _READS = ("BPF_OBJ_GET", "_GET_", "BPF_PROG_QUERY", "BPF_MAP_LOOKUP")
 
 
 @contextmanager
-def traced(pid: int, words: Sequence[str]) -> Iterator[None]:
-    """Run strace with these words on a process that runs, with all its threads, until the end of the block."""
-    tracer = subprocess.Popen(["strace", "-f", "-p", str(pid), *words], stderr=subprocess.PIPE, text=True)
+def traced(pid: int, words: Sequence[str], *, threads: bool = True) -> Iterator[None]:
+    """Run strace with these words on a process or thread that runs, with all its threads, until the block's end."""
+    command = ["strace", *(["-f"] if threads else []), "-p", str(pid), *words]
+    tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     with tracer:
         assert tracer.stderr is not None
         assert "attached" in (line := tracer.stderr.readline()), line
@@ -43,4 +44,6 @@ def kernel_writes(trace: Path) -> list[str]:
 def _is_write(line: str) -> bool:
     if "bpf(BPF_" in line:
         return not any(word in line for word in _READS)
-    return any(f"RTM_{verb}" in line for verb in ("NEW", "SET", "DEL")) or str(BPFFS) in line
+    if "send" in line.partition("(")[0]:
+        return any(f"nlmsg_type=RTM_{verb}" in line for verb in ("NEW", "SET", "DEL"))
+    return str(BPFFS) in line

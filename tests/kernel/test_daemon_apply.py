@@ -1,7 +1,6 @@
 """A real daemon that reloads: all of a configuration comes into force, or nothing of it is changed (F19, G10)."""
 
 import shutil
-import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.campaigns import tracing
+from tests.campaigns.bad_entry import KINDS, bad_entry, entries, world
 from tests.support.daemon import (
     BPFFS,
     OBJECTS,
@@ -22,8 +22,7 @@ from tests.support.daemon import (
     xdp_id,
 )
 from tests.support.kernel_writes import kernel_writes, to_file
-from tests.support.netns import Veth, ip, two_veth_pairs
-from tests.support.sandbox import pin_tree
+from tests.support.netns import Veth, two_veth_pairs
 from xdploaderd.errors import LoaderError
 
 pytestmark = pytest.mark.kernel
@@ -43,42 +42,12 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
         yield made
 
 
-def entries() -> list[dict[str, object]]:
-    """Return entries on veth0: XDP, and tc filters with a program and an array each."""
-    filters = [tail_entry(f"tail-{number}", priority=number) for number in range(2, COUNT + 1)]
-    return [xdp_entry(), *filters]
-
-
-def bad_entry(kind: str, tmp_path: Path) -> dict[str, object]:
-    """Return an entry that cannot be carried out."""
-    match kind:
-        case "syntax":
-            return xdp_entry("bad", interface="veth8", mode="fast")
-        case "interface":
-            return xdp_entry("bad", interface="a/b")
-        case "file":
-            return xdp_entry("bad", interface="veth8", object=tmp_path / "none.o")
-        case "verifier":
-            return xdp_entry("bad", interface="veth8", object=OBJECTS / "reject.bpf.o", program="bad")
-        case "pin":
-            return xdp_entry("bad", interface="veth8", max_entries={"xdp_frames": 7})
-        case _:
-            ip("link", "set", "veth8", "xdpdrv", "obj", str(OBJECTS / "xdp_pass.bpf.o"), "sec", "xdp")
-            return xdp_entry("bad", interface="veth8")
-
-
-def world(interfaces: tuple[str, ...] = ("veth0", "veth8")) -> tuple[object, ...]:
-    links = subprocess.run(["bpftool", "-j", "prog", "show"], capture_output=True, text=True, check=True).stdout
-    assert links
-    return *((xdp_id(name), *tc_ids(name)) for name in interfaces), frozenset(pin_tree())
-
-
 @pytest.mark.parametrize("position", [0, COUNT // 2, COUNT])
 def test_g10_f19_one_bad_entry_changes_nothing(veth: Veth, daemon: Daemon, tmp_path: Path, position: int) -> None:
-    daemon.configure(*entries())
+    daemon.configure(*entries(COUNT))
     daemon.start()
-    for kind in ("syntax", "interface", "file", "verifier", "pin", "busy"):
-        changed = entries()
+    for kind in KINDS:
+        changed = entries(COUNT)
         changed[0]["object"] = OBJECTS / "xdp_count_v2.bpf.o"  # a change that must not be made either
         changed.insert(position, bad_entry(kind, tmp_path))
         before, changes = world(), kernel_changes(daemon)
@@ -150,10 +119,10 @@ def traced(daemon: Daemon, trace: Path, work: Mapping[str, Any]) -> list[str]:
 
 
 def test_g10_reload_without_a_change_writes_nothing_to_the_kernel(veth: Veth, daemon: Daemon, tmp_path: Path) -> None:
-    daemon.configure(*entries(), xdp_entry("one", interface="veth8", maps="shared"))
+    daemon.configure(*entries(COUNT), xdp_entry("one", interface="veth8", maps="shared"))
     daemon.start()
     daemon.end()
     daemon.start()  # one that has prepared nothing yet
     assert traced(daemon, tmp_path / "trace", {"method": "Reload"}) == []
-    daemon.configure(*entries())
+    daemon.configure(*entries(COUNT))
     assert traced(daemon, tmp_path / "trace2", {"method": "Reload"}) != []

@@ -5,7 +5,17 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.campaigns import adoption, churn, endurance, errnos, hitless, kills, state_machine
+from tests.campaigns import (
+    adoption,
+    bad_entry,
+    churn,
+    endurance,
+    errno_strace,
+    errnos,
+    hitless,
+    kills,
+    state_machine,
+)
 from tests.campaigns.figures import Figures
 
 
@@ -31,6 +41,8 @@ CAMPAIGNS: Mapping[str, Campaign] = {
     },
     "g2-random": Campaign("the same at random moments of changes", 500, kills.run_random),
     "g3": Campaign("one call fails: a typed error and nothing changed, or withstood", 20_000, errnos.run),
+    "g3-strace": Campaign("the same from outside, by strace", 60, errno_strace.run),
+    "g10": Campaign("a bad entry among so many changes nothing at a reload, 18 ways", 100, bad_entry.run),
     "g7": Campaign("load, attach, replace, unload: nothing left, RSS growth at most 5 MiB", 10_000, endurance.run),
     **{
         f"g8-{kind}": Campaign("interfaces adopted after a restart without a kernel write", 200,

@@ -1,0 +1,196 @@
+"""G3 from outside: the errno is put into a system call of a daemon's process by strace(1); the same judgement.
+
+What is chosen is bpf(2), changes and questions by netlink, and the calls on files; what goes to clients is left alone.
+"""
+
+import errno
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from tests.campaigns import errnos
+from tests.campaigns.errno_scene import OPERATIONS, Scene, Shape
+from tests.campaigns.figures import Figures
+from tests.campaigns.seams import Call
+from tests.campaigns.tracing import traced
+from tests.support.daemon import Daemon, daemon_in
+from tests.support.netns import veth_pair
+from xdploaderd.daemon.requests import AttachRequest
+from xdploaderd.errors import LoaderError
+
+NAMES = ("attach-edge", "attach-tail", "replace-wire", "replace-side", "detach-tail", "reload", "migrate", "map-init",
+         "runtime", "adopt", "confirm")  # fmt: skip
+CALLS = ("bpf", "sendto", "mkdir", "rename", "unlink", "rmdir", "fsync")
+_LINE = re.compile(r"(\d+) +(\w+)\((.*)")
+_BPF = re.compile(r"BPF_(\w+)")
+_NETLINK = {
+    "RTM_SETLINK": "rtnl link-set",
+    "RTM_NEWQDISC": "rtnl clsact-add",
+    "RTM_DELQDISC": "rtnl clsact-del",
+    "RTM_NEWTFILTER": "rtnl add-filter",
+    "RTM_DELTFILTER": "rtnl del-filter",
+    "RTM_GETLINK": "ask RTM_GETLINK",
+    "RTM_GETTFILTER": "ask RTM_GETTFILTER",
+    "RTM_GETQDISC": "ask RTM_GETQDISC",
+}
+_RETRIED = (errno.EINTR, errno.EAGAIN)  # of sendto(2), by the event loop
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """The n-th of a system call by a thread; `kind` is what it is for."""
+
+    thread: int
+    call: str
+    number: int
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One errno of one call."""
+
+    operation: str
+    point: Point
+    code: int
+
+    def __str__(self) -> str:
+        where = f"{self.point.kind} ({self.point.call} {self.point.number})"
+        return f"{self.operation}: {where} with {errno.errorcode[self.code]}"
+
+
+class Remote:
+    """A daemon's process, asked as one in this process is."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self.service: Any = self
+        self._call = daemon.call
+
+    def ask(self, request: Callable[[], Any]) -> Any:
+        """Carry out what one of the others returned."""
+        return request()
+
+    def reload(self, *, partial: bool = False, confirm: int = 0) -> Callable[[], Any]:
+        return lambda: self._call("Reload", partial=partial, confirm=confirm)
+
+    def confirm(self) -> Callable[[], Any]:
+        return lambda: self._call("Confirm")
+
+    def attach(self, name: str) -> Callable[[], Any]:
+        return lambda: self._call("Attach", name=name)
+
+    def detach(self, name: str) -> Callable[[], Any]:
+        return lambda: self._call("Detach", name=name)
+
+    def list(self) -> Callable[[], Any]:
+        return lambda: [SimpleNamespace(**found) for found in self._call("List")["attachments"]]
+
+    def attach_object(self, request: AttachRequest) -> Callable[[], Any]:
+        given = {"program": request.program, "descriptor": request.descriptor}
+        ((key, fd),) = ((key, fd) for key, fd in given.items() if fd is not None)
+        return lambda: self._call("AttachObject", entry=request.entry, descriptors=(fd,), **{key: 0})
+
+
+@dataclass(slots=True)
+class Stage:
+    """A scene whose daemon is a process."""
+
+    scene: Scene
+    daemon: Daemon
+    trace: Path
+
+
+def run(directory: Path, rounds: int) -> Figures:
+    """Try `rounds` cases, evenly spread; AssertionError with all that went wrong."""
+    tally = errnos.Tally()
+    with _stage(directory) as stage:
+        shapes: dict[str, Shape] = {}
+        cases: list[Case] = []
+        for name in NAMES:
+            OPERATIONS[name].before(stage.scene)
+            OPERATIONS[name].act(stage.scene)
+        for name in NAMES:
+            shapes[name], points = _recorded(stage, name)
+            cases += [Case(name, point, code) for point in points for code in codes_of(point)]
+        for case in errnos.spread(cases, 2 * rounds):
+            if tally.refused + tally.withstood + len(tally.failures) >= rounds:
+                break
+            try:
+                _try(stage, case, shapes[case.operation], tally)
+            except (AssertionError, LoaderError) as error:
+                tally.failures.append(f"{case}: {error}")
+                stage.scene.reset()
+        stage.scene.ready()
+    assert not tally.failures, "\n".join([f"{len(tally.failures)} of {rounds}", *tally.failures])
+    return tally.figures(len({(case.operation, case.point) for case in cases}))
+
+
+@contextmanager
+def _stage(directory: Path) -> Iterator[Stage]:
+    with ExitStack() as stack:
+        for number in range(3):
+            stack.enter_context(veth_pair(f"veth{number}", f"peer{number}"))
+        daemon = stack.enter_context(daemon_in(directory))
+        scene = Scene(daemon)
+        scene.daemon = Remote(daemon)
+        daemon.start()
+        scene.process = str(daemon.pid)
+        scene.ready()
+        yield Stage(scene, daemon, directory / "trace")
+        daemon.configure()
+        daemon.call("Reload")
+
+
+def codes_of(point: Point) -> Sequence[int]:
+    """Return the errnos that the call is to fail with."""
+    codes = errnos.codes_of(Call(point.kind, point.number))
+    return [code for code in codes if code not in _RETRIED] if point.call == "sendto" else codes
+
+
+def _recorded(stage: Stage, name: str) -> tuple[Shape, Sequence[Point]]:
+    operation = OPERATIONS[name]
+    operation.before(stage.scene)
+    words = ["-s", "300", "-o", str(stage.trace), "-e", f"trace={','.join(CALLS)}"]
+    with traced(stage.daemon.pid, words):
+        operation.act(stage.scene)
+    return errnos.settled(stage.scene), list(points_of(stage.trace.read_text().splitlines()))
+
+
+def points_of(lines: Sequence[str]) -> Iterator[Point]:
+    """Yield the calls in a trace that may be made to fail."""
+    counts: Counter[tuple[int, str]] = Counter()
+    for match in filter(None, map(_LINE.match, lines)):
+        thread, call, rest = int(match[1]), match[2], match[3]
+        counts[thread, call] += 1
+        kind = _kind_of(call, rest)
+        if kind is not None:
+            yield Point(thread, call, counts[thread, call], kind)
+
+
+def _kind_of(call: str, rest: str) -> str | None:
+    if call == "bpf":
+        found = _BPF.match(rest)
+        return f"bpf {found[1]}" if found else None
+    if call == "sendto":
+        return next((kind for word, kind in _NETLINK.items() if word in rest), None)
+    return f"file {call}"
+
+
+def _try(stage: Stage, case: Case, after: Shape, tally: errnos.Tally) -> None:
+    operation, point = OPERATIONS[case.operation], case.point
+    operation.before(stage.scene)
+    before = stage.scene.world()
+    inject = f"inject={point.call}:error={errno.errorcode[case.code]}:when={point.number}"
+    words = ["-o", str(stage.trace), "-e", f"trace={point.call}", "-e", inject]
+    with traced(point.thread, words, threads=False):
+        error = errnos.failure_of(operation, stage.scene)
+    assert "Traceback" not in stage.daemon.log(), stage.daemon.log()
+    if "(INJECTED)" in stage.trace.read_text():
+        errnos.judge(stage.scene, operation, errnos.Met(before, after, error), tally)
+    else:
+        tally.missed += 1
