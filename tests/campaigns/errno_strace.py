@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from tests.campaigns import errnos
-from tests.campaigns.errno_scene import OPERATIONS, Scene, Shape
+from tests.campaigns.errno_scene import OPERATIONS, Scene
 from tests.campaigns.figures import Figures
 from tests.campaigns.seams import Call
 from tests.campaigns.tracing import traced
@@ -109,7 +109,7 @@ def run(directory: Path, rounds: int) -> Figures:
     """Try `rounds` cases, evenly spread; AssertionError with all that went wrong."""
     tally = errnos.Tally()
     with _stage(directory) as stage:
-        shapes: dict[str, Shape] = {}
+        shapes: dict[str, errnos.Shapes] = {}
         cases: list[Case] = []
         for name in NAMES:
             OPERATIONS[name].before(stage.scene)
@@ -152,13 +152,14 @@ def codes_of(point: Point) -> Sequence[int]:
     return [code for code in codes if code not in _RETRIED] if point.call == "sendto" else codes
 
 
-def _recorded(stage: Stage, name: str) -> tuple[Shape, Sequence[Point]]:
+def _recorded(stage: Stage, name: str) -> tuple[errnos.Shapes, Sequence[Point]]:
     operation = OPERATIONS[name]
     operation.before(stage.scene)
+    before = errnos.settled(stage.scene)
     words = ["-s", "300", "-o", str(stage.trace), "-e", f"trace={','.join(CALLS)}"]
     with traced(stage.daemon.pid, words):
         operation.act(stage.scene)
-    return errnos.settled(stage.scene), list(points_of(stage.trace.read_text().splitlines()))
+    return errnos.Shapes(before, errnos.settled(stage.scene)), list(points_of(stage.trace.read_text().splitlines()))
 
 
 def points_of(lines: Sequence[str]) -> Iterator[Point]:
@@ -181,16 +182,16 @@ def _kind_of(call: str, rest: str) -> str | None:
     return f"file {call}"
 
 
-def _try(stage: Stage, case: Case, after: Shape, tally: errnos.Tally) -> None:
+def _try(stage: Stage, case: Case, shapes: errnos.Shapes, tally: errnos.Tally) -> None:
     operation, point = OPERATIONS[case.operation], case.point
-    operation.before(stage.scene)
-    before = stage.scene.world()
+    before = errnos.begun(stage.scene, operation, shapes)
     inject = f"inject={point.call}:error={errno.errorcode[case.code]}:when={point.number}"
     words = ["-o", str(stage.trace), "-e", f"trace={point.call}", "-e", inject]
     with traced(point.thread, words, threads=False):
         error = errnos.failure_of(operation, stage.scene)
     assert "Traceback" not in stage.daemon.log(), stage.daemon.log()
+    met = errnos.Met(before, shapes.after, error, runs_on=case.operation.startswith(("attach", "detach")))
     if "(INJECTED)" in stage.trace.read_text():
-        errnos.judge(stage.scene, operation, errnos.Met(before, after, error), tally)
+        errnos.judge(stage.scene, operation, met, tally)
     else:
         tally.missed += 1

@@ -141,3 +141,13 @@ def test_path_that_a_foreigner_controls_is_refused_before_anything_is_opened(top
     os.chown(top / "theirs", NOBODY, NOBODY)
     with pytest.raises(PinError, match="theirs' belongs to user 65534"):
         check_pin_path(TOP / "theirs/x")
+
+
+def test_directory_whose_mode_cannot_be_set_does_not_stay(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: object, _mode: int) -> None:
+        raise PermissionError(1, "Operation not permitted", str(path))
+
+    monkeypatch.setattr(os, "chmod", refuse)
+    with pytest.raises(PinError, match="operation not permitted"):
+        make_pin_dir(TOP / "a" / "b")
+    assert not (top / "a").exists()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.campaigns import tracing
+from tests.campaigns import bad_entry, tracing
 from tests.campaigns.seams import Seams
 from tests.support.daemon import BPFFS, OBJECTS, Daemon, daemon_in, tail_entry, tc_ids, xdp_entry, xdp_id
 from tests.support.in_process import in_process
@@ -73,6 +73,12 @@ def test_reload_without_a_change_writes_nothing_whatever_is_attached(
     assert "RTM_GETLINK" in trace
     assert tracing.kernel_writes(tmp_path / "trace") == []
     (BPFFS / "devices").unlink()
+
+
+def test_g10_bad_entry_changes_nothing_in_18_ways(tmp_path: Path) -> None:
+    figures = bad_entry.run(tmp_path, 3)
+    assert figures["bad ones"] == 18
+    assert not any(figures[f"writes, {kind}"] for kind in set(bad_entry.KINDS) - set(bad_entry.NEEDS_A_LOAD))
 
 
 def test_f4_start_over_what_is_as_wanted_writes_nothing(veth: Veth, daemon: Daemon, tmp_path: Path) -> None:

@@ -101,11 +101,15 @@ def _make_dir(path: PurePosixPath) -> bool:
         raise PinError(f"'{path}': {_NO_DOTS}")
     try:
         os.mkdir(path, PIN_DIR_MODE)
-        os.chmod(path, PIN_DIR_MODE)  # whatever the umask took
     except FileExistsError:  # a dangling link, or somebody was faster
         _check_owner(path, os.lstat(path))
         return False
     except OSError as error:
+        raise _failed(path, error) from None
+    try:
+        os.chmod(path, PIN_DIR_MODE)  # whatever the umask took
+    except OSError as error:
+        remove_dirs([path])
         raise _failed(path, error) from None
     return True
 
