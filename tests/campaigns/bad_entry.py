@@ -7,6 +7,7 @@ import pytest
 from tests.campaigns import tracing
 from tests.campaigns.figures import Figures, spread, timed
 from tests.support.daemon import OBJECTS, Daemon, daemon_in, tail_entry, tc_ids, xdp_entry, xdp_id
+from tests.support.kernel_writes import kernel_writes, to_file
 from tests.support.netns import ip, two_veth_pairs
 from tests.support.sandbox import pin_tree
 from xdploaderd.errors import LoaderError
@@ -63,16 +64,16 @@ def run(directory: Path, rounds: int) -> Figures:
             for kind in KINDS:
                 daemon.configure(*good[:position], bad_entry(kind, directory), *good[position:])
                 seen = world()
-                with tracing.traced(daemon.pid, tracing.all_writes(directory / "trace")), timed(took):
+                with tracing.traced(daemon.pid, to_file(directory / "trace")), timed(took):
                     _refused(daemon)
                 _check_writes(kind, directory / "trace", writes)
                 assert (world(), _programs(daemon)) == (seen, programs), f"{kind} at {position}"
             ip("link", "set", "veth8", "xdp", "off")
         assert world() == before
         daemon.configure(*good)
-        with tracing.traced(daemon.pid, tracing.all_writes(directory / "trace")):
+        with tracing.traced(daemon.pid, to_file(directory / "trace")):
             daemon.call("Reload")
-        assert not tracing.kernel_writes(directory / "trace")
+        assert not kernel_writes(directory / "trace")
         daemon.configure()
         daemon.call("Reload")
     return {"entries": rounds, "bad ones": len(took), "changed": 0, "writes of the good reload": 0,
@@ -91,7 +92,7 @@ def _programs(daemon: Daemon) -> dict[str, int]:
 
 
 def _check_writes(kind: str, trace: Path, writes: dict[str, int]) -> None:
-    found = tracing.kernel_writes(trace)
+    found = kernel_writes(trace)
     more = [line for line in found if kind not in NEEDS_A_LOAD or not any(word in line for word in (*LOADING, OWN_PIN))]
     assert not more, f"{kind}: {more}"
     writes[kind] = max(writes[kind], len(found))

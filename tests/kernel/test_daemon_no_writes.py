@@ -11,6 +11,7 @@ from tests.campaigns import bad_entry, tracing
 from tests.campaigns.seams import Seams
 from tests.support.daemon import BPFFS, OBJECTS, Daemon, daemon_in, tail_entry, tc_ids, xdp_entry, xdp_id
 from tests.support.in_process import in_process
+from tests.support.kernel_writes import kernel_writes, to_file
 from tests.support.netns import Veth, add_veth, ip, veth_pair
 from xdploaderd.daemon import objects
 from xdploaderd.daemon.options import parse_options
@@ -66,12 +67,12 @@ def test_reload_without_a_change_writes_nothing_whatever_is_attached(
     assert len(tc_ids()) == 2
     daemon.end()
     daemon.start()  # one that has prepared and probed nothing yet
-    with tracing.traced(daemon.pid, tracing.all_writes(tmp_path / "trace")):
+    with tracing.traced(daemon.pid, to_file(tmp_path / "trace")):
         daemon.call("Reload")
     trace = (tmp_path / "trace").read_text()
     assert "BPF_OBJ_GET" in trace
     assert "RTM_GETLINK" in trace
-    assert tracing.kernel_writes(tmp_path / "trace") == []
+    assert kernel_writes(tmp_path / "trace") == []
     (BPFFS / "devices").unlink()
 
 
@@ -86,11 +87,11 @@ def test_f4_start_over_what_is_as_wanted_writes_nothing(veth: Veth, daemon: Daem
     daemon.start()
     daemon.end()
     trace = tmp_path / "trace"
-    daemon.start(prefix=("strace", "-f", *tracing.all_writes(trace)))
+    daemon.start(prefix=("strace", *to_file(trace)))
     daemon.call("Status")
     daemon.end()
     assert "BPF_OBJ_GET" in trace.read_text()
-    assert tracing.kernel_writes(trace) == []
+    assert kernel_writes(trace) == []
     (BPFFS / "devices").unlink()
 
 
