@@ -156,7 +156,7 @@ def _recorded(stage: Stage, name: str) -> tuple[errnos.Shapes, Sequence[Point]]:
     operation = OPERATIONS[name]
     operation.before(stage.scene)
     before = errnos.settled(stage.scene)
-    words = ["-s", "300", "-o", str(stage.trace), "-e", f"trace={','.join(CALLS)}"]
+    words = ["-f", "-s", "300", "-o", str(stage.trace), "-e", f"trace={','.join(CALLS)}"]
     with traced(stage.daemon.pid, words):
         operation.act(stage.scene)
     return errnos.Shapes(before, errnos.settled(stage.scene)), list(points_of(stage.trace.read_text().splitlines()))
@@ -187,7 +187,7 @@ def _try(stage: Stage, case: Case, shapes: errnos.Shapes, tally: errnos.Tally) -
     before = errnos.begun(stage.scene, operation, shapes)
     inject = f"inject={point.call}:error={errno.errorcode[case.code]}:when={point.number}"
     words = ["-o", str(stage.trace), "-e", f"trace={point.call}", "-e", inject]
-    with traced(point.thread, words, threads=False):
+    with traced(point.thread, words):
         error = errnos.failure_of(operation, stage.scene)
     assert "Traceback" not in stage.daemon.log(), stage.daemon.log()
     met = errnos.Met(before, shapes.after, error, runs_on=case.operation.startswith(("attach", "detach")))

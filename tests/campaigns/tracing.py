@@ -7,10 +7,9 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def traced(pid: int, words: Sequence[str], *, threads: bool = True) -> Iterator[None]:
-    """Run strace with these words on a process or thread that runs, with all its threads, until the block's end."""
-    command = ["strace", *(["-f"] if threads else []), "-p", str(pid), *words]
-    tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+def traced(pid: int, words: Sequence[str]) -> Iterator[None]:
+    """Run strace with these words on a thread that runs, or with -f on all of a process, until the block's end."""
+    tracer = subprocess.Popen(["strace", "-p", str(pid), *words], stderr=subprocess.PIPE, text=True)
     with tracer:
         assert tracer.stderr is not None
         assert "attached" in (line := tracer.stderr.readline()), line
