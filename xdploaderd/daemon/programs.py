@@ -64,7 +64,7 @@ class OwnPrograms:
         self._pins = pins
         self._records = records
         self._core_logs = core_logs
-        self.before = Before(pins, bpf)
+        self.before = Before(pins, kernel.bpf)
         self._settings = settings
         self._objects = PreparedCache(kernel.target)
 
