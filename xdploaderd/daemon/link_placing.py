@@ -1,12 +1,12 @@
 """Put a program on a hook by a pinned bpf_link, change it there by LINK_UPDATE, take it off."""
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from typing import NoReturn
 
 from xdploaderd.daemon.link_pins import LinkPins
 from xdploaderd.daemon.world import Occupant, Place
-from xdploaderd.errors import LinkGoneError
+from xdploaderd.errors import LinkGoneError, LoaderError
 from xdploaderd.hooks import Hook
 from xdploaderd.info import Chain, Interface
 from xdploaderd.kernel.bpf import Bpf
@@ -65,7 +65,8 @@ class LinkPlacer:
             return
         with link:
             detach_link(self._bpf, link, expected=expected, place=str(place))
-        self._pins.sweep(place.slot)
+        with suppress(LoaderError):  # the program is off; the next look at the pins finds the dead link
+            self._pins.sweep(place.slot)
 
     def _open(self, place: Place) -> Fd:
         link = self._pins.open(place.slot, place.ifindex, place.hook)

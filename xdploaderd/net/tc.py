@@ -15,6 +15,7 @@ from xdploaderd.info import Interface, TcFilter
 from xdploaderd.net.door import AnyFd, Netlink, Programs, describe_prog, prog_name
 from xdploaderd.uapi.bpf import ProgId
 
+_TIDY_TRIES = 2
 _NAME_BYTES = 255  # CLS_BPF_NAME_LEN of net/sched/cls_bpf.c, without the final NUL
 
 
@@ -96,8 +97,16 @@ async def detach_tc(
         if before is not None:
             await rtnl.delete_filter(place)
         if remove_clsact:
-            await remove_empty_clsact(rtnl, place)
+            await _tidy_up(rtnl, place)
         return before is not None
+
+
+async def _tidy_up(rtnl: Netlink, place: TcFilter) -> None:
+    """Remove an empty clsact, in a second try where it must be; the filter is off, so a failure is none of that."""
+    for _ in range(_TIDY_TRIES):
+        with suppress(AttachError):
+            await remove_empty_clsact(rtnl, place)
+            return
 
 
 async def remove_empty_clsact(rtnl: Netlink, place: TcFilter) -> bool:

@@ -12,7 +12,7 @@ from tests.fakes.rtnl import FakeRtnl
 from xdploaderd.errors import AttachError
 from xdploaderd.hooks import Hook, XdpMode
 from xdploaderd.info import Interface, ProgInfo, TcFilter
-from xdploaderd.net.tc import attach_tc, filter_at, replace_tc
+from xdploaderd.net.tc import attach_tc, detach_tc, filter_at, replace_tc
 from xdploaderd.net.xdp import attach_xdp, replace_xdp
 from xdploaderd.uapi.bpf import Ifindex, ProgId
 
@@ -94,3 +94,23 @@ def test_change_is_no_failure_when_the_look_behind_it_fails(change: Change) -> N
     asyncio.run(change(rtnl, rtnl.add_interface("eth0")))
     on_hooks = [number for link in rtnl.links.values() for _, number in link.xdp]
     assert [*on_hooks, *(found.prog_id for found in rtnl.tc.values())] == [8]
+
+
+def test_filter_that_is_off_is_no_failure_when_clsact_cannot_be_looked_at() -> None:
+    class Forgetful(FakeRtnl):
+        failing = True
+
+        async def has_filters(self, index: Ifindex) -> bool:
+            if self.failing:
+                self.failing = False
+                raise AttachError("netlink dump failed: cannot allocate memory", errno=errno.ENOMEM)
+            return await super().has_filters(index)
+
+    async def main() -> None:
+        rtnl = Forgetful()
+        place = filter_at(rtnl.add_interface("eth0"), Hook.TC_INGRESS, priority=1, handle=1)
+        await attach_tc(rtnl, Programs(), place, OLD)
+        assert await detach_tc(rtnl, Programs(), place, expected=ProgId(7), remove_clsact=True)
+        assert (rtnl.tc, rtnl.qdiscs) == ({}, {})
+
+    asyncio.run(main())
