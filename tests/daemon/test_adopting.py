@@ -9,6 +9,7 @@ import pytest
 from tests.daemon.fake_world import FakeWorld, entry, prog
 from xdploaderd.daemon import programs
 from xdploaderd.daemon.core_logs import CoreLogs
+from xdploaderd.daemon.known_kernel import KnownKernel
 from xdploaderd.daemon.programs import OwnPrograms
 from xdploaderd.daemon.records import Records
 from xdploaderd.obj.open import open_object
@@ -38,9 +39,11 @@ def test_record_of_an_adopted_program_is_on_disk_when_its_pin_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pins: Any = FatalPins()
-    bpf: Any = SimpleNamespace(prog_info=lambda _fd: prog(7))
+    bpf: Any = SimpleNamespace(prog_info=lambda _fd: prog(7), answers={})
+    kernel = KnownKernel(bpf, tmp_path / "kernel", boot_id="boot")
     records = Records(tmp_path / "records", boot_id="boot")
-    own = OwnPrograms(bpf, pins, records, CoreLogs(tmp_path / "core", boot_id="boot"), lambda: pytest.fail("no load"))
+    core_logs = CoreLogs(tmp_path / "core", boot_id="boot")
+    own = OwnPrograms(kernel, pins, records, core_logs, lambda: pytest.fail("no load"))
     prepared = SimpleNamespace(spec=open_object(OBJECT.read_bytes(), name="xdp_count.bpf.o"))
     monkeypatch.setattr(own, "_prepare", lambda _config: prepared)
     monkeypatch.setattr(programs, "trial_load", lambda *_given: prog(8))
