@@ -1,5 +1,7 @@
 """Second pins of maps while a configuration is on trial: which maps have one, and what is restored (F18)."""
 
+import errno
+from contextlib import nullcontext
 from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
 from typing import Any, Self, cast
@@ -8,7 +10,7 @@ import pytest
 
 from xdploaderd.daemon import before_maps
 from xdploaderd.daemon.before_maps import BeforeMaps
-from xdploaderd.errors import PinError
+from xdploaderd.errors import KernelError, PinError
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.uapi.bpf import MapId
 
@@ -70,3 +72,15 @@ def test_only_a_pin_that_another_map_took_is_restored(tmp_path: Path, maps: Befo
     assert (tmp_path / "a").read_text() == "1"
     assert not (tmp_path / "tc/b").exists()
     assert second_pins(tmp_path) == ["tc/b"]
+
+
+@pytest.mark.parametrize(("number", "refused"), [(errno.ENOMEM, True), (errno.EACCES, False)])
+def test_map_that_cannot_be_opened_is_not_passed_over(
+    maps: BeforeMaps, monkeypatch: pytest.MonkeyPatch, *, number: int, refused: bool
+) -> None:
+    def fail(*_given: object) -> None:
+        raise KernelError("cannot open the pin", operation="BPF_OBJ_GET", errno=number)
+
+    monkeypatch.setattr(before_maps, "open_pin", fail)
+    with pytest.raises(KernelError) if refused else nullcontext():
+        maps.keep({MapId(1)})

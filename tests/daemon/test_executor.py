@@ -78,7 +78,7 @@ class Parts:
         except AttachError:
             self.log.append("undo load")
             raise
-        self.log.append("commit load")
+        self.step("commit load")
 
     def open(self, name: str) -> FakeFd:
         return FakeFd(f"pin of {name}", self.log)

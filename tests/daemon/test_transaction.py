@@ -135,3 +135,9 @@ def test_pins_that_cannot_be_renamed_undo_nothing(caplog: pytest.LogCaptureFixtu
     done = carry_out(MoreParts("promote edge"), replacing(), attach())
     assert done[-2:] == ["promote edge", "promote new"]
     assert "not in order yet" in caplog.text
+
+
+def test_map_pin_that_does_not_go_over_undoes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    done = carry_out(MoreParts("commit load"), replacing(), attach())
+    assert done[-2:] == ["promote edge", "promote new"]
+    assert "did not go over" in caplog.text

@@ -3,17 +3,20 @@
 Each is pinned once more, at the same path below another directory. What is rolled back gets its pin back by a rename.
 """
 
+import errno
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from pathlib import PurePosixPath
 
-from xdploaderd.errors import LoaderError
+from xdploaderd.errors import KernelError, PinError
 from xdploaderd.kernel.bpf import Bpf, ObjectKind
 from xdploaderd.kernel.bpffs import list_dir, make_pin_dir, pins_among
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.load.pin_moves import drop_moves, move_pin
 from xdploaderd.load.pins import open_pin
 from xdploaderd.uapi.bpf import MapId
+
+_NOT_OURS = (errno.EPERM, errno.EACCES)
 
 
 class BeforeMaps:
@@ -60,8 +63,12 @@ class BeforeMaps:
             return self._bpf.map_info(found).id
 
     def _open(self, path: PurePosixPath) -> Fd | None:
-        """Open a pinned map; None for whatever else is there."""
+        """Open a pinned map; None for whatever else is there, or what we may not open."""
         try:
             return open_pin(self._bpf, path, ObjectKind.MAP)
-        except LoaderError:
+        except PinError:
             return None
+        except KernelError as error:
+            if error.errno in _NOT_OURS:
+                return None
+            raise

@@ -69,6 +69,7 @@ class Transaction:
                         places = left.places if isinstance(left, Detach) else left.strays
                         await self._take_off(left.name, places, held, undo)
                 undo.pop_all()
+            _let_go(held)
         return await self._commit(changes, detaches, staged, puts)
 
     async def _stage_all(
@@ -188,6 +189,14 @@ class Transaction:
 
     async def _work(self, function: Callable[[*Args], T], *args: *Args) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._worker, function, *args)
+
+
+def _let_go(held: ExitStack) -> None:
+    """Close what a change held, when the hooks have changed: a pin that does not move now is moved by the commit."""
+    try:
+        held.pop_all().close()
+    except LoaderError as error:
+        log.warning("a pin did not go over to its new map at once: %s", error, extra={"ERROR_CODE": error.code})
 
 
 def _of(action: Change) -> error_context:
