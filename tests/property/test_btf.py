@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable
+from typing import Any, TypeVar
 from unittest import mock
 
 import pytest
@@ -39,6 +40,7 @@ from xdploaderd.errors import BtfError, LoaderError
 from xdploaderd.relo_core.resolve import CorePlace, CoreResolver
 
 pytestmark = pytest.mark.property
+T = TypeVar("T")
 MAX_TYPES = 12
 PROTO = 1  # the first type of every generated blob, for FUNC to refer to
 
@@ -54,15 +56,18 @@ def _rows(*columns: st.SearchStrategy[object]) -> st.SearchStrategy[tuple[object
     return st.lists(st.tuples(*columns), max_size=4).map(tuple)
 
 
-plain_members = st.lists(st.builds(Member, names, ids, words, st.just(0)), max_size=4).map(tuple)
-bit_members = st.lists(st.builds(Member, names, ids, st.integers(0, 0xFFFFFF), st.integers(0, 255)), max_size=4).map(
-    tuple
-)
+def _made(shape: Callable[..., T], *fields: st.SearchStrategy[Any]) -> st.SearchStrategy[T]:
+    """Return values of the shape; st.builds() would fill the fields of named tuples that have defaults, too."""
+    return st.tuples(*fields).map(lambda values: shape(*values))
+
+
+plain_members = st.lists(_made(Member, names, ids, words, st.just(0)), max_size=4).map(tuple)
+bit_members = st.lists(_made(Member, names, ids, st.integers(0, 0xFFFFFF), st.integers(0, 255)), max_size=4).map(tuple)
 composite_kinds = st.sampled_from([BtfKind.STRUCT, BtfKind.UNION])
 types = st.one_of(
-    st.builds(Int, names, words, st.integers(0, 15), st.integers(0, 255), st.integers(0, 255)),
-    st.builds(Float, names, words),
-    st.builds(
+    _made(Int, names, words, st.integers(0, 15), st.integers(0, 255), st.integers(0, 255)),
+    _made(Float, names, words),
+    _made(
         Ref,
         st.sampled_from(
             [BtfKind.PTR, BtfKind.TYPEDEF, BtfKind.VOLATILE, BtfKind.CONST, BtfKind.RESTRICT, BtfKind.TYPE_TAG]
@@ -71,20 +76,20 @@ types = st.one_of(
         ids,
         st.booleans(),
     ),
-    st.builds(Array, ids, ids, words),
-    st.builds(Composite, composite_kinds, names, words, plain_members, st.just(False)),
-    st.builds(Composite, composite_kinds, names, words, bit_members, st.just(True)),
-    st.builds(Enum, st.just(BtfKind.ENUM), names, words, st.booleans(), _rows(names, s32)),
-    st.builds(Enum, st.just(BtfKind.ENUM64), names, words, st.just(False), _rows(names, st.integers(0, (1 << 64) - 1))),
-    st.builds(
+    _made(Array, ids, ids, words),
+    _made(Composite, composite_kinds, names, words, plain_members, st.just(False)),
+    _made(Composite, composite_kinds, names, words, bit_members, st.just(True)),
+    _made(Enum, st.just(BtfKind.ENUM), names, words, st.booleans(), _rows(names, s32)),
+    _made(Enum, st.just(BtfKind.ENUM64), names, words, st.just(False), _rows(names, st.integers(0, (1 << 64) - 1))),
+    _made(
         Enum, st.just(BtfKind.ENUM64), names, words, st.just(True), _rows(names, st.integers(-(1 << 63), (1 << 63) - 1))
     ),
-    st.builds(Fwd, names, st.booleans()),
-    st.builds(Func, names, st.just(PROTO), st.integers(0, 2)),
-    st.builds(FuncProto, ids, _rows(names, ids)),
-    st.builds(Var, names, ids, st.integers(0, 2)),
-    st.builds(Datasec, names, words, st.lists(st.builds(SecVar, ids, words, words), max_size=4).map(tuple)),
-    st.builds(DeclTag, names, ids, s32, st.booleans()),
+    _made(Fwd, names, st.booleans()),
+    _made(Func, names, st.just(PROTO), st.integers(0, 2)),
+    _made(FuncProto, ids, _rows(names, ids)),
+    _made(Var, names, ids, st.integers(0, 2)),
+    _made(Datasec, names, words, st.lists(_made(SecVar, ids, words, words), max_size=4).map(tuple)),
+    _made(DeclTag, names, ids, s32, st.booleans()),
 )
 blobs = st.lists(types, min_size=MAX_TYPES - 1, max_size=MAX_TYPES - 1).map(lambda rest: [FuncProto(0, ()), *rest])
 
