@@ -9,7 +9,7 @@ from typing import Final
 
 from tests.campaigns.figures import Figures, percentile, spread
 from tests.campaigns.marked import Marked
-from tests.campaigns.process import descriptors, held, rss
+from tests.campaigns.process import descriptors, held, rss, threads
 from tests.support.daemon import Daemon, daemon_in, xdp_id
 from tests.support.netns import ip, veth_pair
 from tests.support.sandbox import pin_tree
@@ -33,10 +33,12 @@ def run(directory: Path, rounds: int, named: Named = BY_NAME) -> Figures:
         took = [_made_anew(ours) for _ in range(rounds)]
         _check_left(daemon, marked, pins)
         assert held(daemon.pid) == before
+        ran = threads(daemon.pid)
         growth = rss(daemon.pid) - size
         assert growth <= RSS_LIMIT, f"the daemon grew by {growth} KiB"
     return {"made anew": rounds, **spread("attached after", took), "over 200 ms": sum(t > SOON for t in took),
-            "p99 within goal": str(percentile(took, 0.99) <= SOON), "RSS growth KiB": growth}  # fmt: skip
+            "p99 within goal": str(percentile(took, 0.99) <= SOON),
+            "RSS growth KiB": growth, "threads": ran}  # fmt: skip
 
 
 def run_overrun(directory: Path, rounds: int) -> Figures:

@@ -8,7 +8,7 @@ from typing import Final
 
 from tests.campaigns.figures import Figures
 from tests.campaigns.marked import Marked
-from tests.campaigns.process import Held, cpu, held, rss
+from tests.campaigns.process import Held, cpu, held, rss, threads
 from tests.support.daemon import OWN_PINS, Daemon, daemon_in
 from tests.support.netns import veth_pair
 from tests.support.sandbox import pin_tree
@@ -52,7 +52,7 @@ def run(directory: Path, rounds: int) -> Figures:
         growth = [size - curve[0] for size in curve[1:]]
         assert growth[-1] <= RSS_LIMIT, f"the daemon grew by {growth} KiB"
         return {"cycles": rounds, "RSS KiB before": curve[0], "growth KiB at each tenth": " ".join(map(str, growth)),
-                "descriptors": before.held.descriptors, "threads": before.held.threads, "left": 0,
+                "descriptors": before.held.descriptors, "threads": threads(daemon.pid), "left": 0,
                 "cycles/s": round(rounds / seconds, 1), "CPU ms a cycle": round(used / rounds * 1000, 1)}  # fmt: skip
 
 

@@ -6,7 +6,9 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
+MAX_THREADS: Final = 2 + min(32, (os.cpu_count() or 1) + 4)  # main, the worker, and the pool (concurrent.futures)
 _TICKS = os.sysconf("SC_CLK_TCK")
 _BPF = re.compile(r"anon_inode:\[?(bpf|btf)")  # of programs, maps, links and BTFs
 
@@ -17,7 +19,6 @@ class Held:
 
     descriptors: int
     bpf: int
-    threads: int
 
 
 def rss(pid: int) -> int:
@@ -42,9 +43,20 @@ def held(pid: int) -> Held:
     for _ in range(10):
         targets = descriptors(pid)
         bpf = sum(_BPF.match(target) is not None for target in targets)
-        counts.append((len(targets), bpf, len(os.listdir(f"/proc/{pid}/task"))))
+        counts.append((len(targets), bpf))
         time.sleep(0.02)
     return Held(*min(counts))
+
+
+def threads(pid: int) -> int:
+    """Return the number of its threads; AssertionError for more than the daemon may ever have.
+
+    The pool of asyncio.to_thread() makes another one whenever none is idle at that moment, so that the number is
+    settled only when it is full.
+    """
+    count = len(os.listdir(f"/proc/{pid}/task"))
+    assert count <= MAX_THREADS, f"{count} threads, want at most {MAX_THREADS}"
+    return count
 
 
 def descriptors(pid: int) -> list[str]:
