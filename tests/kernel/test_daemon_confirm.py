@@ -40,6 +40,7 @@ def started(daemon: Daemon, copy: Path) -> int:
     """Start with an XDP program, then change its object and the configuration; return the program's id."""
     daemon.configure(xdp_entry(object=copy), tail_entry("gone"))
     daemon.start()
+    wait_for((daemon.data / "confirmed").exists, "the first configuration is kept, with its objects")
     before = xdp_id()
     shutil.copy(OBJECTS / "xdp_count_v2.bpf.o", copy)
     daemon.configure(xdp_entry(object=copy), tail_entry("new", priority=7))
