@@ -10,19 +10,13 @@ from typing import Any
 import pytest
 
 from tests.support.daemon import BPFFS, OBJECTS, Daemon, daemon_in, tail_entry, xdp_entry
-from tests.support.netns import Veth, veth_pair
+from tests.support.netns import Veth
 from xdploaderd.control.client import ControlClient
 from xdploaderd.errors import KernelError, NoSuchMapError
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.syscall import Fd
 
 pytestmark = pytest.mark.kernel
-
-
-@pytest.fixture
-def veth() -> Iterator[Veth]:
-    with veth_pair() as pair:
-        yield pair
 
 
 @pytest.fixture

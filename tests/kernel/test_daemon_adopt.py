@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.daemon import OBJECTS, OWN_PINS, Daemon, counters_of, daemon_in, tc_ids, wait_for, xdp_id
-from tests.support.netns import Veth, add_veth, ip, tc, veth_pair
+from tests.support.netns import Veth, add_veth, ip, tc
 from tests.support.rawbpf import XDP_PASS, RawFd, returning, xdp_link
 from xdploaderd.net.door import NOTHING
 from xdploaderd.net.rtnl import Rtnl
@@ -21,12 +21,6 @@ pytestmark = pytest.mark.kernel
 
 COUNT = OBJECTS / "xdp_count.bpf.o"
 GLOBALS = OBJECTS / "std_globals.bpf.o"
-
-
-@pytest.fixture
-def veth() -> Iterator[Veth]:
-    with veth_pair() as pair:
-        yield pair
 
 
 @pytest.fixture

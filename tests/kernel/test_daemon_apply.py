@@ -14,7 +14,6 @@ from tests.support.daemon import (
     OBJECTS,
     Daemon,
     counters,
-    daemon_in,
     tail_entry,
     tc_ids,
     wait_for,
@@ -34,12 +33,6 @@ COUNT = 5  # of entries in the bounded form of F19; the bad one is the first, th
 def veth() -> Iterator[Veth]:
     with two_veth_pairs() as pair:
         yield pair
-
-
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    with daemon_in(tmp_path) as made:
-        yield made
 
 
 @pytest.mark.parametrize("position", [0, COUNT // 2, COUNT])

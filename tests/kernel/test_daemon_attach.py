@@ -2,7 +2,6 @@
 
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ from tests.support.daemon import (
     OWN_PINS,
     Daemon,
     counters,
-    daemon_in,
     data_of,
     tail_entry,
     tc_ids,
@@ -21,21 +19,9 @@ from tests.support.daemon import (
     xdp_entry,
     xdp_id,
 )
-from tests.support.netns import Veth, add_veth, ip, tc, veth_pair
+from tests.support.netns import Veth, add_veth, ip, tc
 
 pytestmark = pytest.mark.kernel
-
-
-@pytest.fixture
-def veth() -> Iterator[Veth]:
-    with veth_pair() as pair:
-        yield pair
-
-
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    with daemon_in(tmp_path) as made:
-        yield made
 
 
 def test_programs_of_both_dialects_are_attached_and_count(veth: Veth, daemon: Daemon) -> None:

@@ -3,30 +3,17 @@
 import json
 import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import OBJECTS, OWN_PINS, Daemon, daemon_in, tail_entry, tc_ids, wait_for, xdp_entry, xdp_id
-from tests.support.netns import Veth, veth_pair
+from tests.support.daemon import OBJECTS, OWN_PINS, Daemon, tail_entry, tc_ids, wait_for, xdp_entry, xdp_id
+from tests.support.netns import Veth
 from xdploaderd.daemon.confirming import boot_clock
 from xdploaderd.daemon.state_file import read_state, write_state
 from xdploaderd.errors import UsageError
 
 pytestmark = pytest.mark.kernel
-
-
-@pytest.fixture
-def veth() -> Iterator[Veth]:
-    with veth_pair() as pair:
-        yield pair
-
-
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    with daemon_in(tmp_path) as made:
-        yield made
 
 
 @pytest.fixture

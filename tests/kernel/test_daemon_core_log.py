@@ -2,14 +2,12 @@
 
 import json
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import jsonschema
 import pytest
 
-from tests.support.daemon import OBJECTS, ROOT, Daemon, daemon_in, tail_entry, wait_for, xdp_entry, xdp_id
-from tests.support.netns import Veth, ip, veth_pair
+from tests.support.daemon import OBJECTS, ROOT, Daemon, tail_entry, wait_for, xdp_entry, xdp_id
+from tests.support.netns import ip
 from xdploaderd.errors import NoCoreLogError, NoSuchAttachmentError
 
 pytestmark = pytest.mark.kernel
@@ -17,18 +15,6 @@ pytestmark = pytest.mark.kernel
 SCHEMA = json.loads((ROOT / "docs/core-log.schema.json").read_text())
 DEMO = OBJECTS / "demo_xdp.bpf.o"
 CORE_ENTRY = xdp_entry(object=DEMO, program="demo_xdp")
-
-
-@pytest.fixture
-def veth() -> Iterator[Veth]:
-    with veth_pair() as pair:
-        yield pair
-
-
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    with daemon_in(tmp_path) as made:
-        yield made
 
 
 def kept(daemon: Daemon) -> list[str]:

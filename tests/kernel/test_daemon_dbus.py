@@ -10,16 +10,10 @@ import pytest
 
 from tests.support.bus import plain, private_bus
 from tests.support.daemon import Daemon, daemon_in, wait_for, xdp_entry, xdp_id
-from tests.support.netns import Veth, veth_pair
+from tests.support.netns import Veth
 
 pytestmark = pytest.mark.kernel
 OBJECT = ["org.xdploaderd1", "/org/xdploaderd1", "org.xdploaderd1.Manager"]
-
-
-@pytest.fixture
-def veth() -> Iterator[Veth]:
-    with veth_pair() as pair:
-        yield pair
 
 
 @pytest.fixture

@@ -3,30 +3,17 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.support.daemon import OBJECTS, Daemon, counters, daemon_in, tail_entry, tc_ids, wait_for, xdp_entry, xdp_id
-from tests.support.netns import Veth, add_veth, ip, tc, veth_pair
+from tests.support.daemon import OBJECTS, Daemon, counters, tail_entry, tc_ids, wait_for, xdp_entry, xdp_id
+from tests.support.netns import Veth, add_veth, ip, tc
 
 pytestmark = pytest.mark.kernel
 
 OTHER = ("obj", str(OBJECTS / "xdp_count_v2.bpf.o"), "sec", "xdp")
-
-
-@pytest.fixture
-def veth() -> Iterator[Veth]:
-    with veth_pair() as pair:
-        yield pair
-
-
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    with daemon_in(tmp_path) as made:
-        yield made
 
 
 def take_off_xdp() -> None:

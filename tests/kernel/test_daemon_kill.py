@@ -15,14 +15,13 @@ from tests.support.daemon import (
     OBJECTS,
     OWN_PINS,
     Daemon,
-    daemon_in,
     tail_entry,
     tc_ids,
     wait_for,
     xdp_entry,
     xdp_id,
 )
-from tests.support.netns import Veth, veth_pair
+from tests.support.netns import Veth
 from tests.support.sandbox import pin_tree
 
 pytestmark = pytest.mark.kernel
@@ -49,18 +48,6 @@ IN_FORCE = [
     "xdploaderd/tail/arrays_ID/jmp",
     "xdploaderd/tail/prog",
 ]
-
-
-@pytest.fixture
-def veth() -> Iterator[Veth]:
-    with veth_pair() as pair:
-        yield pair
-
-
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    with daemon_in(tmp_path) as made:
-        yield made
 
 
 def inject(call: str, number: int) -> list[str]:

@@ -5,12 +5,11 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import OBJECTS, OWN_PINS, Daemon, counters, daemon_in, tc_ids, wait_for, xdp_entry, xdp_id
+from tests.support.daemon import OBJECTS, OWN_PINS, Daemon, counters, tc_ids, wait_for, xdp_entry, xdp_id
 from tests.support.netns import Veth, add_veth, ip, veth_pair
 from xdploaderd.errors import KernelError
 from xdploaderd.info import LinkInfo
@@ -18,18 +17,6 @@ from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.uapi.bpf import LinkId
 
 pytestmark = pytest.mark.kernel
-
-
-@pytest.fixture
-def veth() -> Iterator[Veth]:
-    with veth_pair() as pair:
-        yield pair
-
-
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    with daemon_in(tmp_path) as made:
-        yield made
 
 
 def xdp_link(**fields: object) -> dict[str, object]:

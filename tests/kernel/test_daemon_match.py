@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import OBJECTS, OWN_PINS, Daemon, daemon_in, tc_ids, wait_for, xdp_entry, xdp_id
+from tests.support.daemon import OBJECTS, OWN_PINS, Daemon, tc_ids, wait_for, xdp_entry, xdp_id
 from tests.support.kernel_writes import kernel_writes, to_file
 from tests.support.netns import in_namespace, ip, new_namespace
 
@@ -27,12 +27,6 @@ def links() -> Iterator[None]:
     finally:
         text = "".join(f"link del {name}\n" for name in link_names() if name[0] in "mpw")
         ip("-force", "-batch", "-", text=text)
-
-
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    with daemon_in(tmp_path) as made:
-        yield made
 
 
 def link_names() -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.campaigns import bad_entry, tracing
 from tests.campaigns.seams import Seams
-from tests.support.daemon import BPFFS, OBJECTS, Daemon, daemon_in, tail_entry, tc_ids, xdp_entry, xdp_id
+from tests.support.daemon import BPFFS, OBJECTS, Daemon, tail_entry, tc_ids, xdp_entry, xdp_id
 from tests.support.in_process import in_process
 from tests.support.kernel_writes import kernel_writes, to_file
 from tests.support.netns import Veth, add_veth, ip, veth_pair
@@ -31,12 +31,6 @@ def veth() -> Iterator[Veth]:
         yield pair
         for number in range(1, 6):
             ip("link", "del", f"veth{number}")
-
-
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    with daemon_in(tmp_path) as made:
-        yield made
 
 
 def every_kind(directory: Path) -> list[dict[str, object]]:

@@ -1,28 +1,15 @@
 """A real daemon: what it refuses, what it holds, and what it tells about it."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import OBJECTS, OWN_PINS, Daemon, daemon_in, tail_entry, tc_ids, wait_for, xdp_entry, xdp_id
-from tests.support.netns import Veth, ip, tc, veth_pair
+from tests.support.daemon import OBJECTS, OWN_PINS, Daemon, tail_entry, tc_ids, wait_for, xdp_entry, xdp_id
+from tests.support.netns import Veth, ip, tc
 from xdploaderd.errors import HookBusyError, NoSuchAttachmentError
 
 pytestmark = pytest.mark.kernel
-
-
-@pytest.fixture
-def veth() -> Iterator[Veth]:
-    with veth_pair() as pair:
-        yield pair
-
-
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    with daemon_in(tmp_path) as made:
-        yield made
 
 
 def put_foreign(interface: str = "veth0", mode: str = "xdpdrv") -> None:

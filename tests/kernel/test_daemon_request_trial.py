@@ -1,13 +1,13 @@
 """A real daemon with an attach or detach on trial: undone by itself unless somebody confirms it."""
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import OBJECTS, OWN_PINS, Daemon, daemon_in, tail_entry, tc_ids, wait_for, xdp_entry, xdp_id
-from tests.support.netns import Veth, veth_pair
+from tests.support.daemon import OBJECTS, OWN_PINS, Daemon, tail_entry, tc_ids, wait_for, xdp_entry, xdp_id
+from tests.support.netns import Veth
 from xdploaderd.daemon.confirming import boot_clock
 from xdploaderd.daemon.state_file import read_boot_id, read_state, write_state
 from xdploaderd.errors import LoaderError, UsageError
@@ -15,18 +15,6 @@ from xdploaderd.errors import LoaderError, UsageError
 pytestmark = pytest.mark.kernel
 COUNT, COUNT_V2 = (str(OBJECTS / name) for name in ("xdp_count.bpf.o", "xdp_count_v2.bpf.o"))
 ENTRY = {"interface": "veth0", "hook": "xdp", "object": COUNT}
-
-
-@pytest.fixture
-def veth() -> Iterator[Veth]:
-    with veth_pair() as pair:
-        yield pair
-
-
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    with daemon_in(tmp_path) as made:
-        yield made
 
 
 def protected(daemon: Daemon, *entries: dict[str, object]) -> None:

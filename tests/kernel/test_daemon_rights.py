@@ -3,7 +3,6 @@
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,14 +12,13 @@ from tests.support.daemon import (
     OWN_PINS,
     Daemon,
     counters,
-    daemon_in,
     tail_entry,
     tc_ids,
     wait_for,
     xdp_entry,
     xdp_id,
 )
-from tests.support.netns import Veth, ip, veth_pair
+from tests.support.netns import Veth, ip
 
 pytestmark = pytest.mark.kernel
 
@@ -31,18 +29,6 @@ KILL_POINTS = {  # of replacing an XDP and a tc program: the n-th call of that s
     "tc program attached, its pin not yet renamed": ("rename", 4),
     "old program array not yet unpinned": ("rmdir", 1),
 }
-
-
-@pytest.fixture
-def veth() -> Iterator[Veth]:
-    with veth_pair() as pair:
-        yield pair
-
-
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    with daemon_in(tmp_path) as made:
-        yield made
 
 
 def copies(directory: Path) -> tuple[Path, Path]:

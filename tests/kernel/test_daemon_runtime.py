@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,31 +13,18 @@ from tests.support.daemon import (
     OWN_PINS,
     Daemon,
     counters,
-    daemon_in,
     tc_ids,
     wait_for,
     xdp_entry,
     xdp_id,
 )
-from tests.support.netns import Veth, add_veth, ip, tc, veth_pair
+from tests.support.netns import Veth, add_veth, ip, tc
 from xdploaderd.errors import AttachError, FileError, HookBusyError, NoSuchAttachmentError, UsageError, VerifierError
 
 pytestmark = pytest.mark.kernel
 
 COUNT = OBJECTS / "xdp_count.bpf.o"
 ENTRY = {"interface": "veth0", "hook": "xdp", "object": str(COUNT)}
-
-
-@pytest.fixture
-def veth() -> Iterator[Veth]:
-    with veth_pair() as pair:
-        yield pair
-
-
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    with daemon_in(tmp_path) as made:
-        yield made
 
 
 def kept(daemon: Daemon) -> list[str]:

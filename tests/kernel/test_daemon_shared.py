@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import OBJECTS, OWN_PINS, Daemon, daemon_in, tail_entry, tc_ids, wait_for, xdp_entry, xdp_id
+from tests.support.daemon import OBJECTS, OWN_PINS, Daemon, tail_entry, tc_ids, wait_for, xdp_entry, xdp_id
 from tests.support.netns import Veth, ip, two_veth_pairs
 
 pytestmark = pytest.mark.kernel
@@ -17,12 +17,6 @@ pytestmark = pytest.mark.kernel
 def veth() -> Iterator[Veth]:
     with two_veth_pairs() as pair:
         yield pair
-
-
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    with daemon_in(tmp_path) as made:
-        yield made
 
 
 def entries(**fields: object) -> tuple[dict[str, object], dict[str, object]]:

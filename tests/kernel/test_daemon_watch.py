@@ -5,21 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import ROOT, Daemon, daemon_in, xdp_entry
+from tests.support.daemon import ROOT, Daemon, xdp_entry
 from tests.support.netns import ip, veth_pair
 
 pytestmark = pytest.mark.kernel
-
-
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    with daemon_in(tmp_path) as made:
-        yield made
 
 
 def begin(daemon: Daemon, *words: str) -> "subprocess.Popen[str]":

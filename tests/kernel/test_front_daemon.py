@@ -6,17 +6,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.daemon import OBJECTS, Daemon, counters, daemon_in, wait_for, xdp_entry, xdp_id
-from tests.support.netns import Veth, add_veth, ip, veth_pair
+from tests.support.netns import Veth, add_veth, ip
 
 pytestmark = pytest.mark.kernel
 COUNT, PASS, LEGACY = (str(OBJECTS / f"{name}.bpf.o") for name in ("xdp_count", "xdp_pass", "legacy_pin2"))
 SET = ("link", "set", "dev", "veth0")
-
-
-@pytest.fixture
-def veth() -> Iterator[Veth]:
-    with veth_pair() as pair:
-        yield pair
 
 
 @pytest.fixture

@@ -4,11 +4,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import OBJECTS, ROOT, Daemon, daemon_in, tc_ids, xdp_entry, xdp_id
+from tests.support.daemon import OBJECTS, ROOT, Daemon, tc_ids, xdp_entry, xdp_id
 from tests.support.netns import Veth, ip, veth_pair
 
 pytestmark = pytest.mark.kernel
@@ -28,12 +27,6 @@ def veth() -> Iterator[Veth]:
     with veth_pair() as pair:
         ip("link", "property", "add", "dev", "veth0", "altname", "uplink")
         yield pair
-
-
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    with daemon_in(tmp_path) as made:
-        yield made
 
 
 def standing() -> tuple[int, list[int], bytes]:

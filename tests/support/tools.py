@@ -83,6 +83,7 @@ def skip_if_bpftool_cannot_load(path: Path) -> None:
     pin = Path("/sys/fs/bpf/bpftool")
     done = subprocess.run([bpftool(), "prog", "loadall", path, pin], check=False, capture_output=True, text=True)
     if done.returncode != 0:
+        assert "Operation not permitted" in done.stderr, done.stderr
         pytest.skip(f"bpftool cannot load '{path.name}' here either: {done.stderr.splitlines()[0]}")
     for program in pin.iterdir():
         program.unlink()
