@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 from collections.abc import Generator, Iterator
 
 import pytest
@@ -23,6 +24,11 @@ def _open_fds() -> dict[str, str]:
 
 def _opened_since(before: dict[str, str]) -> dict[str, str]:
     return {fd: name for fd, name in _open_fds().items() if before.get(fd) != name}
+
+
+def pytest_sessionstart() -> None:
+    # A shell starts what it puts in the background with SIGINT ignored, and programs under test would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
