@@ -5,26 +5,23 @@ import logging
 import os
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import replace
+from contextlib import asynccontextmanager
 from typing import Any, NoReturn
 
 from xdploaderd import __version__
 from xdploaderd.config.interface_match import entry_of
-from xdploaderd.daemon import events
-from xdploaderd.daemon.actions import Refuse
 from xdploaderd.daemon.attached_maps import AttachedMaps, Running
 from xdploaderd.daemon.caller import audit, audited
 from xdploaderd.daemon.core_logs import CoreLogs
-from xdploaderd.daemon.matching import resolve
-from xdploaderd.daemon.reconcile import Picture, Reconciler, finish
-from xdploaderd.daemon.report import AS_WANTED, attachment_statuses, orphans_of, stand_of, status_of
+from xdploaderd.daemon.names import Names
+from xdploaderd.daemon.news import News
+from xdploaderd.daemon.reconcile import Reconciler, finish
+from xdploaderd.daemon.report import AS_WANTED, attachment_statuses, orphans_of
 from xdploaderd.daemon.requests import BAD_STATES, AttachRequest, Requests
 from xdploaderd.daemon.settings import ConfigSource
 from xdploaderd.daemon.settle import settle
 from xdploaderd.daemon.starting import NOT_CONFIRMED
 from xdploaderd.daemon.status import AttachedMap, AttachmentStatus, DaemonStatus, Origin, PlannedAction, State
-from xdploaderd.daemon.subscription import Subscription
 from xdploaderd.daemon.trial import LOOK_SECONDS, Trial
 from xdploaderd.daemon.wishes import Digests, Settings, Wishes, read_digests
 from xdploaderd.errors import (
@@ -62,11 +59,8 @@ class Service:
         self._config_error = trial.start_error
         self._applied = time.time()
         self._changing = asyncio.Lock()  # entries change by one reload or request at a time
-        self._subscribers: set[Subscription] = set()
-        self._known: dict[str, AttachmentStatus] = {}
-        self._refused: dict[str, str] = {}
-        self._changed = asyncio.Event()
-        reconciler.on_pass = self._publish
+        self._news = News(reconciler)
+        self._names = Names(reconciler, wishes, trial, self._news)
 
     async def list(self) -> tuple[AttachmentStatus, ...]:
         """Return the status of every configured attachment, as of the last pass."""
@@ -97,18 +91,18 @@ class Service:
         With `confirm` that is undone after so many seconds, unless confirm() is called. An interface that is not there
         (yet) is no error. Raises NoSuchAttachmentError.
         """
-        with audited("attach", name, lambda: self._stand(name)):
+        with audited("attach", name, lambda: self._names.stand(name)):
             if not confirm:
                 return await self._attach(name, 0)
             async with self._changing:
                 return await self._attach(name, confirm)
 
     async def _attach(self, name: str, confirm: int) -> AttachmentStatus:
-        self._check_name(name)
+        self._names.check(name)
         if name != entry_of(name) and self._wishes.is_held(entry_of(name)):
             whole = quoted(entry_of(name))
             raise UsageError(f"attachment {whole} is detached on all its interfaces: attach {whole} as a whole")
-        self._check_change(name, "attach", confirm)
+        self._names.check_change(name, "attach", confirm)
         async with self._trying(name, confirm):
             self._wishes.release(name)
             self._wishes.retake(name)
@@ -146,9 +140,10 @@ class Service:
             self._trial.check_request(confirm)
             if confirm:
                 return await self._attach_on_trial(request)
-            for interface in self._wishes.settings.protect if "match" in request.entry else ():
-                self._trial.check_unprotected(interface, "attach --object with match")
-            self._trial.check_unprotected(self._real_name(str(request.entry.get("interface", ""))), "attach --object")
+            for protected in self._wishes.settings.protect if "match" in request.entry else ():
+                self._trial.check_unprotected(protected, "attach --object with match")
+            interface = self._names.interface(str(request.entry.get("interface", "")))
+            self._trial.check_unprotected(interface, "attach --object")
             return await self._requests.attach_object(request)
 
     async def _attach_on_trial(self, request: AttachRequest) -> AttachmentStatus:
@@ -168,9 +163,9 @@ class Service:
         AttachError; UsageError for an entry that only its file can end.
         """
         async with self._changing:
-            with audited("detach", name, lambda: self._stand(name)):
-                self._check_name(name)
-                self._check_change(name, "detach", confirm)
+            with audited("detach", name, lambda: self._names.stand(name)):
+                self._names.check(name)
+                self._names.check_change(name, "detach", confirm)
                 if confirm and (permanent or self._wishes.origin_of(name) is Origin.PERMANENT):
                     raise UsageError("what is permanent cannot be put on trial: change its file, and apply --confirm")
                 async with self._trying(name, confirm):
@@ -183,7 +178,7 @@ class Service:
         if permanent and origin is Origin.CONFIGURED:
             raise UsageError(f"attachment {quoted(name)} is configured by hand: take it out of its file")
         if permanent or origin is Origin.RUNTIME:
-            return await self._requests.forget(self._status_of(name))
+            return await self._requests.forget(self._names.status(name))
         self._wishes.hold(name)
         return await settle(self._reconciler, name, failed=(State.FAILED,))
 
@@ -191,7 +186,7 @@ class Service:
         """Detach and unpin an orphan now, or all of them; raises NoSuchAttachmentError, and what keeps it there."""
         async with self._changing:
             orphans = self._reconciler.picture.orphans
-            with audited("sweep", name, lambda: self._stand(name)):
+            with audited("sweep", name, lambda: self._names.stand(name)):
                 if name and name not in orphans:
                     known = ", ".join(map(quoted, orphans)) or "none"
                     raise NoSuchAttachmentError(f"no orphan is named {quoted(name)} (there is: {known})")
@@ -202,10 +197,6 @@ class Service:
                     raise failure.error
         return await self.status()
 
-    def _stand(self, name: str) -> str:
-        picture = self._reconciler.picture
-        return "orphan" if name in picture.orphans else stand_of(picture, name)
-
     async def reload(self, *, partial: bool = False, confirm: int = 0) -> DaemonStatus:
         """Read configuration and objects anew, carry them out as one change, return how all stands then.
 
@@ -214,7 +205,7 @@ class Service:
         keeps the configuration from being carried out; then nothing was changed, and the last good one stays in force.
         """
         async with self._changing:
-            before = self._stand("")
+            before = self._names.stand("")
             try:
                 settings, digests = await asyncio.to_thread(self._read)
                 await self._trial.apply(settings, digests, partial=partial, confirm=confirm)
@@ -222,13 +213,13 @@ class Service:
                 self._config_error = str(error)
                 log.error("configuration not applied, the last good one stays: %s", error, extra=_code(error))
                 await self._reconciler.settled()
-                audit("reload", "", before=before, after=self._stand(""), result=str(error))
+                audit("reload", "", before=before, after=self._names.stand(""), result=str(error))
                 raise
             self._config_error, self._applied = "", time.time()
             self._reconciler.forgive()
             await self._reconciler.settled()
             await asyncio.to_thread(self._requests.sweep)
-        audit("reload", "", before=before, after=self._stand(""))
+        audit("reload", "", before=before, after=self._names.stand(""))
         return await self.status()
 
     async def confirm(self) -> DaemonStatus:
@@ -266,7 +257,7 @@ class Service:
     async def _roll_back(self) -> None:
         if (pending := self._trial.request.pending) is not None:
             log.warning("the change of '%s' was not confirmed in time and is rolled back", pending.name)
-            with audited("roll-back", pending.name, lambda: self._stand(pending.name)):
+            with audited("roll-back", pending.name, lambda: self._names.stand(pending.name)):
                 await self._undo_request()
             return
         await self._trial.roll_back()
@@ -287,11 +278,9 @@ class Service:
         Empty for a program without any. Raises NoSuchAttachmentError; NoCoreLogError where nothing is loaded for the
         entry, or the program was adopted.
         """
-        self._check_name(name)
-        owned = self._reconciler.picture.observed.owned.get(name)
-        if owned is None or owned.prog is None:
+        if (running := self._names.running(name)) is None:
             raise NoCoreLogError(f"attachment {quoted(name)} has no program loaded")
-        return await asyncio.to_thread(self._core_logs.find, owned.prog.id)
+        return await asyncio.to_thread(self._core_logs.find, running.prog.id)
 
     async def maps(self, name: str) -> tuple[AttachedMap, ...]:
         """Return the maps of an attachment's program. Raises NoSuchAttachmentError, NoSuchMapError where none runs."""
@@ -306,44 +295,26 @@ class Service:
         maps, running = self._running(name)
         if not write:
             return await maps.open(running, map_name, write=False)
-        with audited(f"open map '{map_name}' to write", name, lambda: self._stand(name)):
+        with audited(f"open map '{map_name}' to write", name, lambda: self._names.stand(name)):
             return await maps.open(running, map_name, write=True)
 
     def _running(self, name: str) -> tuple[AttachedMaps, Running]:
-        self._check_name(name)
-        picture = self._reconciler.picture
-        owned = picture.observed.owned.get(name)
-        if self.attached_maps is None or owned is None or owned.prog is None:
+        running = self._names.running(name)
+        if self.attached_maps is None or running is None:
             raise NoSuchMapError(f"attachment {quoted(name)} has no program loaded, and so no maps")
-        config = next((want.config for want in picture.wanted if want.config.name == name), None)
-        return self.attached_maps, Running(name, owned.prog, config, self._wishes.settings.pinning)
+        return self.attached_maps, running
 
-    async def changes(self) -> AsyncGenerator[AttachmentStatus, None]:
-        """Yield the status of an attachment each time it becomes another, from now on; GONE when it ends.
+    def changes(self) -> AsyncGenerator[AttachmentStatus, None]:
+        """Yield the status of an attachment each time it becomes another; see News.changes."""
+        return self._news.changes()
 
-        Whoever is slow misses states in between, and never the newest one.
-        """
-        async with aclosing(self.monitor()) as states:
-            await anext(states)
-            async for changed in states:
-                for status in changed:
-                    yield status
-
-    async def monitor(self) -> AsyncGenerator[tuple[AttachmentStatus, ...], None]:
-        """Yield the status of every attachment, then those that became others, as changes() does."""
-        subscription = Subscription()
-        self._subscribers.add(subscription)
-        try:
-            yield attachment_statuses(self._reconciler.picture)
-            while True:
-                yield await subscription.take()
-        finally:
-            self._subscribers.discard(subscription)
+    def monitor(self) -> AsyncGenerator[tuple[AttachmentStatus, ...], None]:
+        """Yield the status of every attachment, then those that became others; see News.monitor."""
+        return self._news.monitor()
 
     async def next_change(self) -> DaemonStatus:
         """Wait until attachments are others than at the last call, then return the status; for one caller."""
-        await self._changed.wait()
-        self._changed.clear()
+        await self._news.changed()
         return await self.status()
 
     def _read(self) -> tuple[Settings, Digests]:
@@ -355,46 +326,6 @@ class Service:
                 " daemon would not find its programs: detach them and start the daemon anew"
             )
         return settings, read_digests((*settings.attachments, *self._wishes.entries), settings.limits)
-
-    def _check_change(self, name: str, verb: str, confirm: int) -> None:
-        """Raise UsageError where the change of an entry has to wait, or is for trial alone."""
-        self._trial.check_request(confirm)
-        for status in self._known.values() if not confirm else ():
-            if name in (status.name, status.entry):
-                self._trial.check_unprotected(self._real_name(status.interface), f"{verb} {name}")
-
-    def _real_name(self, interface: str) -> str:
-        found = self._reconciler.picture.observed.interface(interface)
-        return found.name if found is not None else interface
-
-    def _check_name(self, name: str) -> None:
-        names = [config.name for config in self._wishes.entries]
-        if name not in names and name not in self._known:
-            known = ", ".join(quoted(n) for n in names) or "none"
-            raise NoSuchAttachmentError(f"no attachment named {quoted(name)} is configured (there is: {known})")
-
-    def _status_of(self, name: str) -> AttachmentStatus:
-        """Return the entry's status, as of now rather than of the last pass."""
-        picture = self._reconciler.picture
-        wanted = resolve(self._wishes.wanted(), picture.observed.interfaces)
-        found = status_of(replace(picture, wanted=wanted), name)
-        if found is None:
-            raise NoSuchAttachmentError(f"attachment {quoted(name)} went from the configuration meanwhile")
-        return found
-
-    def _publish(self, picture: Picture) -> None:
-        for refusal in (a for a in picture.actions if isinstance(a, Refuse)):
-            if self._refused.get(refusal.name) != str(refusal.error):
-                events.log_refusal(refusal)
-        self._refused = {a.name: str(a.error) for a in picture.actions if isinstance(a, Refuse)}
-        statuses = {status.name: status for status in attachment_statuses(picture)}
-        changed = [status for name, status in statuses.items() if self._known.get(name) != status]
-        gone = [replace(was, state=State.GONE, reason="") for name, was in self._known.items() if name not in statuses]
-        if statuses != self._known:
-            self._changed.set()
-        self._known = statuses
-        for subscription in self._subscribers:
-            subscription.put((*gone, *changed))
 
 
 def _utc(seconds: float) -> str:

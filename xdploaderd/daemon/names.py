@@ -1,0 +1,67 @@
+"""What a request names: whether there is it, how it stands, and whether it may change now."""
+
+from dataclasses import replace
+
+from xdploaderd.daemon.attached_maps import Running
+from xdploaderd.daemon.matching import resolve
+from xdploaderd.daemon.news import News
+from xdploaderd.daemon.reconcile import Reconciler
+from xdploaderd.daemon.report import stand_of, status_of
+from xdploaderd.daemon.status import AttachmentStatus
+from xdploaderd.daemon.trial import Trial
+from xdploaderd.daemon.wishes import Wishes
+from xdploaderd.errors import NoSuchAttachmentError
+from xdploaderd.printable import quoted
+
+
+class Names:
+    """Entries and attachments by the names that users give."""
+
+    def __init__(self, reconciler: Reconciler, wishes: Wishes, trial: Trial, news: News) -> None:
+        self._reconciler = reconciler
+        self._wishes = wishes
+        self._trial = trial
+        self._news = news
+
+    def check(self, name: str) -> None:
+        """Raise NoSuchAttachmentError where no entry and no attachment has the name."""
+        names = [config.name for config in self._wishes.entries]
+        if name not in names and name not in self._news.known:
+            known = ", ".join(quoted(n) for n in names) or "none"
+            raise NoSuchAttachmentError(f"no attachment named {quoted(name)} is configured (there is: {known})")
+
+    def check_change(self, name: str, verb: str, confirm: int) -> None:
+        """Raise UsageError where the change of an entry has to wait, or is for trial alone."""
+        self._trial.check_request(confirm)
+        for status in self._news.known.values() if not confirm else ():
+            if name in (status.name, status.entry):
+                self._trial.check_unprotected(self.interface(status.interface), f"{verb} {name}")
+
+    def interface(self, name: str) -> str:
+        """Return the name that the kernel has for an interface, or the given one where there is none."""
+        found = self._reconciler.picture.observed.interface(name)
+        return found.name if found is not None else name
+
+    def status(self, name: str) -> AttachmentStatus:
+        """Return the entry's status, as of now rather than of the last pass. Raises NoSuchAttachmentError."""
+        picture = self._reconciler.picture
+        wanted = resolve(self._wishes.wanted(), picture.observed.interfaces)
+        found = status_of(replace(picture, wanted=wanted), name)
+        if found is None:
+            raise NoSuchAttachmentError(f"attachment {quoted(name)} went from the configuration meanwhile")
+        return found
+
+    def stand(self, name: str) -> str:
+        """Return in a few words how it stands, for the audit log; with '' how all do."""
+        picture = self._reconciler.picture
+        return "orphan" if name in picture.orphans else stand_of(picture, name)
+
+    def running(self, name: str) -> Running | None:
+        """Return the program in force, None where there is none. Raises NoSuchAttachmentError."""
+        self.check(name)
+        picture = self._reconciler.picture
+        owned = picture.observed.owned.get(name)
+        if owned is None or owned.prog is None:
+            return None
+        config = next((want.config for want in picture.wanted if want.config.name == name), None)
+        return Running(name, owned.prog, config, self._wishes.settings.pinning)
