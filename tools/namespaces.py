@@ -6,6 +6,7 @@ import os
 
 CLONE_NEWNS, CLONE_NEWNET = 0x20000, 0x40000000
 MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
+MNT_DETACH = 2
 SPARE = "/mnt"  # a folder of every system, hidden by a mount for the life of the namespace
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -26,6 +27,11 @@ def enter_namespaces() -> None:
 def mount(kind: str, where: str, options: str = "") -> None:
     """Mount a file system that has no device."""
     _check(_libc.mount(kind.encode(), os.fsencode(where), kind.encode(), 0, options.encode()), f"mount {kind}")
+
+
+def unmount(where: str) -> None:
+    """Take a mount away, for others than those who have files open there."""
+    _check(_libc.umount2(os.fsencode(where), MNT_DETACH), "umount")
 
 
 def _make_mounts_private() -> None:

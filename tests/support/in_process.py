@@ -6,15 +6,19 @@ Its loop runs only while something is asked of it, so nothing happens in between
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tests.support.daemon import BPFFS
 from xdploaderd.daemon.assembly import Doors, assemble
+from xdploaderd.daemon.confirming import boot_clock
 from xdploaderd.daemon.options import Options
+from xdploaderd.daemon.reconcile import Reconciler
 from xdploaderd.daemon.service import Service
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.net.rtnl import Rtnl
@@ -22,35 +26,95 @@ from xdploaderd.net.rtnl import Rtnl
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """What the daemon reaches the world through; a test may put something else there."""
+
+    open_rtnl: Callable[[], Awaitable[Rtnl]] = Rtnl.open
+    open_bpf: Callable[[], Bpf] = Bpf
+    steady: Callable[[], float] = time.monotonic
+    boot: Callable[[], float] = boot_clock
+
+
 class InProcess:
-    """The daemon's service, and the loop that it runs in."""
+    """One run of the daemon, from its first pass to its end, in a loop of the caller's."""
 
-    def __init__(self, service: Service, runner: asyncio.Runner) -> None:
-        self.service = service
-        self._runner = runner
+    service: Service
+    reconciler: Reconciler
+    rtnl: Rtnl
 
-    def ask(self, request: Coroutine[None, None, T]) -> T:
+    def __init__(self, options: Options, loop: asyncio.AbstractEventLoop, outside: Outside = Outside()) -> None:
+        self._options = options
+        self._loop = loop
+        self._outside = outside
+        self._worker = ThreadPoolExecutor(1, "worker")
+        self._threads = ThreadPoolExecutor(2, "threads")
+        self.tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin as a new process does, from directories, pins and hooks alone. Raises what the start does."""
+        self._options.state_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+        self._loop.set_default_executor(self._threads)
+        try:
+            self.ask(self._start())
+        except BaseException:
+            self.end()
+            raise
+
+    async def _start(self) -> None:
+        outside = self._outside
+        self.rtnl = await outside.open_rtnl()
+        doors = Doors(
+            rtnl=self.rtnl,
+            worker=self._worker,
+            bpf=outside.open_bpf(),
+            steady=outside.steady,
+            boot=outside.boot,
+        )
+        self.reconciler, self.service = assemble(self._options, doors)
+        self.add(self.reconciler.run())
+        self.add(self.service.keep_trials())
+        await self.reconciler.settled()
+
+    def add(self, job: Coroutine[None, None, None]) -> None:
+        """Let something run beside, until the end."""
+        self.tasks.append(self._loop.create_task(job))
+
+    def ask(self, request: Coroutine[Any, Any, T]) -> T:
         """Run the daemon until a request is answered."""
-        return self._runner.run(request)
+        return self._loop.run_until_complete(request)
+
+    def end(self) -> None:
+        """End as SIGKILL between two changes does: what was attached stays, only the process's descriptors go."""
+        try:
+            self.ask(self._cancelled())
+        finally:
+            for pool in (self._threads, self._worker):
+                pool.shutdown()
+            _unlock(BPFFS)
+
+    async def _cancelled(self) -> None:
+        for task in self.tasks:
+            task.cancel()
+        try:
+            for task in self.tasks:
+                with suppress(asyncio.CancelledError):
+                    await task
+        finally:
+            if hasattr(self, "rtnl"):
+                await self.rtnl.close()
 
 
 @contextmanager
 def in_process(options: Options, open_rtnl: Callable[[], Awaitable[Rtnl]] = Rtnl.open) -> Iterator[InProcess]:
     """Start a daemon in this process and make its first pass; what it attached stays."""
-    options.state_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
-    with asyncio.Runner() as runner, ThreadPoolExecutor(1, "worker") as worker:
-        rtnl = runner.run(_awaited(open_rtnl()))
+    with closing(asyncio.new_event_loop()) as loop:
+        process = InProcess(options, loop, Outside(open_rtnl=open_rtnl))
+        process.start()
         try:
-            reconciler, service = assemble(options, Doors(rtnl=rtnl, worker=worker, bpf=Bpf()))
-            jobs = [runner.get_loop().create_task(job) for job in (reconciler.run(), service.keep_trials())]
-            try:
-                runner.run(_awaited(reconciler.settled()))
-                yield InProcess(service, runner)
-            finally:
-                runner.run(_cancelled(jobs))
-                _unlock(BPFFS)
+            yield process
         finally:
-            runner.run(rtnl.close())
+            process.end()
 
 
 def _unlock(root: Path) -> None:
@@ -59,17 +123,6 @@ def _unlock(root: Path) -> None:
         with suppress(OSError):  # that of the listing itself
             if os.readlink(f"/proc/self/fd/{name}") == str(root):
                 os.close(int(name))
-
-
-async def _awaited(found: Awaitable[T]) -> T:
-    return await found
-
-
-async def _cancelled(jobs: "list[asyncio.Task[None]]") -> None:
-    for job in jobs:
-        job.cancel()
-        with suppress(asyncio.CancelledError):
-            await job
 
 
 class Faults(logging.Handler):

@@ -22,13 +22,14 @@ def main(argv: Sequence[str]) -> int:
     )  # fmt: skip
     parser.add_argument("names", nargs="*", metavar="NAME", help="campaigns to run (all)")
     parser.add_argument("--rounds", type=int, help="instead of as many as the goal asks for")
+    parser.add_argument("--seed", type=int, help="of what is random, so that another run tries other things")
     args = parser.parse_args(argv)
     chosen = dict(_chosen(args.names))
     if unknown := [name for name in args.names if not any(c.startswith(name) for c in CAMPAIGNS)]:
         parser.error(f"no campaign {', '.join(unknown)}; there are {', '.join(CAMPAIGNS)}")
     enter_sandbox()
     kept = pin_tree()
-    missed = [name for name, campaign in chosen.items() if not _run(name, campaign, args.rounds or campaign.rounds)]
+    missed = [name for name, campaign in chosen.items() if not _run(name, campaign, args.rounds, args.seed)]
     left = sorted(pin_tree() - kept)
     if left:
         print(f"LEFT BEHIND: {', '.join(left)}")
@@ -41,11 +42,12 @@ def _chosen(names: Sequence[str]) -> Iterator[tuple[str, Campaign]]:
             yield name, campaign
 
 
-def _run(name: str, campaign: Campaign, rounds: int) -> bool:
+def _run(name: str, campaign: Campaign, rounds: int | None, seed: int | None) -> bool:
     began = time.monotonic()
+    seeded = {"seed": seed} if campaign.seeded and seed is not None else {}
     with tempfile.TemporaryDirectory(prefix="xdploaderd-faults-") as directory:
         try:
-            figures = campaign.run(Path(directory), rounds)
+            figures = campaign.run(Path(directory), rounds or campaign.rounds, **seeded)
         except AssertionError:
             print(f"{name}: MISSED\n{traceback.format_exc()}", flush=True)
             return False

@@ -1,21 +1,21 @@
 """The real thing and the model beside it: each step is done to both, then they are compared."""
 
+import json
 import shutil
-from collections.abc import Callable, Coroutine
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from tests.campaigns.machine import host
+from tests.campaigns.machine import asking, host
 from tests.campaigns.machine.checks import check_hooks, check_pins, check_status
 from tests.campaigns.machine.core import Clock, Core
-from tests.campaigns.machine.host import Spot
-from tests.campaigns.machine.model import BAD, MISSING, Entry, Model, Prog
+from tests.campaigns.machine.model import Model
+from tests.campaigns.machine.settling import settle
+from tests.campaigns.machine.things import BAD, MISSING, Entry, Prog
 from tests.campaigns.marked import Marked
 from tests.support.sandbox import clear_pins
-from xdploaderd.daemon.requests import AttachRequest
 from xdploaderd.daemon.status import State
-from xdploaderd.errors import LoaderError
 from xdploaderd.hooks import Hook
 
 NAMES = ("g0", "g1", "g2", "h0")
@@ -26,27 +26,20 @@ PROGRAMS = {Hook.XDP: "stamp_xdp", Hook.TC_INGRESS: "stamp_tc", Hook.TC_EGRESS: 
 
 
 @dataclass
-class Tally:
-    """What was done in all sequences."""
-
-    sequences: int = 0
-    steps: int = 0
-    loads: int = 0
-    starts: int = 0
-    refused: int = 0
-    faults: int = 0
-
-
-@dataclass
 class Bench:
     """One directory and one set of interface names, used for one sequence after the other."""
 
     directory: Path
-    tally: Tally = field(default_factory=Tally)
+    steps: int  # of a whole sequence
+    tally: Counter[str] = field(default_factory=Counter)  # what was done, up to the first sequence that failed
+    failed: bool = False
+    turn: int = 0
 
     def begin(self) -> None:
         """Make all that a sequence begins with: files, the programs of others, a model; no interface, no daemon."""
-        self.home = self.directory / f"run{self.tally.sequences}"
+        self.turn += 1
+        self.counts = Counter[str]()
+        self.home = self.directory / f"run{self.turn}"
         self.home.mkdir(mode=0o700)
         self.marked = Marked(self.home)
         sources = {"v1": "stamp.bpf.o", "v2": "stamp_v2.bpf.o"}
@@ -60,10 +53,10 @@ class Bench:
         self.core = Core(self.home, self.clock)
         self.model = Model()
         self.down: set[int] = set()
-        self.alive = False
+        self.alive = self.silent = False
         for file in ("a.o", "b.o"):
-            self._write_file(file, "v1")
-        self._write_config()
+            self.put_file(file, "v1")
+        self.put_config()
 
     def finish(self) -> None:
         """Remove it all; AssertionError where a program is left."""
@@ -76,56 +69,27 @@ class Bench:
             clear_pins()
         self.marked.settled_at(0, 0)
         shutil.rmtree(self.home)
-        self.tally.sequences += 1
+        if not self.failed:  # else this was a try of the search for the shortest sequence that fails
+            self.counts["sequences" if self.counts["steps"] == self.steps else "shorter"] = 1
+            self.tally.update(self.counts)
 
-    # The world
+    def start(self) -> None:
+        """Start the daemon."""
+        self.core.start()
+        self.alive = True
+        self.counts["starts"] += 1
+        self.model.now = self.clock.steady()
+        asking.start(self.model)
 
-    def add(self, name: str) -> None:
-        host.add(name)
-        self.model.interfaces[name] = host.index_of(name)
+    def kill(self) -> None:
+        """Kill it while it rests."""
+        self.core.end()
+        self.alive = False
 
-    def delete(self, name: str) -> None:
-        host.delete([name])
-        index = self.model.interfaces.pop(name)
-        self.model.hooks = {spot: prog for spot, prog in self.model.hooks.items() if spot.ifindex != index}
+    # Files
 
-    def rename(self, name: str, new: str) -> None:
-        host.run("ip", "link", "set", name, "name", new)
-        self.model.interfaces[new] = self.model.interfaces.pop(name)
-
-    def set_link(self, name: str, words: str) -> None:
-        """Bring an interface up or down, or set its MTU."""
-        host.run("ip", "link", "set", name, *words.split())
-        index = self.model.interfaces[name]
-        self.down = self.down | {index} if words == "down" else self.down - {index} if words == "up" else self.down
-
-    def take_off(self, spot: Spot, name: str) -> None:
-        """Somebody takes whatever there is off a hook."""
-        self.silent = (
-            spot.ifindex in self.down and spot.hook is Hook.XDP
-        )  # the kernel tells nobody (netdev_state_change)
-        host.take_off(name, spot)
-        self.model.hooks.pop(spot, None)
-
-    def put_other(self, spot: Spot, name: str) -> None:
-        """Somebody puts his own program on a hook, whatever is there."""
-        self.silent = spot.ifindex in self.down and spot.hook is Hook.XDP
-        host.put_other(name, spot)
-        self.model.hooks[spot] = self.others[spot.hook]
-
-    def delete_clsact(self, name: str) -> None:
-        """Somebody deletes clsact with all filters."""
-        host.run("tc", "qdisc", "del", "dev", name, "clsact")
-        gone = {spot for spot in self.model.hooks if spot.ifindex == self.model.interfaces[name] and spot.slot}
-        self.model.hooks = {spot: prog for spot, prog in self.model.hooks.items() if spot not in gone}
-
-    def write_file(self, file: str, content: str) -> None:
-        """Somebody replaces an object file; it is noticed by nobody until somebody asks."""
-        self._write_file(file, content)
-        if self.alive:
-            self.core.look()
-
-    def _write_file(self, file: str, content: str) -> None:
+    def put_file(self, file: str, content: str) -> None:
+        """Write an object file, or remove it, as one step."""
         self.model.files[file] = content
         new, path = self.home / "new", self.home / file
         path.unlink(missing_ok=True)
@@ -133,115 +97,25 @@ class Bench:
             new.write_bytes(self.contents[content])
             new.replace(path)
 
-    # Operators
+    def put_config(self) -> None:
+        """Write the configuration as the model has it."""
+        entries = [{**self.values(entry), "force": entry.force} for entry in self.model.disk.values()]
+        self.core.config.write_text(json.dumps({"attachments": entries}))  # which is YAML too
 
-    def write_entry(self, entry: Entry) -> None:
-        """Write an entry into the configuration, in place of those that it cannot stand beside."""
-        rival = entry.where, entry.spot
-        kept = {e.name: e for e in self.model.disk.values() if entry.glob or (e.where, e.spot) != rival}
-        self.model.disk = {**kept, entry.name: entry}
-        self._write_config()
-
-    def remove_entry(self, name: str) -> None:
-        self.model.disk.pop(name, None)
-        self._write_config()
-
-    def _write_config(self) -> None:
-        entries = [self._entry_text(entry) for entry in self.model.disk.values()]
-        self.core.config.write_text("attachments:\n" + "".join(entries) if entries else "attachments: []\n")
-
-    def _entry_text(self, entry: Entry) -> str:
-        where = f'match: {{name: "{entry.where}"}}' if entry.glob else f"interface: {entry.where}"
-        values = [
-            f"name: {entry.name}",
-            where,
-            f"hook: {entry.hook}",
-            f"object: {self.home / entry.file}",
-            f"program: {self.marked.name(PROGRAMS[entry.hook])}",
-            f"on_foreign: {entry.on_foreign}",
-            f"force: {str(entry.force).lower()}",
-        ]
-        values += [f"priority: {entry.priority}"] if entry.priority else []
-        return "".join(f"{'    ' if number else '  - '}{value}\n" for number, value in enumerate(values))
-
-    def start(self) -> None:
-        """Start the daemon."""
-        self.core.start()
-        self.alive = True
-        self.tally.starts += 1
-        self.model.now = self.clock.steady()
-        self.model.start()
-
-    def kill(self) -> None:
-        """Kill it while it rests."""
-        self.core.end()
-        self.alive = False
-
-    def reload(self) -> None:
-        done = self._try(self.core.service.reload())
-        self._tell(done, self.model.reload, self.model.keep_last_good)
-
-    def reload_partial(self) -> None:
-        done = self._try(self.core.service.reload(partial=True))
-        self.model.now = self.clock.steady()
-        self.model.adopt()
-        assert done or self.core.writes.armed, self.refusal
-
-    def attach(self, name: str) -> None:
-        done = self._try(self.core.service.attach(name))
-        self._tell(done, lambda: self.model.attach(name), lambda: self.model.attach(name))
-
-    def attach_object(self, entry: Entry) -> None:
-        """Attach what no file configures."""
-        values: dict[str, object] = {
+    def values(self, entry: Entry) -> dict[str, object]:
+        """Return an entry as a file or a request has it."""
+        where = {"match": {"name": entry.where}} if entry.glob else {"interface": entry.where}
+        return {
             "name": entry.name,
-            "interface": entry.where,
+            **where,
             "hook": entry.hook.value,
             "object": str(self.home / entry.file),
             "program": self.marked.name(PROGRAMS[entry.hook]),
             "on_foreign": entry.on_foreign.value,
+            **({"priority": entry.priority} if entry.priority else {}),
         }
-        values |= {"priority": entry.priority} if entry.priority else {}
-        done = self._try(self.core.service.attach_object(AttachRequest(entry=values, force=entry.force)))
-        self._tell(done, lambda: self.model.attach_object(entry), lambda: self.model.refuse_object(entry))
 
-    def detach(self, name: str) -> None:
-        done = self._try(self.core.service.detach(name))
-        self._tell(done, lambda: self.model.detach(name), lambda: self.model.detach(name))
-
-    def sweep(self) -> None:
-        done = self._try(self.core.service.sweep())
-        self.model.now = self.clock.steady()
-        self.model.orphans = dict.fromkeys(self.model.orphans, 0.0)
-        self.model.settle()
-        assert done or self.core.writes.armed, self.refusal
-
-    def _try(self, request: Coroutine[Any, Any, object]) -> bool:
-        """Make a request and return whether it was granted."""
-        self.refusal = ""
-        try:
-            self.core.call(request)
-        except LoaderError as error:
-            self.refusal = str(error)
-            self.tally.refused += 1
-        return not self.refusal
-
-    def _tell(self, done: bool, granted: Callable[[], bool], failed: Callable[[], object]) -> None:
-        """Tell the model, which says by `granted` what was to come of it; a write that failed may have refused it."""
-        self.model.now = self.clock.steady()
-        if self.core.writes.armed and not done:
-            failed()
-            return
-        fine = granted()
-        assert fine is done, f"refused: {self.refusal}" if fine else "a request was not refused"
-
-    def wait(self, seconds: float) -> None:
-        """Let time pass."""
-        self.clock.ahead += seconds
-        if self.alive:
-            self.core.look()
-
-    # After each step
+    # A step
 
     def step(self, change: Callable[[], None], *, lost: bool = False, fault: Fault | None = None) -> None:
         """Take a step, let the daemon rest, tell the model, and compare; `lost`: it missed all events of the step.
@@ -249,28 +123,48 @@ class Bench:
         Where the model says that nothing changed, nothing was written to the kernel. `fault`: one of its writes fails,
         and after the longest wait for a retry all is as if none had.
         """
-        self.tally.steps += 1
+        try:
+            self._step(change, lost=lost, fault=fault)
+        except BaseException:
+            self.failed = True
+            raise
+        self.counts["steps"] += 1
+
+    def _step(self, change: Callable[[], None], *, lost: bool, fault: Fault | None) -> None:
         before, self.core.writes.done, self.silent = self.model.changes, [], False
         if fault is not None:
             self.core.writes.fail(*fault)
         change()
-        if fault is not None and self.alive:
-            self.core.rest()
-        self.core.writes.fail(0, 0)
-        if fault is not None and self.alive:
-            self.wait(LONGEST)
-            self.tally.faults += 1
+        if fault is not None:
+            self._outlive_fault()
         if self.alive:
             self.core.miss_events() if lost or self.silent else self.core.rest()
             self.model.stuck = self._still_failed()
             self.model.now = self.clock.steady()
-            self.model.settle()
+            settle(self.model)
+        self._compare()
+        if self.model.changes == before and fault is None:
+            assert not self.core.writes.done, f"nothing had to be done, and yet: {self.core.writes.done}"
+
+    def _compare(self) -> None:
         check_hooks(self.model, host.observe(NAMES), self.known)
         check_pins(self.model)
         if self.alive:
             check_status(self.model, self.core)
-        if self.model.changes == before and fault is None:
-            assert not self.core.writes.done, f"nothing had to be done, and yet: {self.core.writes.done}"
+
+    def _outlive_fault(self) -> None:
+        if self.alive:
+            self.core.rest()
+        self.core.writes.fail(0, 0)
+        if self.alive:
+            self.wait(LONGEST)
+            self.counts["faults"] += 1
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self.clock.ahead += seconds
+        if self.alive:
+            self.core.look()
 
     def _still_failed(self) -> set[str]:
         """Return what failed before and still does: the model cannot know when it is tried again."""

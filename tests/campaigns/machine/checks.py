@@ -6,7 +6,8 @@ from pathlib import Path
 
 from tests.campaigns.machine.core import Core
 from tests.campaigns.machine.host import Seen, Spot
-from tests.campaigns.machine.model import Model, Prog
+from tests.campaigns.machine.model import Model
+from tests.campaigns.machine.things import Prog
 from xdploaderd.daemon.status import AttachmentStatus
 
 OWN = Path("/sys/fs/bpf/xdploaderd")

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from tests.campaigns.machine import fate, orders
 from tests.campaigns.machine.bench import NAMES, Bench, Fault
 from tests.campaigns.machine.host import Spot
-from tests.campaigns.machine.model import BAD, MISSING, Entry
+from tests.campaigns.machine.things import BAD, MISSING, Entry
 from xdploaderd.hooks import Hook, OnForeign
 
 ENTRIES = ("one", "two", "three")
@@ -65,9 +66,9 @@ class Machine(RuleBasedStateMachine):
     def begin(self, present: set[str], first: list[Entry]) -> None:
         self.bench.begin()
         for name in sorted(present):
-            self.bench.add(name)
+            fate.add(self.bench, name)
         for entry in first:
-            self.bench.write_entry(entry)
+            orders.write_entry(self.bench, entry)
         self.bench.step(self.bench.start)
 
     def teardown(self) -> None:
@@ -85,30 +86,25 @@ class Machine(RuleBasedStateMachine):
     @rule(name=names, lost=lost)
     def add_or_delete(self, name: str, lost: bool) -> None:
         there = name in self.bench.model.interfaces
-        self._step(lambda: self.bench.delete(name) if there else self.bench.add(name), lost=lost)
+        self._step(lambda: fate.delete(self.bench, name) if there else fate.add(self.bench, name), lost=lost)
 
     @precondition(some)
     @rule(pick=picks, lost=lost, fault=faults)
     def make_anew(self, pick: int, lost: bool, fault: Fault | None) -> None:
         name = self._one(pick)
-
-        def change() -> None:
-            self.bench.delete(name)
-            self.bench.add(name)
-
-        self._step(change, lost=lost, fault=fault)
+        self._step(lambda: fate.make_anew(self.bench, name), lost=lost, fault=fault)
 
     @precondition(lambda self: some(self) and len(self.bench.model.interfaces) < len(NAMES))
     @rule(pick=picks, other=picks, lost=lost)
     def rename(self, pick: int, other: int, lost: bool) -> None:
         free = [name for name in NAMES if name not in self.bench.model.interfaces]
-        self._step(lambda: self.bench.rename(self._one(pick), free[other % len(free)]), lost=lost)
+        self._step(lambda: fate.rename(self.bench, self._one(pick), free[other % len(free)]), lost=lost)
 
     @precondition(some)
     @rule(pick=picks, words=st.sampled_from(("up", "down", "mtu 1400", "mtu 1500")))
     def set_link(self, pick: int, words: str) -> None:
         name = self._one(pick)
-        self._step(lambda: self.bench.set_link(name, words))
+        self._step(lambda: fate.set_link(self.bench, name, words))
 
     # Others
 
@@ -117,64 +113,64 @@ class Machine(RuleBasedStateMachine):
     def take_off(self, pick: int, spot: tuple[Hook, int], lost: bool) -> None:
         name = self._one(pick)
         at = Spot(self.bench.model.interfaces[name], *spot)
-        self._step(lambda: self.bench.take_off(at, name), lost=lost)
+        self._step(lambda: fate.take_off(self.bench, at, name), lost=lost)
 
     @precondition(some)
     @rule(pick=picks, spot=spots, lost=lost)
     def put_other(self, pick: int, spot: tuple[Hook, int], lost: bool) -> None:
         name = self._one(pick)
         at = Spot(self.bench.model.interfaces[name], *spot)
-        self._step(lambda: self.bench.put_other(at, name), lost=lost)
+        self._step(lambda: fate.put_other(self.bench, at, name), lost=lost)
 
     @precondition(some)
     @rule(pick=picks, lost=lost)
     def delete_clsact(self, pick: int, lost: bool) -> None:
         name = self._one(pick)
-        self._step(lambda: self.bench.delete_clsact(name), lost=lost)
+        self._step(lambda: fate.delete_clsact(self.bench, name), lost=lost)
 
     # Operators
 
     @rule(entry=entries)
     def write_entry(self, entry: Entry) -> None:
-        self._step(lambda: self.bench.write_entry(entry))
+        self._step(lambda: orders.write_entry(self.bench, entry))
 
     @rule(name=st.sampled_from(ENTRIES))
     def remove_entry(self, name: str) -> None:
-        self._step(lambda: self.bench.remove_entry(name))
+        self._step(lambda: orders.remove_entry(self.bench, name))
 
     @rule(file=files, content=st.sampled_from(("v1", "v2", "v1", "v2", BAD, MISSING)))
     def write_file(self, file: str, content: str) -> None:
-        self._step(lambda: self.bench.write_file(file, content))
+        self._step(lambda: fate.write_file(self.bench, file, content))
 
     @precondition(alive)
     @rule(fault=faults)
     def reload(self, fault: Fault | None) -> None:
-        self._step(self.bench.reload, fault=fault)
+        self._step(lambda: orders.reload(self.bench), fault=fault)
 
     @precondition(alive)
     @rule(fault=faults)
     def reload_partial(self, fault: Fault | None) -> None:
-        self._step(self.bench.reload_partial, fault=fault)
+        self._step(lambda: orders.reload_partial(self.bench), fault=fault)
 
     @precondition(alive)
     @rule(name=attachments, fault=faults)
     def attach(self, name: str, fault: Fault | None) -> None:
-        self._step(lambda: self.bench.attach(name), fault=fault)
+        self._step(lambda: orders.attach(self.bench, name), fault=fault)
 
     @precondition(alive)
     @rule(entry=runtime, fault=faults)
     def attach_object(self, entry: Entry, fault: Fault | None) -> None:
-        self._step(lambda: self.bench.attach_object(entry), fault=fault)
+        self._step(lambda: orders.attach_object(self.bench, entry), fault=fault)
 
     @precondition(alive)
     @rule(name=attachments, fault=faults)
     def detach(self, name: str, fault: Fault | None) -> None:
-        self._step(lambda: self.bench.detach(name), fault=fault)
+        self._step(lambda: orders.detach(self.bench, name), fault=fault)
 
     @precondition(alive)
     @rule()
     def sweep(self) -> None:
-        self._step(self.bench.sweep)
+        self._step(lambda: orders.sweep(self.bench))
 
     # Fate
 

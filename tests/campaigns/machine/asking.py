@@ -1,0 +1,143 @@
+"""What operators ask for, as the manual pages say it: what the model of G14 wants then, and whether that is granted."""
+
+from tests.campaigns.machine.matching import resolve
+from tests.campaigns.machine.model import Model
+from tests.campaigns.machine.settling import settle
+from tests.campaigns.machine.things import BAD, MISSING, Entry, Key, Wish
+from xdploaderd.daemon.status import State
+
+FARTHEST = (State.FAILED, State.FOREIGN, State.WAITING, State.DETACHED, State.ATTACHED, State.IDLE)
+
+
+def start(model: Model) -> None:
+    """Begin anew with nothing but what is on disk, pinned and attached."""
+    model.force, model.runtime = dict(model.disk), _not_claimed(model, model.disk)
+    model.digests = {name: model.files[entry.file] for name, entry in model.entries.items()}
+    model.asked, model.ended, model.orphans = set(), set(), {}
+    model.restored, model.given_up, model.stuck, model.config_error = {}, set(), set(), False
+    settle(model)
+
+
+def reload(model: Model) -> bool:
+    """Put the configuration of the files in force, all of it or nothing; return whether that can be done."""
+    entries = {**model.disk, **_not_claimed(model, model.disk)}
+    digests = {name: model.files[entry.file] for name, entry in entries.items()}
+    before = {w.name: (w.entry, w.interface, model.digests[w.entry.name]) for w in model.wishes()}
+    for wish in resolve(entries, model.interfaces):
+        now = wish.entry, wish.interface, digests[wish.entry.name]
+        if before.get(wish.name) != now and _refuses(model, wish, digests):
+            keep_last_good(model)
+            return False
+    adopt(model)
+    return True
+
+
+def keep_last_good(model: Model) -> None:
+    """Refuse the configuration of the files."""
+    model.config_error = True
+    settle(model)
+
+
+def adopt(model: Model) -> None:
+    """Want what the files say from now on, and all that others took off again."""
+    before = set(model.entries)
+    model.force, model.runtime, model.config_error = dict(model.disk), _not_claimed(model, model.disk), False
+    model.ended = (model.ended | before) - set(model.entries)
+    model.digests = {name: model.files[entry.file] for name, entry in model.entries.items()}
+    ask(model, *model.entries)
+    settle(model)
+
+
+def _not_claimed(model: Model, entries: dict[str, Entry]) -> dict[str, Entry]:
+    """Return the runtime entries whose name and place these entries leave to them."""
+    taken = {(entry.where, entry.spot) for entry in entries.values()}
+    return {n: e for n, e in model.runtime.items() if n not in entries and (e.where, e.spot) not in taken}
+
+
+def attach_object(model: Model, entry: Entry) -> bool:
+    """Want an entry that no file has; one that cannot be attached is not kept."""
+    rivals = [
+        e for e in model.entries.values() if e.name != entry.name and (e.where, e.spot) == (entry.where, entry.spot)
+    ]
+    if entry.name in model.force or rivals or model.files[entry.file] == MISSING:
+        return False
+    before, digests = dict(model.runtime), dict(model.digests)
+    model.runtime[entry.name] = entry
+    model.digests[entry.name] = model.files[entry.file]
+    model.ended.discard(entry.name)
+    model.held.discard(entry.name)
+    ask(model, entry.name)
+    settle(model)
+    if model.states[entry.name] not in (State.FAILED, State.FOREIGN):
+        return True
+    model.runtime, model.digests = before, digests
+    model.ended |= {entry.name} - set(model.entries)
+    settle(model)
+    return False
+
+
+def _refuses(model: Model, wish: Wish, digests: dict[str, str]) -> bool:
+    """Whether an attachment that the configuration changes cannot be carried out."""
+    if model.is_held(wish):
+        return False
+    content = digests[wish.entry.name]
+    if wish.rivals or content == MISSING:
+        return True
+    if not wish.interface:
+        return False
+    there, own = model.hooks.get(model.spot(wish)), model.own.get(wish.name)
+    if there is not None and not model.is_ours(there) and not wish.entry.force:
+        return True
+    return content == BAD and (own is None or own.prog.key != Key(content, wish.entry.hook))
+
+
+def refuse_object(model: Model, entry: Entry) -> None:
+    """Keep nothing of an entry whose program could not be attached."""
+    model.held.discard(entry.name)
+    model.ended |= {entry.name} - set(model.entries)
+    settle(model)
+
+
+def attach(model: Model, name: str) -> bool:
+    """End a hold, and want again what others took off; return whether the entry is as wanted then, or waits."""
+    entry = name.partition("@")[0]
+    if not _is_known(model, name) or (entry != name and entry in model.held):
+        return False
+    model.held = {held for held in model.held if held != name and held.partition("@")[0] != name}
+    ask(model, name)
+    settle(model)
+    return _worst(model, name) not in (State.FAILED, State.FOREIGN)
+
+
+def detach(model: Model, name: str) -> bool:
+    """Take the program off until attach() or reboot."""
+    if not _is_known(model, name):
+        return False
+    if name in model.runtime:  # it is forgotten besides
+        del model.runtime[name], model.digests[name]
+        model.held.discard(name)
+        model.ended.add(name)
+    else:
+        model.held.add(name)
+    settle(model)
+    return True
+
+
+def _is_known(model: Model, name: str) -> bool:
+    return name in model.entries or name in model.states
+
+
+def _worst(model: Model, name: str) -> State:
+    """Return the state farthest from the wish, of an attachment or of all of an entry."""
+    found = {state for each, state in model.states.items() if name in (each, each.partition("@")[0])}
+    return next(state for state in FARTHEST if state in found)
+
+
+def ask(model: Model, *names: str) -> None:
+    """Want entries, or single attachments, again whatever others did, and try again what failed."""
+    for wish in model.wishes():
+        if {wish.name, wish.entry.name} & set(names):
+            model.asked.add(wish.name)
+            model.restored.pop(wish.name, None)
+            model.given_up.discard(wish.name)
+            model.stuck.discard(wish.name)

@@ -1,0 +1,68 @@
+"""What fate and others do, to the interfaces and hooks and to the model alike."""
+
+from tests.campaigns.machine import host
+from tests.campaigns.machine.bench import Bench
+from tests.campaigns.machine.host import Spot
+from xdploaderd.hooks import Hook
+
+
+def add(bench: Bench, name: str) -> None:
+    host.add(name)
+    bench.model.interfaces[name] = host.index_of(name)
+
+
+def delete(bench: Bench, name: str) -> None:
+    host.delete([name])
+    index = bench.model.interfaces.pop(name)
+    bench.model.hooks = {spot: prog for spot, prog in bench.model.hooks.items() if spot.ifindex != index}
+
+
+def make_anew(bench: Bench, name: str) -> None:
+    delete(bench, name)
+    add(bench, name)
+
+
+def rename(bench: Bench, name: str, new: str) -> None:
+    host.run("ip", "link", "set", name, "name", new)
+    bench.model.interfaces[new] = bench.model.interfaces.pop(name)
+
+
+def set_link(bench: Bench, name: str, words: str) -> None:
+    """Bring an interface up or down, or set its MTU."""
+    host.run("ip", "link", "set", name, *words.split())
+    index = bench.model.interfaces[name]
+    bench.down = bench.down | {index} if words == "down" else bench.down - {index} if words == "up" else bench.down
+
+
+def take_off(bench: Bench, spot: Spot, name: str) -> None:
+    """Somebody takes whatever there is off a hook."""
+    bench.silent = _is_silent(bench, spot)
+    host.take_off(name, spot)
+    bench.model.hooks.pop(spot, None)
+
+
+def put_other(bench: Bench, spot: Spot, name: str) -> None:
+    """Somebody puts his own program on a hook, whatever is there."""
+    bench.silent = _is_silent(bench, spot)
+    host.put_other(name, spot)
+    bench.model.hooks[spot] = bench.others[spot.hook]
+
+
+def _is_silent(bench: Bench, spot: Spot) -> bool:
+    """Whether the kernel tells nobody of a change (netdev_state_change)."""
+    return spot.ifindex in bench.down and spot.hook is Hook.XDP
+
+
+def delete_clsact(bench: Bench, name: str) -> None:
+    """Somebody deletes clsact with all filters."""
+    host.run("tc", "qdisc", "del", "dev", name, "clsact")
+    index = bench.model.interfaces[name]
+    gone = {spot for spot in bench.model.hooks if spot.ifindex == index and spot.slot}
+    bench.model.hooks = {spot: prog for spot, prog in bench.model.hooks.items() if spot not in gone}
+
+
+def write_file(bench: Bench, file: str, content: str) -> None:
+    """Somebody replaces an object file; it is noticed by nobody until somebody asks."""
+    bench.put_file(file, content)
+    if bench.alive:
+        bench.core.look()

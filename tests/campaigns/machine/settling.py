@@ -1,0 +1,157 @@
+"""What the daemon is to have done when it rests, as the manual pages say it: the model of G14 goes there in passes."""
+
+from tests.campaigns.machine.model import Model
+from tests.campaigns.machine.things import BAD, MISSING, Key, Own, Prog, Wish
+from xdploaderd.daemon.status import State
+from xdploaderd.hooks import OnForeign
+
+GRACE = 60.0  # seconds that orphans are left alone
+RESTORES, MINUTE = 3, 60.0
+
+
+def settle(model: Model) -> None:
+    """Do what is to be done until nothing is."""
+    for _ in range(4):
+        before = _picture(model)
+        _pass(model)
+        if _picture(model) == before:
+            return
+        model.changes += 1
+    raise AssertionError("the model does not come to rest")
+
+
+def _picture(model: Model) -> tuple[object, ...]:
+    """Return what writes to the kernel change, as far as the model has it."""
+    pins = sorted((name, id(own.prog)) for name, own in model.own.items())
+    return tuple(sorted((spot, id(prog)) for spot, prog in model.hooks.items())), tuple(pins)
+
+
+def _pass(model: Model) -> None:
+    for entry in model.entries.values():  # an object that could not be read is looked for again
+        if model.digests[entry.name] == MISSING:
+            model.digests[entry.name] = model.files[entry.file]
+    wishes = model.wishes()
+    _follow(model, wishes)
+    taken = {wish.name for wish in wishes if model.was_taken(wish)}
+    model.states = {}
+    for wish in wishes:
+        model.states[wish.name] = _carry_out(model, wish, taken=wish.name in taken)
+    kept = _claimed(model, wishes)
+    model.stuck &= {name for name, state in model.states.items() if state is State.FAILED}
+    names = {wish.name for wish in wishes if wish.interface or not wish.entry.glob}
+    _sweep(model, names | kept, several={wish.entry.name for wish in wishes if wish.entry.glob})
+    model.asked &= {name for name, state in model.states.items() if state not in (State.ATTACHED, State.DETACHED)}
+
+
+def _follow(model: Model, wishes: list[Wish]) -> None:
+    """A renamed interface within the glob keeps its program, which is called after the new name."""
+    names = {wish.name for wish in wishes if wish.interface}
+    for wish in wishes:
+        if not wish.interface or wish.rivals or model.spots_of(wish.name) or model.digests[wish.entry.name] == MISSING:
+            continue
+        for name, own in list(model.own.items()):
+            same = name.partition("@")[0] == wish.entry.name and own.hook is wish.entry.hook
+            if same and name not in names and own.on == model.interfaces[wish.interface]:
+                model.own[wish.name] = model.own.pop(name)
+                break
+
+
+def _carry_out(model: Model, wish: Wish, *, taken: bool) -> State:
+    if model.is_held(wish):
+        _forget(model, wish.name)
+        return State.DETACHED
+    if wish.rivals or model.digests[wish.entry.name] == MISSING:
+        return State.FAILED
+    if not wish.interface:
+        return _without_interface(model, wish)
+    if taken:
+        return _displaced(model, wish)
+    there = model.hooks.get(model.spot(wish))
+    if there is None or model.is_ours(there) or wish.entry.force:
+        return _put(model, wish)
+    return State.FOREIGN
+
+
+def _without_interface(model: Model, wish: Wish) -> State:
+    """What runs elsewhere is taken off, and stays pinned for the interface to come."""
+    if wish.entry.glob:
+        return State.IDLE
+    if model.spots_of(wish.name):
+        _take_off(model, wish.name)
+        model.own[wish.name].on = 0
+    return State.WAITING
+
+
+def _displaced(model: Model, wish: Wish) -> State:
+    policy = wish.entry.on_foreign
+    recent = [at for at in model.restored.get(wish.name, ()) if model.now - at < MINUTE]
+    if policy is OnForeign.RESTORE and wish.name not in model.given_up and len(recent) < RESTORES:
+        state = _put(model, wish)
+        if state is State.ATTACHED:
+            model.restored[wish.name] = [*recent, model.now]
+        return state
+    if policy is OnForeign.RESTORE:
+        model.given_up.add(wish.name)
+    return State.DETACHED if policy is OnForeign.YIELD else State.FOREIGN
+
+
+def _put(model: Model, wish: Wish) -> State:
+    """Have the attachment's program at its spot and nowhere else, loaded before unless it is another one now."""
+    own, spot = model.own.get(wish.name), model.spot(wish)
+    content = model.digests[wish.entry.name]
+    if own is None or own.prog.key != Key(content, wish.entry.hook):
+        if wish.name in model.stuck:
+            return State.FAILED
+        content = model.files[wish.entry.file]
+        if content in (BAD, MISSING):
+            return State.FAILED
+        if own is not None:
+            _take_off(model, wish.name)
+        own = model.own[wish.name] = Own(Prog(Key(content, wish.entry.hook)), wish.entry.hook, spot.ifindex)
+        model.digests[wish.entry.name] = content
+    _displace(model, model.hooks.get(spot), by=own)
+    model.hooks = {s: p for s, p in model.hooks.items() if p is not own.prog or s == spot} | {spot: own.prog}
+    own.on, own.yielded = spot.ifindex, False
+    return State.ATTACHED
+
+
+def _displace(model: Model, prog: Prog | None, *, by: Own) -> None:
+    """What we ourselves put in the place of a program of ours was not put there by others."""
+    for own in model.own.values():
+        if own is not by and own.prog is prog:
+            own.yielded = True
+
+
+def _take_off(model: Model, name: str) -> None:
+    own = model.own[name]
+    model.hooks = {spot: prog for spot, prog in model.hooks.items() if prog is not own.prog}
+
+
+def _forget(model: Model, name: str) -> None:
+    if name in model.own:
+        _take_off(model, name)
+        del model.own[name]
+
+
+def _claimed(model: Model, wishes: list[Wish]) -> set[str]:
+    """Return whose program stays, unwanted, until the entry that wants its place can be carried out."""
+    failed = [w for w in wishes if model.states[w.name] is State.FAILED and w.interface]
+    refused = [w for w in failed if w.rivals or model.digests[w.entry.name] == MISSING]
+    tried = {model.hooks.get(model.spot(wish)) for wish in failed if wish not in refused}
+    awaited = {model.hooks.get(model.spot(wish)) for wish in refused}
+    return {
+        name
+        for name, own in model.own.items()
+        if own.prog in tried or (own.prog in awaited and name.partition("@")[0] in model.entries)
+    }
+
+
+def _sweep(model: Model, names: set[str], *, several: set[str]) -> None:
+    """What nobody wants goes at once where it ended by request, else after the time of grace."""
+    for name in [name for name in model.own if name not in names]:
+        entry = name.partition("@")[0]
+        here = bool(model.spots_of(name)) or model.own[name].on in model.interfaces.values()
+        at_once = {name, entry} & model.ended or (entry in several and here)
+        if at_once or model.now - model.orphans.setdefault(name, model.now) >= GRACE:
+            _forget(model, name)
+    model.orphans = {name: since for name, since in model.orphans.items() if name in model.own and name not in names}

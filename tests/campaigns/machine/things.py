@@ -1,0 +1,70 @@
+"""The things that the model of G14 is about: programs, entries, what is pinned, what is wanted where."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from xdploaderd.hooks import Hook, OnForeign
+
+BAD, MISSING = "bad", ""  # contents of an object file that cannot be loaded
+
+
+class Key(NamedTuple):
+    """What a program was loaded from: two loads of one key do the same."""
+
+    content: str
+    hook: Hook
+
+
+@dataclass(eq=False, slots=True)
+class Prog:
+    """One loaded program, ours or (without a key) somebody else's; `id` as it was seen first."""
+
+    key: Key | None = None
+    id: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """An entry of the configuration; `where` is the name of an interface, or a glob for several."""
+
+    name: str
+    where: str
+    spot: tuple[Hook, int]
+    file: str
+    on_foreign: OnForeign = OnForeign.REPORT
+    force: bool = False
+
+    @property
+    def glob(self) -> bool:
+        return "*" in self.where or "[" in self.where
+
+    @property
+    def hook(self) -> Hook:
+        return self.spot[0]
+
+    @property
+    def priority(self) -> int:
+        return self.spot[1]
+
+
+@dataclass(slots=True)
+class Own:
+    """What is pinned as an attachment's: its program, and the interface it was attached to by us last (0: none).
+
+    `yielded`: another program of ours has its place since.
+    """
+
+    prog: Prog
+    hook: Hook
+    on: int
+    yielded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """One attachment that is wanted; `interface` '' where none is there."""
+
+    name: str
+    entry: Entry
+    interface: str
+    rivals: bool = False
