@@ -1,6 +1,7 @@
 """What fails while a configuration is rolled back or confirmed: told, tried again, and never the end of the daemon."""
 
 import asyncio
+import errno
 import logging
 from contextlib import suppress
 from dataclasses import replace
@@ -72,3 +73,25 @@ def test_pins_of_old_programs_go_although_one_stays_at_first(tmp_path: Path) -> 
     pins: Any = Pins(tmp_path)
     Before(pins, Bpf()).drop()
     assert not (tmp_path / DIRECTORY).exists()
+
+
+def test_change_on_trial_whose_file_cannot_be_removed_waits_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        daemon = Daemon(tmp_path, FakeWorld("eth0"), "edge")
+        unlink, errors = Path.unlink, [OSError(errno.EIO, "Input/output error")]
+
+        def failing(path: Path, *, missing_ok: bool = False) -> None:
+            if path.name == "trial" and errors:
+                raise errors.pop()
+            unlink(path, missing_ok=missing_ok)
+
+        async with running(daemon) as service:
+            await service.detach("edge", confirm=60)
+            monkeypatch.setattr(Path, "unlink", failing)
+            with pytest.raises(FileError, match="trial' cannot be removed: input/output error"):
+                await service.confirm()
+            assert (await service.status()).confirm_seconds > 50
+            await service.confirm()
+            assert not (tmp_path / "trial").exists()
+
+    asyncio.run(main())

@@ -1,5 +1,6 @@
 """Files of the state directory: a cache that may be torn, changed, unwritable or of another boot."""
 
+import errno
 import hashlib
 import json
 import os
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from xdploaderd.daemon import state_file
 from xdploaderd.daemon.lock import state_lock
 from xdploaderd.daemon.records import Held, Records
 from xdploaderd.daemon.state_file import read_boot_id, read_state, write_state
@@ -46,6 +48,24 @@ def test_records_of_another_boot_are_void(tmp_path: Path) -> None:
 def test_record_of_a_program_without_pin_is_forgotten(tmp_path: Path) -> None:
     make_records(tmp_path / "records").keep_only([])
     assert Records(tmp_path / "records", boot_id=BOOT).find("edge", ProgId(7)) is None
+
+
+@pytest.mark.parametrize("old", [{}, {"waits": "before"}])
+def test_f21_durable_file_whose_directory_cannot_be_synced_is_as_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: dict[str, str]
+) -> None:
+    path = tmp_path / "pending"
+    if old:
+        write_state(path, old, boot_id=BOOT, durable=True)
+
+    def sync(_directory: Path) -> None:
+        raise OSError(errno.EIO, "input/output error")
+
+    monkeypatch.setattr(state_file, "sync_directory", sync)
+    with pytest.raises(OSError, match="input/output"):
+        write_state(path, {"waits": "now"}, boot_id=BOOT, durable=True)
+    assert read_state(path, boot_id=BOOT) == old
+    assert path.exists() is bool(old)
 
 
 def test_file_cut_anywhere_counts_as_absent(tmp_path: Path) -> None:

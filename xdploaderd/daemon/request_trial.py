@@ -4,6 +4,7 @@ What the entry was before is on disk, with the deadline, before anything changes
 reboot forgets both.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,9 @@ from xdploaderd.daemon.confirming import boot_clock
 from xdploaderd.daemon.state_file import read_state, write_state
 from xdploaderd.daemon.status import Origin
 from xdploaderd.daemon.wishes import Wishes
-from xdploaderd.errors import ConfigError, FileError
+from xdploaderd.errors import ConfigError, FileError, LoaderError
+
+log = logging.getLogger(__name__)
 
 
 class OldPrograms(Protocol):
@@ -97,24 +100,38 @@ class RequestTrial:
             self._wishes.hold(name)
 
     def undone(self) -> None:
-        """Give the maps of programs that run again their pins, and forget the change; blocks. Raises PinError."""
+        """Give the maps of programs that run again their pins, and forget the change; blocks.
+
+        Raises PinError, FileError; then it waits on.
+        """
         if self.pending is not None:
             self._old.restore_maps()
         self.end()
 
     def end(self) -> None:
-        """Forget the change, if there is one: it was confirmed or undone; blocks. Raises PinError."""
+        """Forget the change, if one waits: it was confirmed or undone; blocks. Raises FileError; then it waits on."""
         if self.pending is None:
             return
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            raise FileError(f"'{self._path}' cannot be removed: {(error.strerror or str(error)).lower()}") from error
         self.pending = None
-        self._path.unlink(missing_ok=True)
-        self._old.drop()
+        drop_decided(self._old)
 
     def _now(self, name: str, deadline: float) -> EntryBefore:
         runtime = self._wishes.origin_of(name) is Origin.RUNTIME
         entry = next((entry for entry in self._wishes.entries if runtime and entry.name == name), None)
         sha1 = self._wishes.checkpoint().digests.get(name, "")
         return EntryBefore(name, deadline, entry, sha1 if isinstance(sha1, str) else "", self._wishes.held_of(name))
+
+
+def drop_decided(old: OldPrograms) -> None:
+    """Remove the pins of old programs; it is decided by then what runs, so one that stays is told in the log."""
+    try:
+        old.drop()
+    except LoaderError as error:
+        log.warning("a program that was replaced stays pinned: %s", error, extra={"ERROR_CODE": error.code})
 
 
 def _values(before: EntryBefore) -> dict[str, Any]:

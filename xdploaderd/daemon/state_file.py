@@ -9,6 +9,7 @@ import json
 import logging
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,16 +52,34 @@ def write_state(path: Path, values: Mapping[str, Any], *, boot_id: str, durable:
     `durable`: it survives a power cut, which what is of this boot alone need not.
     """
     body = json.dumps({"version": VERSION, "boot_id": boot_id, "values": values}, sort_keys=True).encode()
+    old = _bytes_of(path) if durable else None
+    _replace(path, _checksum(body) + b"\n" + body, durable=durable)
+    if not durable:
+        return
+    try:
+        sync_directory(path.parent)
+    except OSError:
+        with suppress(OSError):  # the first error is the one to tell
+            path.unlink() if old is None else _replace(path, old, durable=True)
+        raise
+
+
+def _bytes_of(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _replace(path: Path, raw: bytes, *, durable: bool) -> None:
     new = path.with_name(path.name + ".new")
     with new.open("wb") as file:
         os.fchmod(file.fileno(), 0o600)
-        file.write(_checksum(body) + b"\n" + body)
+        file.write(raw)
         if durable:
             file.flush()
             os.fsync(file.fileno())
     new.replace(path)
-    if durable:
-        sync_directory(path.parent)
 
 
 def sync_directory(directory: Path) -> None:

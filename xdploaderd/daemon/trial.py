@@ -11,7 +11,7 @@ from xdploaderd.daemon.actions import interfaces_of
 from xdploaderd.daemon.applying import Applier
 from xdploaderd.daemon.caller import audit
 from xdploaderd.daemon.confirming import Confirming
-from xdploaderd.daemon.request_trial import OldPrograms, RequestTrial
+from xdploaderd.daemon.request_trial import OldPrograms, RequestTrial, drop_decided
 from xdploaderd.daemon.status import PlannedAction
 from xdploaderd.daemon.wishes import Digests, Settings, Wishes
 from xdploaderd.errors import LoaderError, UsageError
@@ -145,7 +145,7 @@ class Trial:
             log.error("not all can be rolled back at once: %s", error, extra={"ERROR_CODE": error.code})
             self._wishes.adopt(settings, digests)
         await asyncio.to_thread(self._confirming.reject)
-        await asyncio.to_thread(self._drop_old)
+        await asyncio.to_thread(drop_decided, self._old)
         audit("roll-back", "")
 
     def tidy(self) -> None:
@@ -189,14 +189,7 @@ class Trial:
 
     def _forget(self) -> None:
         self._confirming.end()
-        self._drop_old()
-
-    def _drop_old(self) -> None:
-        """Remove the pins of old programs; it is decided by then what runs, so one that stays is told in the log."""
-        try:
-            self._old.drop()
-        except LoaderError as error:
-            log.warning("a program that was replaced stays pinned: %s", error, extra={"ERROR_CODE": error.code})
+        drop_decided(self._old)
 
     def _digests(self) -> Digests:
         now = self._wishes.checkpoint()
