@@ -14,8 +14,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from tests.campaigns import errnos
-from tests.campaigns.errno_scene import OPERATIONS, Scene
+from tests.campaigns.errno_operations import OPERATIONS
+from tests.campaigns.errno_scene import INTERFACES, Scene
 from tests.campaigns.figures import Figures
+from tests.campaigns.sample import sample
 from tests.campaigns.seams import Call
 from tests.campaigns.tracing import traced
 from tests.support.daemon import Daemon, daemon_in
@@ -81,11 +83,11 @@ class Remote:
     def confirm(self) -> Callable[[], Any]:
         return lambda: self._call("Confirm")
 
-    def attach(self, name: str) -> Callable[[], Any]:
-        return lambda: self._call("Attach", name=name)
+    def attach(self, name: str, *, confirm: int = 0) -> Callable[[], Any]:
+        return lambda: self._call("Attach", name=name, confirm=confirm)
 
-    def detach(self, name: str) -> Callable[[], Any]:
-        return lambda: self._call("Detach", name=name)
+    def detach(self, name: str, *, confirm: int = 0) -> Callable[[], Any]:
+        return lambda: self._call("Detach", name=name, confirm=confirm)
 
     def list(self) -> Callable[[], Any]:
         return lambda: [SimpleNamespace(**found) for found in self._call("List")["attachments"]]
@@ -93,7 +95,8 @@ class Remote:
     def attach_object(self, request: AttachRequest) -> Callable[[], Any]:
         given = {"program": request.program, "descriptor": request.descriptor}
         ((key, fd),) = ((key, fd) for key, fd in given.items() if fd is not None)
-        return lambda: self._call("AttachObject", entry=request.entry, descriptors=(fd,), **{key: 0})
+        words: dict[str, Any] = {"entry": request.entry, "confirm": request.confirm, key: 0}
+        return lambda: self._call("AttachObject", descriptors=(fd,), **words)
 
 
 @dataclass(slots=True)
@@ -117,13 +120,13 @@ def run(directory: Path, rounds: int) -> Figures:
         for name in NAMES:
             shapes[name], points = _recorded(stage, name)
             cases += [Case(name, point, code) for point in points for code in codes_of(point)]
-        for case in errnos.spread(cases, 2 * rounds):
+        for case in sample(cases, 2 * rounds):
             if tally.refused + tally.withstood + len(tally.failures) >= rounds:
                 break
             try:
                 _try(stage, case, shapes[case.operation], tally)
             except (AssertionError, LoaderError) as error:
-                tally.failures.append(f"{case}: {error}")
+                tally.failed(f"{case}: {error}")
                 stage.scene.reset()
         stage.scene.ready()
     assert not tally.failures, "\n".join([f"{len(tally.failures)} of {rounds}", *tally.failures])
@@ -133,8 +136,8 @@ def run(directory: Path, rounds: int) -> Figures:
 @contextmanager
 def _stage(directory: Path) -> Iterator[Stage]:
     with ExitStack() as stack:
-        for number in range(3):
-            stack.enter_context(veth_pair(f"veth{number}", f"peer{number}"))
+        for number, name in enumerate(INTERFACES):
+            stack.enter_context(veth_pair(name, f"peer{number}"))
         daemon = stack.enter_context(daemon_in(directory))
         scene = Scene(daemon)
         scene.daemon = Remote(daemon)
@@ -159,7 +162,7 @@ def _recorded(stage: Stage, name: str) -> tuple[errnos.Shapes, Sequence[Point]]:
     words = ["-f", "-s", "300", "-o", str(stage.trace), "-e", f"trace={','.join(CALLS)}"]
     with traced(stage.daemon.pid, words):
         operation.act(stage.scene)
-    return errnos.Shapes(before, errnos.settled(stage.scene)), list(points_of(stage.trace.read_text().splitlines()))
+    return errnos.Shapes.of(before, errnos.settled(stage.scene)), list(points_of(stage.trace.read_text().splitlines()))
 
 
 def points_of(lines: Sequence[str]) -> Iterator[Point]:
@@ -190,7 +193,7 @@ def _try(stage: Stage, case: Case, shapes: errnos.Shapes, tally: errnos.Tally) -
     with traced(point.thread, words):
         error = errnos.failure_of(operation, stage.scene)
     assert "Traceback" not in stage.daemon.log(), stage.daemon.log()
-    met = errnos.Met(before, shapes.after, error, runs_on=case.operation.startswith(("attach", "detach")))
+    met = errnos.Met(before, shapes, error, runs_on=case.operation.startswith(("attach", "detach")))
     if "(INJECTED)" in stage.trace.read_text():
         errnos.judge(stage.scene, operation, met, tally)
     else:

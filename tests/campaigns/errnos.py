@@ -2,25 +2,31 @@
 
 import errno
 import logging
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from unittest import mock
 
-from tests.campaigns.errno_scene import OPERATIONS, Operation, Scene, Shape, World
+from tests.campaigns.errno_operations import MORE, OPERATIONS, Operation
+from tests.campaigns.errno_scene import INTERFACES, LOOK_SECONDS, Scene
+from tests.campaigns.errno_world import Shape, World
 from tests.campaigns.figures import Figures
+from tests.campaigns.sample import sample
 from tests.campaigns.seams import Call, Seams
 from tests.support.daemon import daemon_in
-from tests.support.in_process import Faults, in_process
+from tests.support.in_process import Faults, Outside, in_process
 from tests.support.netns import veth_pair
+from xdploaderd.daemon import service, trial
 from xdploaderd.daemon.options import parse_options
 from xdploaderd.errors import LoaderError
 
-T = TypeVar("T")
-
+ALL: Mapping[str, Operation] = {**OPERATIONS, **MORE}
+MAY_LACK = "xdploaderd/_before/_maps"
+POLL = 0.01  # seconds
 SETTLED = 2.0  # seconds that the kernel may take to free what is closed
 _COMMON = (errno.EPERM, errno.ENOMEM, errno.EINTR)
 _FILE = (errno.EIO, errno.ENOSPC, errno.EROFS)
@@ -65,10 +71,24 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Shapes:
-    """How all is before and after an operation."""
+    """How all is before and after an operation, and which hooks have another program then."""
 
     before: Shape
     after: Shape
+    changed: frozenset[str]
+
+    @classmethod
+    def of(cls, before: World, after: World) -> "Shapes":
+        """Return those of an operation that was carried out."""
+        return cls(before.shape, after.shape, before.changed(after))
+
+    def is_done(self, before: World, now: World) -> bool:
+        """Return whether the operation was carried out meanwhile."""
+        return self.is_after(now) and before.changed(now) == self.changed
+
+    def is_after(self, now: World) -> bool:
+        """Return whether all is as after the operation; a map that cannot be opened is not ours, and not kept."""
+        return now.shape <= self.after and all(what.startswith(MAY_LACK) for what in self.after - now.shape)
 
 
 @dataclass(slots=True)
@@ -80,6 +100,11 @@ class Tally:
     missed: int = 0
     failures: list[str] = field(default_factory=list)
 
+    def failed(self, what: str) -> None:
+        """Take note of what went wrong, and tell it now: a run may be cut short."""
+        self.failures.append(what)
+        sys.stderr.write(f"{what}\n")
+
     def figures(self, points: int) -> Figures:
         """Return it in words."""
         return {"calls": points, "cases": self.refused + self.withstood, "typed errors": self.refused,
@@ -87,27 +112,34 @@ class Tally:
                 "left": 0}  # fmt: skip
 
 
-def run(directory: Path, rounds: int, names: Sequence[str] = tuple(OPERATIONS)) -> Figures:
+def run(directory: Path, rounds: int, seed: int = 1, names: Sequence[str] = tuple(OPERATIONS)) -> Figures:
     """Try every case, or `rounds` of them evenly spread; AssertionError with all that went wrong."""
     with scene_in(directory) as (scene, seams):
-        shapes, cases = {}, []
-        for name in names:  # what stays of each, such as pinned maps, is there from here on
-            OPERATIONS[name].before(scene)
-            OPERATIONS[name].act(scene)
-        for name in names:
-            shapes[name], calls = recorded(scene, seams, OPERATIONS[name])
-            cases += [Case(name, call, code) for call in calls for code in codes_of(call)]
+        shapes, cases = survey(scene, seams, names)
         points = len({(case.operation, case.call) for case in cases})
         tally = Tally()
-        for case in spread(cases, rounds):
+        for case in sample(cases, rounds, seed):
             try:
                 _try(scene, seams, case, shapes[case.operation], tally)
             except (AssertionError, LoaderError) as error:
-                tally.failures.append(f"{case}: {error}")
+                tally.failed(f"{case}: {error}")
                 scene.reset()
         scene.ready()
         assert not tally.failures, "\n".join([f"{len(tally.failures)} of {len(cases)}", *tally.failures])
-        return tally.figures(points)
+        return {"of": len(cases), **tally.figures(points)}
+
+
+def survey(scene: Scene, seams: Seams, names: Sequence[str]) -> tuple[Mapping[str, Shapes], Sequence[Case]]:
+    """Carry every operation out; return what each does, and its cases."""
+    shapes: dict[str, Shapes] = {}
+    cases: list[Case] = []
+    for name in names:  # what stays of each, such as pinned maps, is there from here on
+        ALL[name].before(scene)
+        ALL[name].act(scene)
+    for name in names:
+        shapes[name], calls = recorded(scene, seams, ALL[name])
+        cases += [Case(name, call, code) for call in calls for code in codes_of(call)]
+    return shapes, cases
 
 
 def codes_of(call: Call) -> Sequence[int]:
@@ -117,24 +149,20 @@ def codes_of(call: Call) -> Sequence[int]:
     return *_COMMON[:2], *ERRNOS[call.kind]
 
 
-def spread(cases: Sequence[T], most: int) -> Sequence[T]:
-    """Return at most `most` of them, evenly spread."""
-    if len(cases) <= most:
-        return cases
-    return [cases[number * len(cases) // most] for number in range(most)]
-
-
 @contextmanager
 def scene_in(directory: Path) -> Iterator[tuple[Scene, Seams]]:
     """A daemon in this process, with all usual entries in force; afterwards nothing of it is left."""
     with ExitStack() as stack:
-        for number in range(3):
-            stack.enter_context(veth_pair(f"veth{number}", f"peer{number}"))
+        for number, name in enumerate(INTERFACES):
+            stack.enter_context(veth_pair(name, f"peer{number}"))
+        for module in (service, trial):
+            stack.enter_context(mock.patch.object(module, "LOOK_SECONDS", LOOK_SECONDS))
         files = stack.enter_context(daemon_in(directory))
         scene, seams = Scene(files), Seams()
         stack.enter_context(seams.installed())
+        stack.enter_context(handled_by(logging.NullHandler()))
         options = parse_options(files.command()[3:])
-        scene.daemon = stack.enter_context(in_process(options, seams.rtnl))
+        scene.daemon = stack.enter_context(in_process(options, Outside(open_rtnl=seams.rtnl, boot=scene.clock)))
         scene.ready()
         yield scene, seams
         files.configure()
@@ -147,47 +175,51 @@ def recorded(scene: Scene, seams: Seams, operation: Operation) -> tuple[Shapes, 
     before = settled(scene)
     with seams.watched():
         operation.act(scene)
-    return Shapes(before, settled(scene)), seams.calls
+    return Shapes.of(before, settled(scene)), seams.calls
 
 
-def settled(scene: Scene) -> Shape:
+def settled(scene: Scene) -> World:
     """Return how all is, once the kernel has freed what was closed."""
     time.sleep(0.1)
-    return scene.world().shape
+    return scene.world()
 
 
 def begun(scene: Scene, operation: Operation, shapes: Shapes) -> World:
     """Bring the scene to where the operation begins, and return how all is when what was closed is freed."""
     operation.before(scene)
-    _wait(lambda: scene.world().shape == shapes.before, lambda: f"to begin with, {_difference(scene, shapes.before)}")
-    return scene.world()
+    wanted = shapes.before
+    return _wait(scene, lambda now: now.shape == wanted, lambda: f"to begin with, {difference(scene, wanted)}")
 
 
 @dataclass(frozen=True, slots=True)
 class Met:
-    """How all was before a case and is to be when it is carried out; the error, if there was one.
+    """How all was before a case, what the operation does, and the error, if there was one.
 
     `runs_on`: the daemon does while this is looked at, and what is still wanted comes by its own next try.
     """
 
     before: World
-    after: Shape
+    shapes: Shapes
     error: LoaderError | None
     runs_on: bool = False
 
+    def is_done(self, now: World) -> bool:
+        """Return whether the operation was carried out."""
+        return self.shapes.is_done(self.before, now)
+
     def is_fine(self, now: World) -> bool:
         """Return whether an error left all as it was."""
-        return now == self.before or (self.runs_on and now.shape == self.after)
+        return now == self.before or (self.runs_on and self.is_done(now))
 
 
 def _try(scene: Scene, seams: Seams, case: Case, shapes: Shapes, tally: Tally) -> None:
-    operation = OPERATIONS[case.operation]
+    operation = ALL[case.operation]
     before = begun(scene, operation, shapes)
-    with tracebacks() as faults, seams.watched(case.call, case.code):
+    with tracebacks() as faults, seams.watched({case.call: case.code}):
         error = failure_of(operation, scene)
     assert not faults.tracebacks, faults.tracebacks[0]
     if seams.failed:
-        judge(scene, operation, Met(before, shapes.after, error), tally)
+        judge(scene, operation, Met(before, shapes, error), tally)
     else:
         tally.missed += 1
 
@@ -205,15 +237,16 @@ def failure_of(operation: Operation, scene: Scene) -> LoaderError | None:
 
 def judge(scene: Scene, operation: Operation, met: Met, tally: Tally) -> None:
     """Raise AssertionError unless a fault was withstood, or was told and changed nothing, and the next try succeeds."""
-    error, after = met.error, met.after
+    error, after = met.error, met.shapes.after
     if error is None:
-        _wait(lambda: scene.world().shape == after, lambda: f"no error, and {_difference(scene, after)}")
+        _wait(scene, met.is_done, lambda: f"no error, and {difference(scene, after)}")
         tally.withstood += 1
         return
-    _wait(lambda: met.is_fine(scene.world()), lambda: f"'{error}', and {_difference(scene, met.before.shape)}")
+    if not operation.in_part:
+        _wait(scene, met.is_fine, lambda: f"'{error}', and {difference(scene, met.before.shape)}")
     assert "'" in str(error) or str(error).count(": ") > 1, f"'{error}' names nothing"
     operation.act(scene)
-    _wait(lambda: scene.world().shape == after, lambda: f"tried again, {_difference(scene, after)}")
+    _wait(scene, met.is_done, lambda: f"tried again, {difference(scene, after)}")
     tally.refused += 1
 
 
@@ -221,20 +254,32 @@ def judge(scene: Scene, operation: Operation, met: Met, tally: Tally) -> None:
 def tracebacks() -> Iterator[Faults]:
     """Collect the tracebacks that are logged."""
     faults = Faults()
-    logging.getLogger("xdploaderd").addHandler(faults)
-    try:
+    with handled_by(faults):
         yield faults
+
+
+@contextmanager
+def handled_by(handler: logging.Handler) -> Iterator[None]:
+    """Hand it the log of the daemon."""
+    logging.getLogger("xdploaderd").addHandler(handler)
+    try:
+        yield
     finally:
-        logging.getLogger("xdploaderd").removeHandler(faults)
+        logging.getLogger("xdploaderd").removeHandler(handler)
 
 
-def _wait(holds: Callable[[], bool], what: Callable[[], str]) -> None:
+def _wait(scene: Scene, holds: Callable[[World], bool], what: Callable[[], str]) -> World:
+    """Return how all is when it is as it must be."""
     deadline = time.monotonic() + SETTLED
-    while not holds():
+    while not holds(now := scene.world()):
         assert time.monotonic() < deadline, what()
-        time.sleep(0.01)
+        time.sleep(POLL)
+    return now
 
 
-def _difference(scene: Scene, wanted: Shape) -> str:
+def difference(scene: Scene, wanted: Shape) -> str:
+    """Return what is other than wanted."""
     found = scene.world().shape
+    if found == wanted:
+        return "not the programs on hooks that are to be there"
     return f"too much: {sorted(found - wanted)}, missing: {sorted(wanted - found)}"

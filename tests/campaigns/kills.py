@@ -5,7 +5,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,9 @@ from pathlib import Path
 from tests.campaigns.figures import Figures, spread
 from tests.campaigns.migrations import MIGRATIONS
 from tests.campaigns.operations import OPERATIONS, Operation, Scene
+from tests.campaigns.process import cpu
+from tests.campaigns.request_trials import REQUESTS
+from tests.campaigns.sample import sample
 from tests.campaigns.shapes import Shape, shape_of
 from tests.campaigns.trials import TRIALS
 from tests.support.daemon import PATIENCE, POLL, Spawn, daemon_in, wait_for
@@ -21,13 +24,13 @@ from tests.support.nursery import nursery
 from tests.support.watched import Watch, watching
 from xdploaderd.daemon.report import AS_WANTED
 
-ALL: Mapping[str, Operation] = {**OPERATIONS, **TRIALS, **MIGRATIONS}
+ALL: Mapping[str, Operation] = {**OPERATIONS, **TRIALS, **REQUESTS, **MIGRATIONS}
 CHANGES = ("reload", "attach", "detach", "runtime")  # killed at random moments
 CONVERGED = PATIENCE  # seconds from the start of the next process; the goal of 5 is read off the figures
 RANDOM_SECONDS = 0.2  # in which each of the changes has come to its end
 QUIET = 0.5  # seconds: the operation has ended and the call did not come
 STABLE, STABLE_SECONDS = 3, 0.1  # so many looks at that distance that show the same
-WHOLE_EVERY = 16  # of so many restarts one is of a process of its own, not a forked one, and is timed
+WHOLE_EVERY, FEW = 16, 32  # of so many restarts one is of a process of its own, and timed; of so few kills each
 
 
 @dataclass(slots=True)
@@ -37,12 +40,13 @@ class Tally:
     kills: int = 0
     missed: int = 0  # calls that did not come this time
     took: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)  # of the daemon in that time, all its threads
 
     def figures(self, points: int) -> Figures:
         """Return it in words."""
         return {"calls": points, "kills": self.kills, "calls that did not come": self.missed, "left": 0,
                 "without an old program": 0, "restarts timed": len(self.took),
-                **spread("in order after", self.took)}  # fmt: skip
+                **spread("in order after", self.took), **spread("of CPU", self.cpu)}  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -72,25 +76,31 @@ class Stage:
         daemon.spawn = forked
 
 
-def run(directory: Path, rounds: int, name: str = "reload", timed_every: int = WHOLE_EVERY) -> Figures:
-    """Kill at every call of an operation, at most `rounds` of them evenly spread; AssertionError where it does harm."""
+def run(
+    directory: Path, rounds: int, seed: int = 1, *, name: str = "reload", timed_every: int | None = None
+) -> Figures:
+    """Kill at every call of an operation, at most `rounds` of them evenly spread; AssertionError where it does harm.
+
+    What the next daemon finds is brought to an end in one way for every other kill, and in another one for the same
+    kill with the next seed.
+    """
     operation = ALL[name]
-    with _stage(directory, timed_every) as stage:
+    with _stage(directory, _timed_every(rounds) if timed_every is None else timed_every) as stage:
         shapes, calls = _recorded(stage, operation)
         tally = Tally()
-        for number in spread_evenly(range(1, calls + 1), rounds):
+        for place, number in enumerate(sample(range(1, calls + 1), rounds, seed)):
             _kill_at(stage, operation, number, tally)
             try:
-                _check(stage, operation, shapes, tally, number)
+                _check(stage, operation, shapes, tally, place + seed)
             except AssertionError as error:
                 raise AssertionError(f"{name}, killed at {stage.watch.killed}: {error}") from error
         return tally.figures(calls)
 
 
-def run_random(directory: Path, rounds: int, seed: int = 1, timed_every: int = WHOLE_EVERY) -> Figures:
+def run_random(directory: Path, rounds: int, seed: int = 1, *, timed_every: int | None = None) -> Figures:
     """Kill a daemon at `rounds` random moments of a change."""
     chance, tally = random.Random(seed), Tally()
-    with _stage(directory, timed_every) as stage:
+    with _stage(directory, _timed_every(rounds) if timed_every is None else timed_every) as stage:
         shapes = {name: _recorded(stage, ALL[name])[0] for name in CHANGES}
         for number in range(rounds):
             name = chance.choice(CHANGES)
@@ -101,6 +111,10 @@ def run_random(directory: Path, rounds: int, seed: int = 1, timed_every: int = W
             except AssertionError as error:
                 raise AssertionError(f"{name}, random kill {number} of seed {seed}: {error}") from error
         return tally.figures(rounds)
+
+
+def _timed_every(rounds: int) -> int:
+    return 1 if rounds <= FEW else WHOLE_EVERY
 
 
 @contextmanager
@@ -137,14 +151,6 @@ def _emptied(scene: Scene) -> None:
     daemon.end()
 
 
-def spread_evenly(numbers: Sequence[int], most: int) -> Sequence[int]:
-    """Return at most `most` of the numbers, the first and the last among them."""
-    if len(numbers) <= most:
-        return numbers
-    step = (len(numbers) - 1) / max(1, most - 1)
-    return [numbers[round(place * step)] for place in range(most)]
-
-
 def _recorded(stage: Stage, operation: Operation) -> tuple[frozenset[Shape], int]:
     """Carry the operation out for each end and once more; return all that may come of it, and the number of calls."""
     scene, shapes = stage.scene, set()
@@ -157,6 +163,8 @@ def _recorded(stage: Stage, operation: Operation) -> tuple[frozenset[Shape], int
         end(scene)
         shapes.add(_settled_shape(scene))
     operation.before(scene)
+    if not operation.starts:
+        scene.kept = scene.programs()
     stage.watch.begin()
     operation.asked(scene)
     time.sleep(QUIET)
@@ -222,6 +230,7 @@ def _check(stage: Stage, operation: Operation, shapes: frozenset[Shape], tally: 
     assert took <= CONVERGED, f"in order only after {took:.1f} s"
     if timed:
         tally.took.append(took)
+        tally.cpu.append(cpu(daemon.pid))
         daemon.end()
         daemon.start()
     operation.settle(scene, number)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.campaigns.operations import Operation, Scene, nothing
-from tests.campaigns.trials import apply_on_trial, confirm, decide, is_on_disk, roll_back
+from tests.campaigns.trials import apply_on_trial, tried
 from tests.support.daemon import BPFFS, counters, xdp_ids
 from xdploaderd.kernel.bpf import Bpf
 
@@ -50,13 +50,5 @@ def _bpftool(*words: str) -> Any:
 BOTH = ("edge", "veth1")
 MIGRATIONS: Mapping[str, Operation] = {
     "migrate": Operation(before=counted, act=Scene.reload, kept=BOTH, ends=(nothing,), may_do_nothing=False),
-    "migrate-on-trial": Operation(
-        before=counted,
-        act=apply_on_trial,
-        kept=BOTH,
-        dead=is_on_disk,
-        settle=decide,
-        ends=(confirm, roll_back),
-        may_do_nothing=False,
-    ),
+    "migrate-on-trial": tried(counted, apply_on_trial, BOTH),
 }

@@ -32,9 +32,9 @@ class Scene:
         self.kept: Mapping[str, int] = {}  # programs before the operation
         self.on_disk = ""  # what a kill left on disk of a configuration on trial
         self.more: Callable[[], object] = lambda: None  # what besides makes up the shape of all
-        self._version = 0
+        self._version = self._extra_version = 0
         self._write(0)
-        self.extra = self.marked.copy("stamp.bpf.o", "stamp_xdp")
+        self._write_extra()
         daemon.configure(self.edge(), self.tail())
         daemon.start()
 
@@ -59,6 +59,14 @@ class Scene:
         self._edge = self.marked.copy(("xdp_count.bpf.o", "xdp_count_v2.bpf.o")[version], *NAMES, to="edge.o")
         self._tail = self.marked.copy("legacy_tail.bpf.o", *NAMES, to="tail.o")
         self._tail.write_bytes(self._tail.read_bytes() + bytes(version))
+
+    def _write_extra(self) -> None:
+        self.extra = self.marked.copy(("stamp.bpf.o", "stamp_v2.bpf.o")[self._extra_version], "stamp_xdp", to="extra.o")
+
+    def replace_extra(self) -> None:
+        """Write the other version of the object for the runtime entry."""
+        self._extra_version = 1 - self._extra_version
+        self._write_extra()
 
     def replace_objects(self) -> None:
         """Write the other version of both configured objects."""
@@ -114,11 +122,11 @@ class Scene:
         """Start the daemon, and wait for it or its end."""
         self.daemon.start(may_end=True)
 
-    def attach_runtime(self) -> None:
+    def attach_runtime(self, confirm: int = 0) -> None:
         """Attach an object that is handed over by descriptor."""
         fd = os.open(self.extra, os.O_RDONLY)
         try:
-            self.daemon.call("AttachObject", entry=RUNTIME, descriptor=0, descriptors=(fd,))
+            self.daemon.call("AttachObject", entry=RUNTIME, descriptor=0, descriptors=(fd,), confirm=confirm)
         finally:
             os.close(fd)
 

@@ -8,7 +8,7 @@ import ctypes
 import io
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,19 +40,18 @@ class Call:
 
 @dataclass(slots=True)
 class Seams:
-    """Counts the calls while `watched`; that of `failing` fails with `code`, once."""
+    """Counts the calls while `watched`; those of `failing` fail, once each, with the errno that belongs to them."""
 
     calls: list[Call] = field(default_factory=list)
-    failing: Call | None = None
-    code: int = 0
-    failed: bool = False
+    failing: Mapping[Call, int] = field(default_factory=dict)
+    failed: list[Call] = field(default_factory=list)
     _watching: bool = False
     _counts: Counter[str] = field(default_factory=Counter)
 
     @contextmanager
-    def watched(self, failing: Call | None = None, code: int = 0) -> Iterator[None]:
-        """Count from here, and let a call fail."""
-        self.calls, self.failing, self.code, self.failed = [], failing, code, False
+    def watched(self, failing: Mapping[Call, int] | None = None) -> Iterator[None]:
+        """Count from here, and let calls fail."""
+        self.calls, self.failing, self.failed = [], failing or {}, []
         self._counts.clear()
         self._watching = True
         try:
@@ -67,9 +66,9 @@ class Seams:
         self._counts[kind] += 1
         call = Call(kind, self._counts[kind])
         self.calls.append(call)
-        if call == self.failing:
-            self.failed = True
-            raise OSError(self.code, os.strerror(self.code))
+        if call in self.failing:
+            self.failed.append(call)
+            raise OSError(self.failing[call], os.strerror(self.failing[call]))
 
     @contextmanager
     def installed(self) -> Iterator[None]:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.campaigns.on_disk import kept_objects, pending
 from tests.campaigns.operations import Scene
 from tests.support.daemon import BPFFS
 from tests.support.sandbox import pin_tree
-from xdploaderd.daemon.state_file import read_state
 
 OLD, NEW = "old object", "new object"
 
@@ -35,21 +35,10 @@ def shape_of(scene: Scene) -> Shape:
         alive=tuple(scene.marked.alive().items()),
         hooks=tuple(place for place, program in scene.programs().items() if program),
         entries=tuple((a["name"], a["state"], _version(scene, a)) for a in scene.daemon.call("List")["attachments"]),
-        kept=tuple((str(path), len(tuple(path.glob("*/*")))) for path in _stores(scene)),
-        pending=pending(scene),
+        kept=tuple(kept_objects(scene.daemon).items()),
+        pending=pending(scene.daemon),
         more=scene.more(),
     )
-
-
-def pending(scene: Scene) -> str:
-    """Return what is on disk of a configuration on trial: 'waits', 'rejected', or nothing."""
-    values = read_state(scene.daemon.data / "pending", boot_id="")
-    return "rejected" if values.get("rejected") else "waits" if values else ""
-
-
-def _stores(scene: Scene) -> tuple[Path, ...]:
-    daemon = scene.daemon
-    return daemon.state / "objects", daemon.data / "objects", daemon.data / "confirmed-objects"
 
 
 def _version(scene: Scene, attachment: Any) -> str:

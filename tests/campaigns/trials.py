@@ -4,14 +4,14 @@ Whatever moment it is, all comes to be as the old configuration says, or the new
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from tests.campaigns.operations import Operation, Scene
-from tests.campaigns.shapes import pending
+from tests.campaigns.on_disk import pending
+from tests.campaigns.operations import ATTACHED, Operation, Scene
 from tests.support.daemon import PATIENCE, wait_for
 from tests.support.netns import ip
 from xdploaderd.daemon.confirming import boot_clock
-from xdploaderd.daemon.state_file import read_state, write_state
+from xdploaderd.daemon.state_file import read_boot_id, read_state, write_state
 
 LONG = 600  # seconds in which somebody might confirm
 SHORT = 1
@@ -56,7 +56,7 @@ def shortly_on_trial(scene: Scene) -> None:
 def await_end(scene: Scene) -> None:
     """Wait until all was rolled back or the daemon died of it."""
     deadline = time.monotonic() + PATIENCE
-    while pending(scene) == "waits" and scene.is_alive():
+    while pending(scene.daemon) == "waits" and scene.is_alive():
         assert time.monotonic() < deadline, scene.daemon.log()
         time.sleep(0.02)
 
@@ -77,15 +77,16 @@ def roll_back(scene: Scene) -> None:
     """Let the time to confirm be over while no daemon runs, and start one."""
     daemon = scene.daemon
     daemon.end()
-    path = daemon.data / "pending"
-    write_state(path, {**read_state(path, boot_id=""), "deadline": boot_clock() - 1}, boot_id="")
+    for path, boot_id in ((daemon.data / "pending", ""), (daemon.state / "trial", read_boot_id())):
+        if values := read_state(path, boot_id=boot_id):
+            write_state(path, {**values, "deadline": boot_clock() - 1}, boot_id=boot_id)
     daemon.start()
-    wait_for(lambda: pending(scene) == "rejected", f"rolled back: {daemon.log()}")
+    wait_for(lambda: pending(scene.daemon) != "waits", f"rolled back: {daemon.log()}")
 
 
 def is_on_disk(scene: Scene) -> None:
     """Check that a hook changed only after it was written down what is on trial."""
-    scene.on_disk = pending(scene)
+    scene.on_disk = pending(scene.daemon)
     changed = scene.programs() != scene.kept
     assert not changed or scene.on_disk, f"{scene.kept} became {scene.programs()}, and nothing tells of a trial"
 
@@ -101,7 +102,7 @@ def decide(scene: Scene, number: int) -> None:
 def is_rolled_back(scene: Scene, _number: int) -> None:
     """Wait until what is on disk as on trial was rolled back."""
     if scene.on_disk:
-        wait_for(lambda: pending(scene) == "rejected", f"rolled back: {scene.daemon.log()[-2000:]}")
+        wait_for(lambda: pending(scene.daemon) != "waits", f"rolled back: {scene.daemon.log()[-2000:]}")
 
 
 def confirm_now(scene: Scene, _number: int) -> None:
@@ -109,20 +110,29 @@ def confirm_now(scene: Scene, _number: int) -> None:
     confirm(scene)
 
 
-ATTACHED = ("edge", "tail")
+def tried(
+    before: Callable[[Scene], None],
+    act: Callable[[Scene], None],
+    kept: tuple[str, ...],
+    settle: Callable[[Scene, int], None] = decide,
+) -> Operation:
+    """Return an operation on trial: what a kill leaves of it is on disk or nothing, and is confirmed or rolled back."""
+    return Operation(
+        before=before,
+        act=act,
+        kept=kept,
+        dead=is_on_disk,
+        settle=settle,
+        ends=(confirm, roll_back),
+        may_do_nothing=False,
+    )
+
+
 TRIALS: Mapping[str, Operation] = {
     "undo": Operation(
         before=one_fails, act=Scene.reload, kept=ATTACHED, ends=(restart,), may_do_nothing=False, failing=("bad",)
     ),
-    "trial": Operation(
-        before=several,
-        act=apply_on_trial,
-        kept=ATTACHED,
-        dead=is_on_disk,
-        settle=decide,
-        ends=(confirm, roll_back),
-        may_do_nothing=False,
-    ),
+    "trial": tried(several, apply_on_trial, ATTACHED),
     "confirm": Operation(
         before=on_trial, act=confirm, kept=ATTACHED, settle=confirm_now, ends=(confirm,), may_do_nothing=False
     ),

@@ -4,15 +4,28 @@ from pathlib import Path
 
 import pytest
 
-from tests.campaigns import errnos
+from tests.campaigns import errno_pairs, errnos
 
 pytestmark = pytest.mark.kernel
 
-CASES = 12  # of hundreds for each pair of operations
+CASES, PAIRS = 12, 6  # of hundreds for each pair of operations
+TOGETHER = [
+    ("replace-edge", "detach-wire"),
+    ("attach-tail", "runtime"),
+    ("reload", "migrate"),
+    ("load", "unload"),
+    ("xdp-to-link", "glob-replace"),
+    ("roll-back", "detach-on-trial"),
+    ("runtime-on-trial", "runtime-roll-back"),
+]
 
 
-@pytest.mark.parametrize("names", [("replace-edge", "detach-wire"), ("attach-tail", "runtime"), ("reload", "migrate")])
+@pytest.mark.parametrize("names", TOGETHER)
 def test_g3_an_errno_is_a_typed_error_and_changes_nothing(tmp_path: Path, names: tuple[str, ...]) -> None:
-    figures = errnos.run(tmp_path, CASES, names)
+    figures = errnos.run(tmp_path, CASES, names=names)
     assert figures["cases"] == CASES
     assert figures["typed errors"]
+
+
+def test_g3_a_second_errno_leaves_no_hook_empty_and_all_comes_to_order(tmp_path: Path) -> None:
+    assert errno_pairs.run(tmp_path, PAIRS, names=("reload", "runtime"))["cases"]

@@ -106,10 +106,10 @@ class InProcess:
 
 
 @contextmanager
-def in_process(options: Options, open_rtnl: Callable[[], Awaitable[Rtnl]] = Rtnl.open) -> Iterator[InProcess]:
+def in_process(options: Options, outside: Outside = Outside()) -> Iterator[InProcess]:
     """Start a daemon in this process and make its first pass; what it attached stays."""
     with closing(asyncio.new_event_loop()) as loop:
-        process = InProcess(options, loop, Outside(open_rtnl=open_rtnl))
+        process = InProcess(options, loop, outside)
         process.start()
         try:
             yield process

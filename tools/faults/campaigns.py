@@ -9,6 +9,8 @@ from tests.campaigns import (
     bad_entry,
     churn,
     endurance,
+    errno_operations,
+    errno_pairs,
     errno_strace,
     errnos,
     hitless,
@@ -39,12 +41,17 @@ CAMPAIGNS: Mapping[str, Campaign] = {
     },
     **{
         f"g2-{name}": Campaign("killed at a system call: in order within 5 s of the next start, nothing left", 1000,
-                               partial(kills.run, name=name))
+                               partial(kills.run, name=name), seeded=True)
         for name in kills.ALL
     },
     "g2-random": Campaign("the same at random moments of changes", 500, kills.run_random, seeded=True),
-    "g3": Campaign("one call fails: a typed error and nothing changed, or withstood", 20_000, errnos.run),
-    "g3-strace": Campaign("the same from outside, by strace", 60, errno_strace.run),
+    "g3": Campaign("one call fails: a typed error and nothing changed, or withstood", 20_000, errnos.run,
+                   seeded=True),
+    "g3-more": Campaign("the same of kinds, modes, globs, trials, load and unload", 20_000,
+                        partial(errnos.run, names=tuple(errno_operations.MORE)), seeded=True),
+    "g3-pairs": Campaign("one call fails, and one of those after it: all comes to order, nothing left", 500,
+                         errno_pairs.run, seeded=True),
+    "g3-strace": Campaign("one call fails, from outside, by strace", 60, errno_strace.run),
     "g10": Campaign("a bad entry among so many changes nothing at a reload, 18 ways", 100, bad_entry.run),
     "g7": Campaign("load, attach, replace, unload: nothing left, RSS growth at most 5 MiB", 10_000, endurance.run),
     **{
