@@ -1,6 +1,7 @@
 """The fields of the daemon's log lines, by which journalctl finds them."""
 
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +12,7 @@ from xdploaderd.daemon.seams import Outcome
 from xdploaderd.daemon.status import State
 from xdploaderd.daemon.world import Occupant
 from xdploaderd.errors import HookBusyError, VerifierError
-from xdploaderd.hooks import Hook
+from xdploaderd.hooks import Hook, XdpMode
 from xdploaderd.uapi.bpf import ProgId
 
 HERE = FakeWorld("eth0").place("eth0")
@@ -51,6 +52,16 @@ def only(caplog: pytest.LogCaptureFixture) -> logging.LogRecord:
             "took over the program of 'edge': cut short",
             None,
         ),
+        (
+            Repair(name="edge", promote=False, hook=Hook.XDP, interface="eth0", reason="its link is dead"),
+            "cleared up what was left of 'edge': its link is dead",
+            None,
+        ),
+        (
+            replace(ATTACH, restores=True, reason="somebody took it off"),
+            "attached 'edge': program 7 'main' to xdp of 'eth0' (native): somebody took it off",
+            "eth0",
+        ),
     ],
 )
 def test_change_is_one_line_of_level_info_with_its_fields(
@@ -63,6 +74,38 @@ def test_change_is_one_line_of_level_info_with_its_fields(
     fields = {"OP_ID": "0badcafe", "ATTACHMENT": "edge", "PROG_ID": 7, "OBJECT_SHA1": "b" * 40}
     assert {name: getattr(record, name) for name in fields} == fields
     assert getattr(record, "IFNAME", None) == interface
+
+
+@pytest.mark.parametrize(
+    ("action", "taken", "told"),
+    [
+        (ATTACH, XdpMode.SKB, "attached 'edge': program 7 'main' to xdp of 'eth0' (skb)"),
+        (
+            Replace(name="edge", wanted=want(), place=HERE, current=CURRENT, owner="edge", from_pin=True, gap=True),
+            XdpMode.SKB,
+            "replaced 'edge': program 7 'main' on xdp of 'eth0' (skb), was 6: ",
+        ),
+        (
+            Replace(
+                name="edge",
+                wanted=want(),
+                place=HERE,
+                current=replace(CURRENT, place=replace(HERE, mode=XdpMode.SKB)),
+                owner="edge",
+                from_pin=False,
+            ),
+            XdpMode.UNSPECIFIED,
+            "replaced 'edge': program 7 'main' on xdp of 'eth0' (skb), was 6: ",
+        ),
+    ],
+    ids=["second mode of a ladder", "with a gap", "in place"],
+)
+def test_mode_that_is_told_is_the_one_that_the_driver_took(
+    caplog: pytest.LogCaptureFixture, action: Change, taken: XdpMode, told: str
+) -> None:
+    with caplog.at_level("INFO", logger="xdploaderd"):
+        events.log_change(action, Outcome(prog(7), mode=taken), "0badcafe")
+    assert only(caplog).getMessage() == told
 
 
 def test_refused_program_brings_the_whole_verifier_log(caplog: pytest.LogCaptureFixture) -> None:

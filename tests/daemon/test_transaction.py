@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from tests.daemon.fake_world import entry, want
+from tests.daemon.fake_world import entry, prog, want
 from tests.daemon.test_executor import HERE, THERE, Inline, Parts
 from xdploaderd.daemon.actions import Attach, Change, Detach, Replace
 from xdploaderd.daemon.executor import Executor
@@ -51,10 +51,13 @@ def detach(name: str = "old") -> Detach:
 
 def carry_out(parts: MoreParts, *actions: Change) -> list[str]:
     """Return the steps but the closing of descriptors, which is told in the end anyway."""
-    placer, programs, pool = cast("Placer", parts), cast("OwnPrograms", parts), cast("ThreadPoolExecutor", Inline())
-    transaction = Transaction(Executor(placer, programs, pool), placer, programs, pool)
-    asyncio.run(transaction.carry_out(actions, begin=lambda: parts.step("begin")))
+    asyncio.run(transaction_of(parts).carry_out(actions, begin=lambda: parts.step("begin")))
     return steps(parts)
+
+
+def transaction_of(parts: MoreParts) -> Transaction:
+    placer, programs, pool = cast("Placer", parts), cast("OwnPrograms", parts), cast("ThreadPoolExecutor", Inline())
+    return Transaction(Executor(placer, programs, pool), placer, programs, pool)
 
 
 def steps(parts: MoreParts) -> list[str]:
@@ -69,6 +72,11 @@ DONE = [
     "old leaves",
     "take pin of old off eth1",
 ]
+
+
+def test_what_it_comes_to_names_the_program_that_was_detached() -> None:
+    ((_, outcome),) = asyncio.run(transaction_of(MoreParts()).carry_out([detach()]))
+    assert outcome.prog == prog(7)
 
 
 def test_everything_is_loaded_before_the_first_hook_changes_and_pinned_anew_at_the_end() -> None:

@@ -221,6 +221,7 @@ def test_offload_of_a_program_not_loaded_for_the_device_is_refused(veth: Veth) -
                 with pytest.raises(AttachError) as caught:
                     await attach_xdp(rtnl, PROGRAMS, interface, prog, XdpMode.OFFLOAD)
                 assert caught.value.fields["errno"] == "EINVAL"
+                assert str(caught.value).startswith("offload mode: ")
                 assert (await rtnl.interface(veth.name)).xdp == ()
 
     asyncio.run(main())

@@ -1,12 +1,14 @@
 """One log line for each change made in the kernel and for each attachment that is not as wanted, with its fields."""
 
 import logging
+from dataclasses import replace
 from typing import assert_never
 
 from xdploaderd.daemon.actions import Attach, Change, Detach, Refuse, Rename, Repair, Replace, describe
 from xdploaderd.daemon.seams import Outcome
 from xdploaderd.daemon.world import Place
 from xdploaderd.errors import HookBusyError, LoaderError, VerifierError
+from xdploaderd.hooks import XdpMode
 from xdploaderd.printable import printable
 
 log = logging.getLogger(__name__)
@@ -36,14 +38,16 @@ def _log_change(action: Change, outcome: Outcome, extra: Extra) -> None:
     match action:
         case Attach():
             extra |= {"IFNAME": action.place.ifname, "MESSAGE_ID": MESSAGE_ATTACHED}
-            log.info("attached '%s': %s to %s", action.name, prog, action.place, extra=extra)
+            why = f": {action.reason}" if action.restores else ""
+            log.info("attached '%s': %s to %s%s", action.name, prog, _in_fact(action, outcome), why, extra=extra)
         case Replace():
             extra |= {"IFNAME": action.place.ifname, "MESSAGE_ID": MESSAGE_ATTACHED}
             replaced, why = action.current.prog_id, action.reason
             if outcome.gap:
                 extra["GAP_USEC"] = round(outcome.gap * 1e6)
                 why += f"; {outcome.gap * 1e3:.1f} ms without a program"
-            log.info("replaced '%s': %s on %s, was %s: %s", action.name, prog, action.place, replaced, why, extra=extra)
+            place = _in_fact(action, outcome)
+            log.info("replaced '%s': %s on %s, was %s: %s", action.name, prog, place, replaced, why, extra=extra)
         case Detach(places=()):
             log.info("removed the pins of '%s': %s", action.name, action.reason, extra=extra)
         case Detach():
@@ -55,10 +59,18 @@ def _log_change(action: Change, outcome: Outcome, extra: Extra) -> None:
             new = action.wanted.config.name
             log.info("renamed '%s' to '%s': %s runs on", action.name, new, prog, extra=extra)
         case Repair():
-            what = "took over the" if action.promote else "removed the unused"
-            log.info("%s program of '%s': %s", what, action.name, action.reason, extra=extra)
+            what = "took over the program of" if action.promote else "cleared up what was left of"
+            log.info("%s '%s': %s", what, action.name, action.reason, extra=extra)
         case _:
             assert_never(action)
+
+
+def _in_fact(action: Attach | Replace, outcome: Outcome) -> Place:
+    """Return where the program is: in the mode that the driver took, or that of the program whose place it took."""
+    mode = outcome.mode
+    if mode is XdpMode.UNSPECIFIED and isinstance(action, Replace) and not action.gap:
+        mode = action.current.place.mode
+    return action.place if mode is XdpMode.UNSPECIFIED else replace(action.place, mode=mode)
 
 
 def log_failure(action: Change, error: LoaderError, op_id: str) -> None:

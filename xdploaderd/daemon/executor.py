@@ -67,23 +67,27 @@ class Executor:
 
     async def _change(self, action: Attach | Replace) -> Outcome:
         if action.from_pin:
-            with self._programs.open(action.name) as prog, _context(action.place):
+            with self._programs.open(action.name) as prog:
                 put = await self.switch(action, prog)
             info = await self._in_worker(self._programs.moved, action.name, action.place)
             news = await self._in_worker(self._programs.took, action.name, action.place, put)
             await self._take_off(action.name, action.strays)
-            return Outcome(info, gap=put.gap, second_best=news)
+            return Outcome(info, gap=put.gap, second_best=news, mode=put.mode)
         staged = await self._in_worker(self._programs.stage, action.wanted.config, action.place, action.wanted.sha1)
-        with staged.loaded, _context(action.place):  # an error takes back the pins of its maps
+        with staged.loaded:  # an error takes back the pins of its maps
             put = await self.switch(action, staged.prog)
         if action.promote:
             await self._take_off(action.name, action.strays)
             await self._in_worker(self._programs.promote, action.name)
         news = await self._in_worker(self._programs.took, action.name, action.place, put)
-        return Outcome(staged.info, staged.record.sha1, put.gap, news)
+        return Outcome(staged.info, staged.record.sha1, put.gap, news, put.mode)
 
     async def switch(self, action: Attach | Replace, prog: Fd) -> Put:
         """Take the step that counts: from here on the new program runs. Return how it came there."""
+        with _context(action.place):
+            return await self._switch(action, prog)
+
+    async def _switch(self, action: Attach | Replace, prog: Fd) -> Put:
         label = f"{action.wanted.config.object.name}:[{action.wanted.config.program}]"
         match action:
             case Attach():

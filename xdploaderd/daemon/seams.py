@@ -8,6 +8,7 @@ from typing import Protocol
 from xdploaderd.daemon.actions import Action, Change
 from xdploaderd.daemon.status import PlannedAction
 from xdploaderd.daemon.world import Observed, Wanted
+from xdploaderd.hooks import XdpMode
 from xdploaderd.info import LinkInfo, ProgInfo
 
 
@@ -16,13 +17,15 @@ class Outcome:
     """What a change came to: the program put in place or taken off, and the digest of the object that was loaded.
 
     `second_best`: why a better mode was not taken, the first time that this is so. `gap`: seconds during which no
-    program was on the hook; at most, since it is measured around the system calls.
+    program was on the hook; at most, since it is measured around the system calls. `mode`: the one of XDP that it was
+    put in, where the driver was asked for one.
     """
 
     prog: ProgInfo | None = None
     sha1: str = ""
     gap: float = 0.0
     second_best: str = ""
+    mode: XdpMode = XdpMode.UNSPECIFIED
 
 
 class Snapshots(Protocol):

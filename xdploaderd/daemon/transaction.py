@@ -23,6 +23,7 @@ from xdploaderd.daemon.seams import Outcome
 from xdploaderd.daemon.status import PlannedAction
 from xdploaderd.daemon.world import Occupant, Place
 from xdploaderd.errors import LoaderError, error_context
+from xdploaderd.info import ProgInfo
 from xdploaderd.kernel.syscall import Fd
 
 log = logging.getLogger(__name__)
@@ -64,13 +65,16 @@ class Transaction:
                 for action in changes:
                     with _of(action):
                         puts[action.name] = await self._switch(action, staged, held, undo)
-                for left in (*changes, *detaches):
-                    with _of(left):
-                        places = left.places if isinstance(left, Detach) else left.strays
-                        await self._take_off(left.name, places, held, undo)
+                for action in changes:
+                    with _of(action):
+                        await self._take_off(action.name, action.strays, held, undo)
+                ended = []
+                for detach in detaches:
+                    with _of(detach):
+                        ended.append((detach, await self._take_off(detach.name, detach.places, held, undo)))
                 undo.pop_all()
             _let_go(held)
-        return await self._commit(changes, detaches, staged, puts)
+        return await self._commit(changes, ended, staged, puts)
 
     async def _stage_all(
         self, fresh: Sequence[Attach | Replace], held: ExitStack, undo: AsyncExitStack
@@ -132,10 +136,14 @@ class Transaction:
                 now = Occupant(replace(current.place, slot=place.slot), self._programs.info(prog).id)
                 await self._placer.swap(now, current.place, old, expected=prog, label=current.name)
 
-    async def _take_off(self, name: str, places: Sequence[Place], held: ExitStack, undo: AsyncExitStack) -> None:
+    async def _take_off(
+        self, name: str, places: Sequence[Place], held: ExitStack, undo: AsyncExitStack
+    ) -> ProgInfo | None:
+        """Take the entry's program off these places, and return what it is; None: there is no place."""
         if not places:
-            return
+            return None
         prog = held.enter_context(self._open(name))
+        info = self._programs.info(prog)
         before = await self._work(self._programs.leaves, name, places)  # first: a crash is not blamed on others
         for number, place in enumerate(places):
             remove_clsact = self._programs.made_clsact(place.ifindex)
@@ -147,6 +155,7 @@ class Transaction:
                 raise
             what = f"the program of '{name}' is off {place}"
             undo.push_async_callback(_undone, what, self._put_back_at(name, place, prog))
+        return info
 
     def _put_back_at(self, name: str, place: Place, prog: Fd) -> Callable[[], Awaitable[None]]:
         async def put_back() -> None:
@@ -160,7 +169,7 @@ class Transaction:
     async def _commit(
         self,
         changes: Sequence[Attach | Replace],
-        detaches: Sequence[Detach],
+        ended: Sequence[tuple[Detach, ProgInfo | None]],
         staged: Mapping[str, Staged],
         puts: Mapping[str, Put],
     ) -> Outcomes:
@@ -171,11 +180,11 @@ class Transaction:
             made = staged.get(action.name)
             info = made.info if made else await self._settle(self._programs.moved, action.name, action.place)
             news = await self._settle(self._programs.took, action.name, action.place, put)
-            done.append((action, Outcome(info, made.record.sha1 if made else "", put.gap, news or "")))
+            done.append((action, Outcome(info, made.record.sha1 if made else "", put.gap, news or "", put.mode)))
             if made and action.promote:
                 await self._settle(self._programs.promote, action.name)
-        for detach in detaches:
-            done.append((detach, Outcome()))
+        for detach, info in ended:
+            done.append((detach, Outcome(info)))
             if detach.forget:
                 await self._settle(self._programs.forget, detach.name)
         return tuple(done)

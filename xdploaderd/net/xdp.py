@@ -5,10 +5,10 @@ Mirrors dev_xdp_attach() of net/core/dev.c and bpf_xdp_attach() of libbpf's netl
 """
 
 import errno
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import NoReturn
 
-from xdploaderd.errors import AttachError, HookBusyError, NoSuchInterfaceError
+from xdploaderd.errors import AttachError, HookBusyError, NoSuchInterfaceError, error_context
 from xdploaderd.hooks import XdpMode
 from xdploaderd.info import Interface
 from xdploaderd.net import messages
@@ -126,7 +126,8 @@ def _raise_busy(
     kernel = f" (kernel: {error.extack})" if error.extack else ""
     slot, prog_id = blocking_slot(now, mode)
     if error.errno not in (errno.EBUSY, errno.EEXIST):
-        raise error
+        with error_context(f"{mode} mode") if mode is not XdpMode.UNSPECIFIED else nullcontext():
+            raise error
     if prog_id is None:
         text = f"xdp hook of '{now.name}' is empty, wanted {wanted}{kernel}"
         if wanted == _EMPTY_HOOK:  # a device above it, such as a bond, runs one
