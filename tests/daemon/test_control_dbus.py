@@ -123,6 +123,7 @@ def test_introspection_tells_methods_and_signal(address: str) -> None:
             ".Reload": ["method", "-", "a{sv}"],
             ".Apply": ["method", "a{sv}", "a{sv}"],
             ".Confirm": ["method", "-", "a{sv}"],
+            ".RollBack": ["method", "-", "a{sv}"],
             ".Status": ["method", "-", "a{sv}"],
             ".Sweep": ["method", "s", "a{sv}"],
             ".AttachmentChanged": ["signal", "a{sv}", "-"],

@@ -52,8 +52,8 @@ class Daemon:
         objects = KeptObjects(self.kept, durable=False), KeptObjects(tmp_path / "for-good", durable=True)
         stores = Stores(*objects, DropIns(self.conf_d))
         adopter = Adopter(world, world)  # type: ignore[arg-type]  # tests that adopt have another
-        self.requests = Requests(self.reconciler, self.wishes, stores, adopter)
         self.applier = Applier(self.reconciler, self.wishes, world, world, world)
+        self.requests = Requests(self.reconciler, self.wishes, stores, adopter, self.applier)
         self.confirming = Confirming(tmp_path / "data", boot_id="boot")
         request = RequestTrial(tmp_path / "trial", self.wishes, world, boot_id="boot")
         self.trial = Trial(self.applier, self.wishes, self.confirming, world, request)

@@ -64,3 +64,16 @@ def test_pins_of_old_programs_outlive_a_start_where_a_trial_goes_on(tmp_path: Pa
         daemon.confirming.begin(daemon.read(), read_digests(daemon.read().attachments), 60)
     daemon.trial.tidy()
     assert world.dropped == (0 if waits else 1)
+
+
+def test_trial_of_the_confirmed_configuration_outlives_a_crash(tmp_path: Path, paths: tuple[Path, Path]) -> None:
+    """Objects of runtime entries are on trial then, which no file of the configuration tells."""
+    same = settings(*paths)
+    digests = read_digests(same.attachments)
+    confirming = Confirming(tmp_path / "data", boot_id="boot")
+    confirming.save(same, digests)
+    confirming.begin(same, digests, 60)
+    after = Confirming(tmp_path / "data", boot_id="boot")
+    assert after.waits()
+    after.reject()  # the files are what is in force then
+    assert Confirming(tmp_path / "data", boot_id="boot").pending is None

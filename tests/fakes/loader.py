@@ -103,6 +103,10 @@ class FakeLoader:
         await self._called("confirm")
         return self._status()
 
+    async def roll_back(self) -> DaemonStatus:
+        await self._called("roll-back")
+        return self._status()
+
     async def sweep(self, name: str = "") -> DaemonStatus:
         await self._called(f"sweep {name}".rstrip())
         return self._status()

@@ -35,8 +35,12 @@ _UNITS = {"s": 1, "m": 60, "h": 3600}
 def apply_verb(verbs: AddsVerbs, name: str) -> None:
     """Add the verb to the command line."""
     parser = verbs.add(name, lazy("online", "reload"), _APPLY, online=True)
-    parser.add_argument("--partial", action="store_true", help="every entry by itself: bad ones stop no other")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--partial", action="store_true", help="every entry by itself: bad ones stop no other")
     add_confirm(parser)
+    if name == "apply":
+        text = "roll back now what `apply`, `attach` or `detach` did with --confirm"
+        how.add_argument("--rollback", action="store_true", help=text)
 
 
 def add_confirm(parser: argparse.ArgumentParser) -> None:

@@ -117,6 +117,10 @@ def detach(args: argparse.Namespace) -> int:
 
 def reload(args: argparse.Namespace) -> int:
     """Let the daemon read its configuration again; exit 3 when something is not as wanted afterwards."""
+    if getattr(args, "rollback", False):
+        if args.confirm:
+            raise UsageError("--rollback and --confirm contradict each other: one ends what the other begins")
+        return _tell_status(args, call(args, "RollBack")["status"])
     given = {key: value for key in ("partial", "confirm") if (value := getattr(args, key, None))}
     return _tell_status(args, call(args, "Reload", given)["status"])
 

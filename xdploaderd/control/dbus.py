@@ -138,6 +138,11 @@ class _Manager(ServiceInterface):
         return to_properties((await self._guarded(self._service.confirm)).to_json())
 
     @dbus_method()
+    async def RollBack(self) -> PropertiesType:
+        """Roll back now what waits to be confirmed."""
+        return to_properties((await self._guarded(self._service.roll_back)).to_json())
+
+    @dbus_method()
     async def Sweep(self, name: NameType) -> PropertiesType:
         """Detach and unpin an orphan now; with an empty name all."""
         return to_properties((await self._guarded(lambda: self._service.sweep(name))).to_json())

@@ -156,6 +156,11 @@ class LoaderInterface(VarlinkInterface, name=INTERFACE):
         return await _answer(self._service.confirm())
 
     @varlinkmethod(return_parameter="status", return_type=wire.Status)
+    async def RollBack(self) -> Any:
+        """Roll back now what waits to be confirmed."""
+        return await _answer(self._service.roll_back())
+
+    @varlinkmethod(return_parameter="status", return_type=wire.Status)
     async def Sweep(self, *, name: str | None = None) -> Any:
         """Detach and unpin now what is pinned as ours and no entry wants: one orphan of the status, or all."""
         return await _answer(self._service.sweep(name or ""))

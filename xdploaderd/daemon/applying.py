@@ -7,8 +7,10 @@ what was wrong with it before is no reason to refuse the others, and the loop go
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
+from xdploaderd.config.interface_match import entry_of
 from xdploaderd.daemon import events
 from xdploaderd.daemon.actions import (
     Action,
@@ -24,9 +26,9 @@ from xdploaderd.daemon.actions import (
 )
 from xdploaderd.daemon.foretelling import REFUSE
 from xdploaderd.daemon.matching import resolve
-from xdploaderd.daemon.plan import make_plan
+from xdploaderd.daemon.plan import awaited_places, make_plan
 from xdploaderd.daemon.reconcile import Reconciler, finish
-from xdploaderd.daemon.seams import Executes, Snapshots, Transacts
+from xdploaderd.daemon.seams import Executes, Outcome, Snapshots, Transacts
 from xdploaderd.daemon.status import PlannedAction
 from xdploaderd.daemon.wishes import Digests, Settings, Wishes
 from xdploaderd.daemon.world import Observed, Wanted
@@ -89,16 +91,19 @@ class Applier:
         spared = self._reconciler.orphans.peek(resolved, observed, ended)
         return resolved, make_plan(resolved, observed, spared.keys())
 
-    async def apply(self, settings: Settings, digests: Digests, *, begin: Callable[[], None] = lambda: None) -> None:
+    async def apply(
+        self, settings: Settings, digests: Digests, *, begin: Callable[[], None] = lambda: None, back: bool = False
+    ) -> None:
         """Carry the configuration out and want it from now on; a caller that is cancelled waits for the end.
 
-        Raises the LoaderError that keeps one of its changes from being made; then nothing was changed.
+        `back`: it is that of before a trial, and runtime entries are what they were then. Raises the LoaderError that
+        keeps one of its changes from being made; then nothing was changed.
         """
-        await finish(self._apply(settings, digests, begin))
+        await finish(self._apply(settings, digests, begin, back=back))
 
-    async def _apply(self, settings: Settings, digests: Digests, begin: Callable[[], None]) -> None:
+    async def _apply(self, settings: Settings, digests: Digests, begin: Callable[[], None], *, back: bool) -> None:
         async with self._reconciler.writing:
-            preview = self._wishes.preview(settings, digests)
+            preview = self._wishes.preview(settings, digests, back=back)
             observed = await self._look(preview)
             wanted, actions = self._plan(preview, observed)
             part = tuple(_changed(actions, wanted, self._now(observed)))
@@ -109,7 +114,32 @@ class Applier:
             changes = [action for action in part if not isinstance(action, Refuse)]
             with self._wishes.loading_by(settings):
                 done = await self._transaction.carry_out(changes, begin=begin)
-            self._wishes.adopt(settings, digests)
+            self._wishes.adopt(settings, digests, back=back)
+        self._take_note(done)
+
+    async def end(self, name: str, *, begin: Callable[[], None] = lambda: None) -> None:
+        """Take an entry's program off, or put there that of the entry whose turn it is; then want it no longer.
+
+        `begin` as in apply(). Raises the LoaderError that keeps it from that; then nothing was changed.
+        """
+        await finish(self._end(name, begin))
+
+    async def _end(self, name: str, begin: Callable[[], None]) -> None:
+        async with self._reconciler.writing:
+            others = tuple(want for want in self._wishes.wanted() if want.config.name != name)
+            observed = await self._look(others)
+            _, actions = self._plan(others, observed)
+            part = tuple(_after(name, actions, observed))
+            refused = [action for action in part if isinstance(action, Refuse)]
+            changes = [action for action in part if not isinstance(action, Refuse)]
+            with _stays(name, (*refused, *changes)):
+                for refusal in refused:
+                    raise refusal.error
+                done = await self._transaction.carry_out(changes, begin=begin)
+            self._wishes.drop(name)
+        self._take_note(done)
+
+    def _take_note(self, done: Sequence[tuple[Change, Outcome]]) -> None:
         op_id = secrets.token_hex(4)
         for action, outcome in done:
             if outcome.sha1:
@@ -139,3 +169,26 @@ def _changed(
         same = now is not None and then is not None and (now.config, now.sha1) == (then.config, then.sha1)
         if not isinstance(action, Wait) and (not same or (isinstance(action, Detach) and action.forget)):
             yield action
+
+
+def _after(name: str, actions: Sequence[Action], observed: Observed) -> Iterator[Change | Refuse]:
+    """Yield what becomes of an entry's programs when it ends: others take their places, or cannot, or they go."""
+    owned = (one for one in observed.owned.values() if entry_of(one.name) == name)
+    left = frozenset(place for one in owned for place in observed.places_of(one))
+    for action in actions:
+        match action:
+            case Detach() if entry_of(action.name) == name:
+                yield action
+            case Replace() if action.current.place in left:
+                yield action
+            case Refuse() if left.intersection(awaited_places(action, observed)):
+                yield action
+
+
+def _stays(name: str, part: Sequence[Change | Refuse]) -> AbstractContextManager[None]:
+    """Tell in errors that an entry stays, since the one whose turn it would be cannot be carried out."""
+    heirs = [action.name for action in part if not isinstance(action, Detach)]
+    if not heirs:
+        return error_context(f"attachment '{name}'")
+    why = f"attachment '{name}' stays, since '{heirs[0]}' would take its place and cannot"
+    return error_context(f"{why} (mend that, or detach '{entry_of(heirs[0])}' first)")

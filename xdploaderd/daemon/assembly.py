@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor as Pool
 from dataclasses import dataclass
 from functools import partial
+from pathlib import PurePosixPath
 
 from xdploaderd.daemon.adopting import Adopter
 from xdploaderd.daemon.applying import Applier
@@ -31,11 +32,11 @@ from xdploaderd.daemon.restoring import Restoring
 from xdploaderd.daemon.runtime_entries import RuntimeEntries
 from xdploaderd.daemon.service import Service
 from xdploaderd.daemon.settings import ConfigSource, read_settings
-from xdploaderd.daemon.starting import choose_start
+from xdploaderd.daemon.starting import Start, choose_start
 from xdploaderd.daemon.state_file import read_boot_id
 from xdploaderd.daemon.transaction import Transaction
 from xdploaderd.daemon.trial import Trial
-from xdploaderd.daemon.wishes import Wishes, read_digests
+from xdploaderd.daemon.wishes import Digests, Wishes, read_digests
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.load.config_files import drop_in_dir
 from xdploaderd.load.pinning_files import read_pinning
@@ -75,7 +76,7 @@ def assemble(options: Options, doors: Doors) -> tuple[Reconciler, Service]:
     held = Held(options.state_dir / "held", boot_id=boot_id)
     records = Records(options.state_dir / "records", boot_id=boot_id)
     runtime = RuntimeEntries(options.state_dir / "runtime", boot_id=boot_id)
-    digests = {**read_digests(runtime.all(), settings.limits), **start.digests}
+    digests = {**_runtime_digests(runtime, confirming, start), **start.digests}
     wishes = Wishes(settings, digests, held, runtime, Restoring(doors.steady))
     pins = OwnPins(settings.pinning.root, bpf)
     pins.claim()
@@ -87,17 +88,28 @@ def assemble(options: Options, doors: Doors) -> tuple[Reconciler, Service]:
     executor = Executor(placer, programs, doors.worker)
     orphans = Orphans(options.orphan_grace, doors.steady)
     reconciler = Reconciler(wishes, observer, executor, orphans=orphans, clock=doors.steady)
-    requests = Requests(reconciler, wishes, _stores(options), Adopter(observer, executor))
     applier = Applier(reconciler, wishes, observer, executor, Transaction(executor, placer, programs, doors.worker))
+    requests = Requests(reconciler, wishes, _stores(options), Adopter(observer, executor), applier)
     request = RequestTrial(options.state_dir / "trial", wishes, programs.before, boot_id=boot_id, clock=doors.boot)
     if request.waits() and not request.seconds_left():
         request.undo()  # before the first look; the service sees to the rest
-    requests.spared = request.spared
+    requests.spared = lambda: (*request.spared(), *wishes.remembered())
     requests.sweep()
     trial = Trial(applier, wishes, confirming, programs.before, request, start_error=start.error)
     service = Service(reconciler, wishes, requests, trial, source, core_logs)
     service.attached_maps = AttachedMaps(bpf, pins, programs, doors.worker)
     return reconciler, service
+
+
+def _runtime_digests(runtime: RuntimeEntries, confirming: Confirming, start: Start) -> Digests:
+    """Bring the runtime entries back where a configuration on trial is not the one to begin with; return digests."""
+    old: dict[PurePosixPath, str] = {}
+    if confirming.pending is None:
+        runtime.forget()  # it was confirmed just before the end of the last daemon
+    elif start.error or not confirming.waits():
+        old = {one.entry.object: one.sha1 for one in runtime.remembered() if one.sha1}
+        runtime.bring_back()
+    return {**read_digests(runtime.all(), start.settings.limits), **old}
 
 
 def _stores(options: Options) -> Stores:

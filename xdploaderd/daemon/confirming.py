@@ -37,12 +37,16 @@ def boot_clock() -> float:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A configuration that waits to be confirmed, or that was not: `deadline` in seconds of the boot clock."""
+    """A configuration that waits to be confirmed, or that was not: `deadline` in seconds of the boot clock.
+
+    `same`: it is the confirmed one, so what is on trial is objects of runtime entries.
+    """
 
     fingerprint: str
     boot_id: str
     deadline: float
     rejected: bool = False
+    same: bool = False
 
 
 class Confirming:
@@ -68,11 +72,15 @@ class Confirming:
 
     def begin(self, settings: Settings, digests: Digests, seconds: float) -> None:
         """Write down, before any hook is changed, what is going to wait and until when."""
-        self._set(Pending(fingerprint(settings, digests), self._boot_id, self._clock() + seconds))
+        new = fingerprint(settings, digests)
+        same = new == _fingerprint(read_state(self._directory / "confirmed", boot_id=_ANY_BOOT))
+        self._set(Pending(new, self._boot_id, self._clock() + seconds, same=same))
 
     def reject(self) -> None:
         """Remember that the configuration was rolled back."""
-        if self.pending is not None:
+        if self.pending is not None and self.pending.same:
+            self.end()
+        elif self.pending is not None:
             self._set(replace(self.pending, rejected=True))
 
     def end(self) -> None:
@@ -141,12 +149,16 @@ class Confirming:
         values = read_state(self._directory / "pending", boot_id=_ANY_BOOT)
         try:
             found = Pending(
-                str(values["fingerprint"]), str(values["boot_id"]), float(values["deadline"]), bool(values["rejected"])
+                str(values["fingerprint"]),
+                str(values["boot_id"]),
+                float(values["deadline"]),
+                bool(values["rejected"]),
+                bool(values.get("same")),
             )
         except (KeyError, TypeError, ValueError):
             return None
         confirmed = read_state(self._directory / "confirmed", boot_id=_ANY_BOOT)
-        return None if found.fingerprint == _fingerprint(confirmed) else found
+        return None if found.fingerprint == _fingerprint(confirmed) and not found.same else found
 
     def _set(self, pending: Pending) -> None:
         path = self._directory / "pending"
@@ -155,6 +167,7 @@ class Confirming:
             "boot_id": pending.boot_id,
             "deadline": pending.deadline,
             "rejected": pending.rejected,
+            "same": pending.same,
         }
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)

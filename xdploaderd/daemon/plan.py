@@ -56,7 +56,7 @@ def make_plan(
         if owned.name not in known
     ]
     claimed = frozenset(action.current.place for action in actions if isinstance(action, Replace))
-    awaited = claimed.union(*(_awaited(action, observed) for action in actions))
+    awaited = claimed.union(*(awaited_places(action, observed) for action in actions))
     kept = [_without_claimed(action, claimed) for action in actions]
     kept += [_without_claimed(off, awaited if off.reason == NOT_HERE else claimed) for off in gone]
     return (*repairs, *renames, *(action for action in kept if action is not None))
@@ -252,7 +252,7 @@ def _off_strays(owned: Owned, places: tuple[Place, ...]) -> Detach:
     )
 
 
-def _awaited(action: Action, observed: Observed) -> Iterator[Place]:
+def awaited_places(action: Action, observed: Observed) -> Iterator[Place]:
     """Yield the place that an entry takes over when what keeps it from that has ended."""
     if isinstance(action, Refuse) and action.state is State.FAILED:
         config = action.wanted.config

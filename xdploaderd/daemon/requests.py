@@ -18,6 +18,7 @@ from typing import Any
 from xdploaderd.config.attachments import AttachmentConfig
 from xdploaderd.config.entry import default_name, parse_entry
 from xdploaderd.daemon.adopting import Adopter
+from xdploaderd.daemon.applying import Applier
 from xdploaderd.daemon.caller import audit
 from xdploaderd.daemon.drop_ins import DropIns
 from xdploaderd.daemon.kept_objects import KeptObjects, file_name
@@ -85,10 +86,13 @@ class Stores:
 class Requests:
     """Makes and forgets entries; the caller lets only one call, or reload, be under way at a time."""
 
-    def __init__(self, reconciler: Reconciler, wishes: Wishes, stores: Stores, adopter: Adopter) -> None:
+    def __init__(
+        self, reconciler: Reconciler, wishes: Wishes, stores: Stores, adopter: Adopter, applier: Applier
+    ) -> None:
         self.spared: Callable[[], tuple[AttachmentConfig, ...]] = tuple  # whose objects may be needed again
         self._reconciler = reconciler
         self.adopter = adopter
+        self._applier = applier
         self._wishes = wishes
         self._stores = stores
 
@@ -127,16 +131,12 @@ class Requests:
         audit(verb, name, digest=made.sha256 if made else "", before=stood, after=after, result=result)
 
     async def forget(self, status: AttachmentStatus) -> AttachmentStatus:
-        """Detach what attach_object() made, and keep nothing of it."""
-        if status.origin is Origin.PERMANENT:
-            await asyncio.to_thread(self._stores.drop_ins.restore, status.name, None)
+        """Detach what attach_object() made, and keep nothing of it. Where that fails, nothing is changed."""
         objects = [entry.object for entry in self._wishes.entries]
-        self._wishes.drop(status.name)
+        await self._end(status.name, permanent=status.origin is Origin.PERMANENT)
         self._reconciler.forgive(status.name)
-        picture = await self._reconciler.settled()
+        await self._reconciler.settled()
         await asyncio.to_thread(self._stores.clean, self._used(), objects)
-        if failure := picture.failures.get(status.name):
-            raise failure.error
         return AttachmentStatus(
             name=status.name,
             interface=status.interface,
@@ -148,6 +148,20 @@ class Requests:
             origin=status.origin,
             reason="detached by request and forgotten",
         )
+
+    async def _end(self, name: str, *, permanent: bool) -> None:
+        if not permanent:
+            await self._applier.end(name)
+            return
+        drop_ins = self._stores.drop_ins
+        file = drop_ins.read(name)
+        try:
+            await self._applier.end(name, begin=lambda: drop_ins.restore(name, None))
+        except LoaderError:
+            if file is not None:
+                with suppress(LoaderError):  # the first error is the one to tell
+                    await asyncio.to_thread(drop_ins.restore, name, file)
+            raise
 
     def sweep(self) -> None:
         """Remove objects of runtime entries that no entry names; blocks."""
@@ -210,6 +224,11 @@ class Requests:
         if origin is Origin.CONFIGURED or (origin is Origin.PERMANENT and not permanent):
             raise UsageError(
                 f"attachment {quoted(config.name)} is {origin}: change it in its file, or give another name"
+            )
+        if self._wishes.comes_back(config.name):
+            raise UsageError(
+                f"attachment {quoted(config.name)} gave way to the configuration on trial, and comes back unless that"
+                " is confirmed: `xdploaderctl confirm` first, or give another name"
             )
         rival = self._wishes.rival_of(config)
         if rival is not None:

@@ -244,8 +244,15 @@ class Service:
         while True:
             await self._trial.expired()
             async with self._changing:
-                if self._trial.seconds_left <= 1:
+                if self._trial.is_over:  # it may have been confirmed meanwhile
                     await self._roll_back_or_wait()
+
+    async def roll_back(self) -> DaemonStatus:
+        """Roll back now what waits to be confirmed. Raises UsageError where nothing does, or what stops it."""
+        async with self._changing:
+            self._trial.check_waits()
+            await finish(self._roll_back())
+        return await self.status()
 
     async def _roll_back_or_wait(self) -> None:
         try:
@@ -256,7 +263,7 @@ class Service:
 
     async def _roll_back(self) -> None:
         if (pending := self._trial.request.pending) is not None:
-            log.warning("the change of '%s' was not confirmed in time and is rolled back", pending.name)
+            log.warning("the change of '%s' was not confirmed and is rolled back", pending.name)
             with audited("roll-back", pending.name, lambda: self._names.stand(pending.name)):
                 await self._undo_request()
             return

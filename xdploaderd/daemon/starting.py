@@ -9,7 +9,7 @@ from xdploaderd.daemon.wishes import Digests, Settings, read_digests
 from xdploaderd.errors import LoaderError
 from xdploaderd.printable import quoted
 
-NOT_CONFIRMED = "the configuration was not confirmed in time, and the last confirmed one is in force"
+NOT_CONFIRMED = "the configuration was not confirmed, and the last confirmed one is in force"
 
 
 @dataclass(frozen=True, slots=True)

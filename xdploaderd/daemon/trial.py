@@ -13,7 +13,7 @@ from xdploaderd.daemon.caller import audit
 from xdploaderd.daemon.confirming import Confirming
 from xdploaderd.daemon.request_trial import OldPrograms, RequestTrial, drop_decided
 from xdploaderd.daemon.status import PlannedAction
-from xdploaderd.daemon.wishes import Digests, Settings, Wishes
+from xdploaderd.daemon.wishes import Digests, Settings, Wishes, read_digests
 from xdploaderd.errors import LoaderError, UsageError
 from xdploaderd.printable import quoted
 
@@ -48,6 +48,16 @@ class Trial:
     def seconds_left(self) -> int:
         """How long what is in force still waits to be confirmed; 0: nothing does."""
         return int(self._left()) + 1 if self._waits() else 0
+
+    def check_waits(self) -> None:
+        """Raise UsageError where nothing waits to be confirmed."""
+        if not self._waits():
+            raise UsageError("no configuration waits to be confirmed, and no change")
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether the time is over in which something could be confirmed."""
+        return self._waits() and self._left() <= 0
 
     def _waits(self) -> bool:
         return self._confirming.waits() or self.request.waits()
@@ -99,6 +109,7 @@ class Trial:
 
         def begin() -> None:
             self._old.keep()
+            self._wishes.remember()
             self._confirming.begin(settings, digests, confirm)
 
         await asyncio.to_thread(self._confirming.save, self._wishes.settings, self._digests())
@@ -115,8 +126,7 @@ class Trial:
         if self.request.waits():
             await asyncio.to_thread(self.request.end)
             return
-        if not self._confirming.waits():
-            raise UsageError("no configuration waits to be confirmed, and no change")
+        self.check_waits()
         await asyncio.to_thread(self._confirming.save, self._wishes.settings, self._digests())
         await asyncio.to_thread(self._forget)
         log.info("the configuration is confirmed")
@@ -136,14 +146,15 @@ class Trial:
             log.error("the configuration cannot be rolled back: no confirmed one is known")
             await asyncio.to_thread(self._forget)
             return
-        settings, digests = found[0], {**self._digests(), **found[1]}
-        log.warning("the configuration was not confirmed in time and is rolled back")
+        absent = await asyncio.to_thread(read_digests, self._wishes.remembered(), found[0].limits)
+        settings, digests = found[0], {**absent, **self._digests(), **found[1]}
+        log.warning("the configuration was not confirmed and is rolled back")
         try:
-            await self._applier.apply(settings, digests)
+            await self._applier.apply(settings, digests, back=True)
             await asyncio.to_thread(self._old.restore_maps)
         except LoaderError as error:
             log.error("not all can be rolled back at once: %s", error, extra={"ERROR_CODE": error.code})
-            self._wishes.adopt(settings, digests)
+            self._wishes.adopt(settings, digests, back=True)
         await asyncio.to_thread(self._confirming.reject)
         await asyncio.to_thread(drop_decided, self._old)
         audit("roll-back", "")
@@ -189,6 +200,7 @@ class Trial:
 
     def _forget(self) -> None:
         self._confirming.end()
+        self._wishes.forget()
         drop_decided(self._old)
 
     def _digests(self) -> Digests:

@@ -13,7 +13,7 @@ from xdploaderd.daemon.actions import Action, Refuse
 from xdploaderd.daemon.object_digest import read_digest
 from xdploaderd.daemon.records import Held
 from xdploaderd.daemon.restoring import Restoring
-from xdploaderd.daemon.runtime_entries import RuntimeEntries
+from xdploaderd.daemon.runtime_entries import Remembered, RuntimeEntries
 from xdploaderd.daemon.status import Origin, State
 from xdploaderd.daemon.world import Marks, Wanted
 from xdploaderd.errors import LoaderError
@@ -41,6 +41,7 @@ class Checkpoint:
     runtime: tuple[AttachmentConfig, ...]
     digests: Mapping[str, str | LoaderError]
     retaken: AbstractSet[str] = frozenset()
+    remembered: tuple[Remembered, ...] = ()
 
     @property
     def entries(self) -> tuple[AttachmentConfig, ...]:
@@ -68,7 +69,7 @@ class Wishes:
         self._done: set[str] = set()  # attached since its entry was wanted again
         self._ended: set[str] = set()
         self._restoring = restoring or Restoring()
-        self._adopt(settings, digests)
+        self._adopt(settings, self._by_name(settings, digests))
 
     @property
     def settings(self) -> Settings:
@@ -101,23 +102,42 @@ class Wishes:
     def rival_of(self, entry: AttachmentConfig) -> AttachmentConfig | None:
         """Return another entry that wants the same place."""
         claims = claims_of(entry)
-        return next((e for e in self.entries if e.name != entry.name and claims & claims_of(e)), None)
+        there = (*self.entries, *self._runtime.absent())
+        return next((e for e in there if e.name != entry.name and claims & claims_of(e)), None)
 
-    def adopt(self, settings: Settings, digests: Digests) -> None:
+    def remember(self) -> None:
+        """Write down what the runtime entries are: a configuration comes on trial. Raises FileError."""
+        self._runtime.remember(self._digests)
+
+    def forget(self) -> None:
+        """Forget that again: the trial is over."""
+        self._runtime.forget()
+
+    def remembered(self) -> tuple[AttachmentConfig, ...]:
+        """Return what runtime entries were before the trial, as far as it is not over."""
+        return tuple(one.entry for one in self._runtime.remembered())
+
+    def comes_back(self, name: str) -> bool:
+        """Return whether a runtime entry of that name gave way to the configuration on trial."""
+        return any(entry.name == name for entry in self._runtime.absent())
+
+    def adopt(self, settings: Settings, digests: Digests, *, back: bool = False) -> None:
         """Put a configuration in force, with the digests of all objects; runtime entries give way to it.
 
-        What others took off is wanted again.
+        What others took off is wanted again. `back`: it is that of before a trial, and so are the runtime entries.
         """
-        before = self.entries
-        self._adopt(settings, digests)
+        before, by_name = self.entries, self._by_name(settings, digests, back=back)
+        if back:
+            self._runtime.bring_back()
+        self._adopt(settings, by_name)
         self._note_ended(before)
         for config in self.entries:
             self.retake(config.name)
 
-    def _adopt(self, settings: Settings, digests: Digests) -> None:
+    def _adopt(self, settings: Settings, by_name: Mapping[str, str | LoaderError]) -> None:
         self._settings = settings
         self._runtime.yield_to(settings.attachments)
-        self._digests = {config.name: digests[config.object] for config in self.entries}
+        self._digests = {config.name: by_name[config.name] for config in self.entries}
 
     def put(self, entry: AttachmentConfig, sha1: str, *, permanent: bool) -> None:
         """Want a new entry, or other values of it, whose object has that digest."""
@@ -129,6 +149,7 @@ class Wishes:
         runtime = {e.name: e for e in self._runtime.all()}
         runtime.pop(entry.name, None) if permanent else runtime.update({entry.name: entry})
         self._runtime.replace_all(runtime.values())
+        self._runtime.changed(entry.name)
         self._digests[entry.name] = sha1
         self._ended.discard(entry.name)
         self.retake(entry.name)
@@ -139,20 +160,24 @@ class Wishes:
         configured = tuple(e for e in self._settings.attachments if e.name != name)
         self._settings = replace(self._settings, attachments=configured, permanent=self._settings.permanent - {name})
         self._runtime.replace_all(e for e in self._runtime.all() if e.name != name)
+        self._runtime.changed(name)
         self._digests.pop(name, None)
         self.release(name)
         self._note_ended(before)
 
     def checkpoint(self) -> Checkpoint:
         """Return what is wanted now, for restore()."""
-        return Checkpoint(self._settings, self._runtime.all(), dict(self._digests), frozenset(self._retaken))
+        runtime = self._runtime
+        return Checkpoint(
+            self._settings, runtime.all(), dict(self._digests), frozenset(self._retaken), runtime.remembered()
+        )
 
     def restore(self, before: Checkpoint) -> None:
         """Want again what was wanted then."""
         entries = self.entries
         self._settings, self._digests = before.settings, dict(before.digests)
         self._retaken = set(before.retaken)
-        self._runtime.replace_all(before.runtime)
+        self._runtime.replace_all(before.runtime, remembered=before.remembered)
         self._note_ended(entries)
 
     def ended(self) -> AbstractSet[str]:
@@ -167,13 +192,25 @@ class Wishes:
         """Return the wanted state as the planner takes it."""
         return self._wanted(self._settings, self.entries, self._digests, self._retaken)
 
-    def preview(self, settings: Settings, digests: Digests) -> tuple[Wanted, ...]:
+    def preview(self, settings: Settings, digests: Digests, *, back: bool = False) -> tuple[Wanted, ...]:
         """Return the wanted state that `adopt` would bring about."""
-        claimed = {claim for config in settings.attachments for claim in claims_of(config)}
-        kept = (config for config in self._runtime.all() if not claimed & claims_of(config))
-        entries = (*settings.attachments, *kept)
-        by_name: dict[str, str | LoaderError] = {config.name: digests[config.object] for config in entries}
+        entries, by_name = self._entries_of(settings, back=back), self._by_name(settings, digests, back=back)
         return self._wanted(settings, entries, by_name, set(by_name))
+
+    def _entries_of(self, settings: Settings, *, back: bool) -> tuple[AttachmentConfig, ...]:
+        claimed = {claim for config in settings.attachments for claim in claims_of(config)}
+        runtime = self._runtime.restored().values() if back else self._runtime.all()
+        return (*settings.attachments, *(config for config in runtime if not claimed & claims_of(config)))
+
+    def _by_name(self, settings: Settings, digests: Digests, *, back: bool = False) -> dict[str, str | LoaderError]:
+        """Return the digests of the entries' objects; with `back`, those of runtime entries before the trial."""
+        entries = self._entries_of(settings, back=back)
+        found: dict[str, str | LoaderError] = {config.name: digests[config.object] for config in entries}
+        if back:
+            configured = {config.name for config in settings.attachments}
+            old = {one.entry.name: one.sha1 for one in self._runtime.remembered() if one.sha1}
+            found |= {name: sha1 for name, sha1 in old.items() if name in found and name not in configured}
+        return found
 
     def loaded(self, name: str, sha1: str) -> None:
         """Take note that the object's bytes were those of `sha1` when the entry's program was loaded."""

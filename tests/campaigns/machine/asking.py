@@ -113,7 +113,9 @@ def detach(model: Model, name: str) -> bool:
     """Take the program off until attach() or reboot."""
     if not _is_known(model, name):
         return False
-    if name in model.runtime:  # it is forgotten besides
+    if name in model.runtime:  # it is forgotten besides, unless the glob whose turn it is cannot be carried out
+        if _has_unfit_heir(model, name):
+            return False
         del model.runtime[name], model.digests[name]
         model.held.discard(name)
         model.ended.add(name)
@@ -121,6 +123,22 @@ def detach(model: Model, name: str) -> bool:
         model.held.add(name)
     settle(model)
     return True
+
+
+def _has_unfit_heir(model: Model, name: str) -> bool:
+    """Whether the attachment that would take the place of a runtime entry's program cannot."""
+    spots = model.spots_of(name)
+    others = resolve({other: entry for other, entry in model.entries.items() if other != name}, model.interfaces)
+    heirs = [wish for wish in others if wish.interface and model.spot(wish) in spots]
+    return any(_refuses(model, wish, model.digests) for wish in heirs)
+
+
+def refuse_detach(model: Model, name: str) -> None:
+    """Keep a runtime entry that a failed write kept from ending; any other ends when the write is done again."""
+    if name in model.runtime:
+        settle(model)
+    else:
+        detach(model, name)
 
 
 def _is_known(model: Model, name: str) -> bool:

@@ -56,7 +56,7 @@ def attach_object(bench: Bench, entry: Entry) -> None:
 
 def detach(bench: Bench, name: str) -> None:
     refusal = _try(bench, bench.core.service.detach(name))
-    _tell(bench, refusal, lambda model: asking.detach(model, name), lambda model: asking.detach(model, name))
+    _tell(bench, refusal, lambda model: asking.detach(model, name), lambda model: asking.refuse_detach(model, name))
 
 
 def sweep(bench: Bench) -> None:
