@@ -15,7 +15,7 @@ from xdploaderd.relo_core.spec import (
     label_of,
 )
 
-U64 = 0xFFFFFFFFFFFFFFFF
+U32, U64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
 MAX_LOAD_BYTES = 8  # what one load instruction reads
 _NOT_CHECKED = frozenset({CoreReloKind.TYPE_ID_LOCAL, CoreReloKind.TYPE_ID_TARGET})  # linkers renumber types
 # Of a bit field the compiler may have chosen other values, but never for these two.
@@ -190,9 +190,9 @@ class _Load(NamedTuple):
             case CoreReloKind.FIELD_SIGNED:
                 value = int(_is_signed(self.field))
             case CoreReloKind.FIELD_LSHIFT_U64:
-                value = self._left_shift(byteorder)
+                value = self._left_shift(byteorder) & U32  # libbpf counts bits in 32 bits: a field may have over 64
             case _:
-                value = 64 - self.bit_size
+                value = 64 - self.bit_size & U32
         return _Value(value, validate)
 
     def _left_shift(self, byteorder: str) -> int:

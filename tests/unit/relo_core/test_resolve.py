@@ -94,6 +94,13 @@ BITS_TARGET = btf_of(
 )
 
 
+@pytest.mark.parametrize(("kind", "value"), [(K.FIELD_LSHIFT_U64, 0xFFFFFFF8), (K.FIELD_RSHIFT_U64, 0xFFFFFFF8)])
+def test_shifts_of_a_field_of_over_64_bits_are_counted_in_32_bits(kind: K, value: int) -> None:
+    local = btf_of(U8, Array(1, 1, 8), struct("s", 8, member("a", 2)))
+    target = btf_of(U8, Array(1, 1, 9), struct("s", 9, member("a", 2)))
+    assert decide(local, [target], kind, 3, "0:0").value.new == value
+
+
 @pytest.mark.parametrize(
     ("field", "offset", "size", "lshift", "rshift"), [(0, 4, 4, 59, 59), (1, 4, 4, 32, 37), (2, 8, 8, 34, 34)]
 )
