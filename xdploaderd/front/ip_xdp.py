@@ -15,14 +15,14 @@ from xdploaderd.front import dispatch
 from xdploaderd.front.bpf_root import find_root
 from xdploaderd.front.ip_options import IpCommand
 from xdploaderd.front.ip_words import LinkSet, XdpClause
-from xdploaderd.front.kept_arrays import KEPT, drop_arrays
+from xdploaderd.front.kept_arrays import drop_arrays
 from xdploaderd.front.links import find_interface, set_xdp
 from xdploaderd.front.load import HookProgram, Say, load_for_hook
+from xdploaderd.front.pinned_for_now import pin_for_now
 from xdploaderd.front.words import refused
 from xdploaderd.hooks import XdpMode
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.load.pinning_files import read_pinning
-from xdploaderd.load.pins import pin
 from xdploaderd.net.door import NOTHING
 
 _LINK_SET = ("link", "set")
@@ -63,20 +63,12 @@ def _by_real_ip(command: IpCommand, wanted: LinkSet, loaded: dict[XdpClause, Hoo
     if not real:
         raise FeatureMissingError("the real 'ip' is not in PATH, wanted for what is no XDP", feature="ip")
     with ExitStack() as pinned:
-        paths = {clause: _pin_for_now(program, bpf, at, pinned) for at, (clause, program) in enumerate(loaded.items())}
+        paths = {clause: pin_for_now(program, bpf, at, pinned) for at, (clause, program) in enumerate(loaded.items())}
         words = [word for part in wanted.parts for word in _words_of(part, paths)]
         argv = [real, *command.options, *_LINK_SET, *words]
         status = subprocess.run(argv, env=dispatch.environment(), check=False).returncode  # noqa: S603 - the tool asked for
     if status:
         raise refused(f"'{real}' failed", status=status)
-
-
-def _pin_for_now(program: HookProgram, bpf: Bpf, number: int, stack: ExitStack) -> PurePosixPath:
-    root = find_root(read_pinning().root, os.environ)
-    path = root / KEPT / f"for_{os.getpid()}_{number}"
-    if not pin(bpf, program.fd, path, stack):
-        raise PinError(f"'{path}' exists already")
-    return path
 
 
 def _words_of(part: str | XdpClause, paths: dict[XdpClause, PurePosixPath]) -> Iterator[str]:

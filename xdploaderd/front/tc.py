@@ -20,6 +20,7 @@ from xdploaderd.front.namespace import enter_namespace
 from xdploaderd.front.tc_exec import run_exec
 from xdploaderd.front.tc_filter import change_filter, place_of, qdisc_kind
 from xdploaderd.front.tc_filter_words import FilterCommand, FilterVerb, parse_filter_command
+from xdploaderd.front.tc_foreign import is_for_us, set_with_real_tc
 from xdploaderd.front.tc_list import get_filter, show_filters, show_qdiscs
 from xdploaderd.front.tc_options import TcCommand, parse_options
 from xdploaderd.front.tc_qdisc import QdiscCommand, QdiscVerb, change_qdisc, parse_qdisc_command
@@ -40,6 +41,7 @@ USAGE = """\
 usage: xdploaderctl tc [--direct] [--socket PATH] [-netns NAME]
                     filter { add | replace | change | del } dev DEV { ingress | egress | parent P } [pref N]
                            [handle H] [protocol P] bpf [direct-action] PROG [verbose] [classid C] [export SOCKET]
+                           [action { ok | drop | pipe | goto chain N | ... }]
        xdploaderctl tc qdisc { add | replace | del } dev DEV { clsact | ingress }
        xdploaderctl tc [-details] [-json] [-pretty] [-statistics] { filter | qdisc } show dev DEV ...
        xdploaderctl tc exec bpf { graft MAP [key N] PROG | import SOCKET [run CMD ...] | debug }
@@ -73,7 +75,7 @@ def _one(command: TcCommand) -> int:
         case "qdisc" if (qdisc := parse_qdisc_command(words)) is not None:
             return _qdisc(qdisc, command)
         case "filter" if (wanted := parse_filter_command(words)) is not None:
-            return _filter(wanted, command)
+            return _foreign(wanted, command) if wanted.foreign else _filter(wanted, command)
         case "exec" if words.accept_exact(_BPF):
             return _exec(words)
         case _:
@@ -94,6 +96,18 @@ def _filter(wanted: FilterCommand, command: TcCommand) -> int:
         check_direct(device, command.socket)
     bpf = Bpf()
     change_filter(wanted, place, bpf, say=_say)
+    clean_up(bpf)
+    return 0
+
+
+def _foreign(wanted: FilterCommand, command: TcCommand) -> int:
+    """Let the real tc set a filter with actions that only it knows, of an object that it may not load."""
+    if not dispatch.real_tool(_TOOL) or not is_for_us(wanted):
+        return _pass_on(command)
+    if wanted.place.dev:
+        check_direct(find_interface(wanted.place.dev), command.socket)
+    bpf = Bpf()
+    set_with_real_tc(wanted, command.words, bpf, call=partial(_call_real, command), say=_say)
     clean_up(bpf)
     return 0
 
@@ -156,7 +170,8 @@ def _is_ours(argv: Sequence[str]) -> bool:
             case "qdisc":
                 return parse_qdisc_command(words) is not None
             case "filter":
-                return parse_filter_command(words) is not None
+                found = parse_filter_command(words)
+                return found is not None and (not found.foreign or is_for_us(found))
             case kind:
                 return kind == _EXEC and words.accept_exact(_BPF)
     except UsageError:

@@ -32,6 +32,8 @@ def takes(command: FilterCommand, place: FilterPlace) -> bool:
         return place.parent in _HOOKS and place.ifindex > 0 and (place.priority > 0 or not limited)
     if options is None or options.spec is None or options.spec.mode is not BpfMode.OBJECT or options.spec.export:
         return False
+    if options.actions:
+        return False
     placed = place.parent in _HOOKS and place.ifindex > 0 and not place.chain
     return placed and options.flags == DIRECT_ACTION and not options.flags_gen and qdisc_kind(place.ifindex) == "clsact"
 

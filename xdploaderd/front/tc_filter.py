@@ -46,7 +46,9 @@ def change_filter(command: FilterCommand, place: FilterPlace, bpf: Bpf, *, say: 
     if options is None:
         _send(command, place, None)
         return
-    wanted = BpfFilter(classid=options.classid, flags=options.flags, flags_gen=options.flags_gen)
+    wanted = BpfFilter(
+        classid=options.classid, actions=options.actions, flags=options.flags, flags_gen=options.flags_gen
+    )
     spec = options.spec
     if spec is None or command.verb is FilterVerb.DELETE:
         _send(command, place, wanted)

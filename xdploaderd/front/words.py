@@ -55,6 +55,11 @@ class Words:
         """How many words are left."""
         return len(self._words) - self._at
 
+    @property
+    def at(self) -> int:
+        """The place of the next word."""
+        return self._at
+
     def peek(self) -> str:
         """Return the next word and leave it; empty at the end, which no comparison matches."""
         return self._words[self._at] if self else ""

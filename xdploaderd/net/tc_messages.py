@@ -14,6 +14,7 @@ from xdploaderd.net.messages import (
     string_of,
     u32_of,
 )
+from xdploaderd.net.tc_actions import Gact, pack_actions
 
 TC_H_ROOT = 0xFFFFFFFF
 TC_H_MIN_INGRESS, TC_H_MIN_EGRESS = 0xFFFFFFF2, 0xFFFFFFF3  # below TC_H_CLSACT
@@ -46,13 +47,15 @@ class BpfFilter:
     """The options of a cls_bpf filter; None where an attribute is not there.
 
     `ops` is classic bytecode, 8 bytes for each instruction; a program is given by `fd` and shown by `prog_id`.
-    `foreign` tells of a dump that it holds an action or a policer, which only tc(8) can print.
+    `foreign` tells of a dump that it holds an action or a policer, which only tc(8) can print; `actions` are those of a
+    request.
     """
 
     fd: int | None = None
     name: str | None = None
     ops: bytes | None = None
     classid: int | None = None
+    actions: tuple[Gact, ...] = ()
     flags: int = 0
     flags_gen: int = 0
     prog_id: int | None = None
@@ -101,6 +104,8 @@ def pack_bpf(wanted: BpfFilter) -> bytes:
     parts: list[tuple[int, bytes]] = []
     if wanted.classid is not None:
         parts.append((_CLASSID, _U32.pack(wanted.classid)))
+    if wanted.actions:
+        parts.append((_ACT, pack_actions(wanted.actions)))
     if wanted.fd is not None:
         parts += [(_FD, _U32.pack(wanted.fd)), (_NAME, (wanted.name or "").encode("utf-8", "surrogateescape") + b"\0")]
     if wanted.ops is not None:

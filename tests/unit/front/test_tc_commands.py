@@ -70,8 +70,8 @@ def test_programs_come_from_objects_pins_and_text(words: str, mode: BpfMode) -> 
     "text",
     [
         "add dev v0 ingress flower skip_sw",
-        "add dev v0 ingress bpf obj f.o action drop",
-        "add dev v0 ingress bpf obj f.o police rate 1mbit burst 10k",
+        "add dev v0 ingress bpf action mirred egress redirect dev v1 classid 1:1 obj f.o",
+        "add dev v0 ingress bpf police rate 1mbit burst 10k",
         "add dev v0 ingress",
         "show dev v0",
         "get dev v0 ingress",
