@@ -180,6 +180,7 @@ def test_note_tells_why_the_second_best_mode_runs() -> None:
     ours = owned(config, refused="native mode was refused with MTU 9000: too large", tried="MTU 9000")
     note = note_of(want(config), ours, place_of(config, XdpMode.SKB))
     assert "runs in skb mode, wanted native: native mode was refused with MTU 9000: too large" in note
+    assert note.endswith("; tried again only where the entry says `allow_gap: true`")
     assert note_of(want(config), ours, place_of(config)) == ""
 
 

@@ -88,11 +88,12 @@ def test_two_globs_on_one_interface_are_refused_there_and_nowhere_else() -> None
         assert refused.state is State.FAILED
         assert "'eth1'" in str(refused.error)
         assert "'all' and 'one'" in str(refused.error)
+        assert "an entry with `interface: eth1` would win" in str(refused.error)
 
 
 def test_two_exact_entries_that_come_to_one_interface_are_refused() -> None:
     wanted = resolve((want(entry("a", "eth0")), glob("b", altname="up")), LINKS)
-    assert all(w.problem is not None for w in wanted)
+    assert all("'a' and 'b' alike; let one of them go" in str(w.problem) for w in wanted)
 
 
 def test_what_was_resolved_stays_as_it_is() -> None:

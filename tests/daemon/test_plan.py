@@ -168,6 +168,7 @@ def test_moved_entry_attaches_before_it_leaves_the_old_interface() -> None:
     assert isinstance(action, Attach)
     assert action.from_pin
     assert action.strays == (world.place("eth0"),)
+    assert action.reason == f"nothing is attached there; then it goes from {world.place('eth0')}"
 
 
 def test_program_on_a_renamed_interface_is_taken_off() -> None:
@@ -296,6 +297,7 @@ def test_restore_puts_our_program_back_while_it_may(there: int) -> None:
     assert (action.from_pin, action.restores) == (True, True)
     (action,) = make_plan([want(config)], world.observed())
     assert isinstance(action, Refuse)
+    assert "it was put back 3 times within 60 s and taken off again, and is reported now" in str(action.error)
 
 
 def test_what_was_asked_for_again_is_attached_as_if_new() -> None:

@@ -14,7 +14,7 @@ import pytest
 from xdploaderd.daemon import state_file
 from xdploaderd.daemon.lock import state_lock
 from xdploaderd.daemon.records import Held, Records
-from xdploaderd.daemon.state_file import read_boot_id, read_state, write_state
+from xdploaderd.daemon.state_file import VERSION, read_boot_id, read_state, write_state
 from xdploaderd.daemon.world import Record
 from xdploaderd.errors import FileError, LockedError
 from xdploaderd.hooks import Hook
@@ -152,6 +152,14 @@ def test_content_that_is_not_understood_is_not_used(tmp_path: Path, body: bytes)
     assert read_state(path, boot_id=BOOT) == {}
     assert Records(path, boot_id=BOOT).find("edge", ProgId(7)) is None
     assert "edge" not in Held(path, boot_id=BOOT)
+
+
+def test_file_of_a_newer_daemon_is_not_used_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "records"
+    body = json.dumps({"version": VERSION + 1, "boot_id": BOOT, "values": {"programs": {}}}).encode()
+    path.write_bytes(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+    assert read_state(path, boot_id=BOOT) == {}
+    assert f"is of version {VERSION + 1} and not used" in caplog.text
 
 
 def test_records_of_an_older_daemon_are_found(tmp_path: Path) -> None:

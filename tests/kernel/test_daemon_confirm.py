@@ -131,7 +131,8 @@ def test_protected_interface_changes_with_confirm_alone(veth: Veth, daemon: Daem
         ("Attach", {"name": "edge"}),
         ("AttachObject", {"entry": {"interface": "veth0", "hook": "tc-ingress", "object": str(copy)}, "force": True}),
     ):
-        with pytest.raises(UsageError, match=r"protected.*apply --confirm"):
+        way = {"Reload": "", "Detach": "detach edge ", "Attach": "attach edge ", "AttachObject": "attach --object ... "}
+        with pytest.raises(UsageError, match=f"protected.*xdploaderctl {way[method]}.*apply --confirm"):
             daemon.call(method, **given)
     daemon.end()
     daemon.start()

@@ -131,7 +131,7 @@ def test_plan_refuses_what_reload_refuses_and_in_the_same_words(veth: Veth, daem
         assert (edge["action"], edge["blocks"], other["action"], other["blocks"]) == ("refuse", True, "attach", False)
         with pytest.raises(LoaderError) as refused:
             daemon.call("Reload")
-        assert edge["reason"].rpartition(": ")[2] in str(refused.value)
+        assert str(refused.value).endswith(edge["reason"])
         assert "would be refused for edge" in daemon.ctl("plan")
     assert (xdp_id(), pin_tree()) == (before, pins)
 

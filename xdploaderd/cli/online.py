@@ -252,7 +252,7 @@ def orphans(args: argparse.Namespace) -> int:
 
 def _print_orphans(found: Sequence[Mapping[str, Any]]) -> None:
     for orphan in found:
-        where = f"on {', '.join(orphan['places'])}" if orphan["places"] else "attached nowhere"
+        where = f"on {', '.join(orphan['places'])}" if orphan["places"] else "on no interface of this network namespace"
         left = max(0, round(orphan["swept_at"] - time.monotonic()))
         program = f"program {orphan['prog_id']} ({orphan['prog_name']})" if orphan["prog_id"] else "no program"
         print_line(f"orphan {orphan['name']}: {program}, {where}; swept in {left} s")

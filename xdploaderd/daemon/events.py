@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from xdploaderd.daemon.actions import Attach, Change, Detach, Refuse, Rename, Repair, Replace, describe
+from xdploaderd.daemon.reasons import all_of
 from xdploaderd.daemon.seams import Outcome
 from xdploaderd.daemon.world import Place
 from xdploaderd.errors import HookBusyError, LoaderError, VerifierError
@@ -52,7 +53,7 @@ def _log_change(action: Change, outcome: Outcome, extra: Extra) -> None:
             log.info("removed the pins of '%s': %s", action.name, action.reason, extra=extra)
         case Detach():
             extra |= {"IFNAME": action.interface, "MESSAGE_ID": MESSAGE_DETACHED}
-            where = _all(action.places)
+            where = all_of(action.places)
             log.info("detached '%s': %s from %s: %s", action.name, prog, where, action.reason, extra=extra)
         case Rename():
             extra |= {"IFNAME": action.place.ifname}
@@ -101,7 +102,3 @@ def log_refusal(action: Refuse) -> None:
     if isinstance(action.error, HookBusyError):
         extra |= {"MESSAGE_ID": MESSAGE_HOOK_BUSY, "PROG_ID": action.error.prog_id}
     log.warning("attachment '%s': %s", action.name, action.error, extra=extra)
-
-
-def _all(places: tuple[Place, ...]) -> str:
-    return ", ".join(str(place) for place in places)

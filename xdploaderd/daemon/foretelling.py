@@ -39,7 +39,7 @@ def _foretell(programs: OwnPrograms, action: Action, earlier: EarlierLoads, load
         return replace(planned, action=REFUSE, reason=str(error))
     if config.maps is MapSharing.SHARED:
         loads.setdefault(_load_of(action.wanted), config.name)
-    refused = next((f"map '{one.name}': {one.reason}" for one in maps if one.fate is MapFate.REFUSE), "")
+    refused = next((one.reason for one in maps if one.fate is MapFate.REFUSE), "")
     told = replace(planned, maps=tuple(map(_planned_map, maps)))
     return replace(told, action=REFUSE, reason=refused) if refused else told
 

@@ -123,7 +123,9 @@ def _claim(config: AttachmentConfig, interface: Interface) -> tuple[object, ...]
 def _rivalry(config: AttachmentConfig, rivals: Sequence[Wanted]) -> ConfigError:
     names = " and ".join(quoted(entry_of(rival.config.name)) for rival in rivals)
     where = "XDP" if config.hook is Hook.XDP else f"{config.hook} with that priority and handle"
+    several = all(entry_of(rival.config.name) != rival.config.name for rival in rivals)
+    mend = f"an entry with `interface: {config.interface}` would win" if several else "let one of them go"
     return ConfigError(
-        f"{where} of interface {quoted(config.interface)} is wanted by {names} alike; an entry with"
-        f" `interface: {config.interface}` would win, or let them match other interfaces"
+        f"{where} of interface {quoted(config.interface)} is wanted by {names} alike; {mend}, or let them match other"
+        " interfaces"
     )

@@ -22,7 +22,7 @@ from dataclasses import replace
 from xdploaderd.config.interface_match import entry_of
 from xdploaderd.daemon import rungs, tcx_order
 from xdploaderd.daemon.actions import Action, Attach, Detach, Refuse, Rename, Repair, Replace, Wait
-from xdploaderd.daemon.reasons import displaced, gap_needed, hook_busy, replace_reason
+from xdploaderd.daemon.reasons import all_of, displaced, gap_needed, hook_busy, replace_reason
 from xdploaderd.daemon.status import State
 from xdploaderd.daemon.world import Observed, Occupant, Owned, Place, Wanted, overrides_of, wanted_place
 from xdploaderd.hooks import Hook, MapSharing, OnForeign
@@ -163,7 +163,7 @@ def _plan_place(
     fits = owned is not None and _fits(want, owned)
     met = observed.in_the_way(place)
     if met is None:
-        reason = "nothing is attached there"
+        reason = "nothing is attached there" + (f"; then it goes from {all_of(ours)}" if ours else "")
         yield Attach(name=want.config.name, wanted=want, place=place, from_pin=fits, strays=ours, reason=reason)
         return
     strays = tuple(p for p in ours if p != met.place)

@@ -1,10 +1,18 @@
 """Why a program is replaced, and why an entry is refused: the words and errors that users see."""
 
+from collections.abc import Iterable
+
 from xdploaderd.config.attachments import AttachmentConfig
+from xdploaderd.daemon.restoring import MOST, WITHIN_SECONDS
 from xdploaderd.daemon.world import Occupant, Owned, Place, Wanted, overrides_of
 from xdploaderd.errors import AttachError, GapNeededError, HookBusyError
-from xdploaderd.hooks import AttachKind, Hook, MapSharing
+from xdploaderd.hooks import AttachKind, Hook, MapSharing, OnForeign
 from xdploaderd.printable import quoted
+
+
+def all_of(places: Iterable[Place]) -> str:
+    """Return the places as a text."""
+    return ", ".join(map(str, places))
 
 
 def replace_reason(want: Wanted, owner: Owned | None, met: Occupant, *, in_place: bool, from_pin: bool) -> str:
@@ -39,10 +47,14 @@ def _difference(want: Wanted, owner: Owned) -> str:
 def displaced(config: AttachmentConfig, place: Place, met: Occupant | None) -> AttachError:
     """Return what is told of an entry whose program somebody else took off, and what is there now."""
     again = f"`attach {config.name}` or a reload takes the hook back"
+    if config.on_foreign is OnForeign.RESTORE:
+        spent = f"; it was put back {MOST} times within {WITHIN_SECONDS:g} s and taken off again, and is reported now"
+    else:
+        spent = ""
     if met is None:
-        return AttachError(f"somebody took our program off {place}, where nothing is attached now; {again}")
+        return AttachError(f"somebody took our program off {place}, where nothing is attached now{spent}; {again}")
     return HookBusyError(
-        f"somebody took our program off: {met.place} has {_which(met)} now; {again}, with `force: true`",
+        f"somebody took our program off: {met.place} has {_which(met)} now{spent}; {again}, with `force: true`",
         prog_id=met.prog_id or 0,
         prog_name=met.name,
     )

@@ -65,5 +65,7 @@ def note_of(want: Wanted, owned: Owned, found: Place) -> str:
     if found.hook is not Hook.XDP or found.mode not in ladder[1:]:
         return ""
     why = owned.record.refused if owned.record is not None else ""
-    again = "a change of MTU or features, or a reload" if want.config.allow_gap else "`allow_gap: true`"
-    return f"runs in {found.mode} mode, wanted {ladder[0]}{f': {why}' if why else ''}; tried again by {again}"
+    again = "tried again when MTU or features change, and by a reload"
+    if not want.config.allow_gap:
+        again = "tried again only where the entry says `allow_gap: true`"
+    return f"runs in {found.mode} mode, wanted {ladder[0]}{f': {why}' if why else ''}; {again}"

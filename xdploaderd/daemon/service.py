@@ -141,9 +141,9 @@ class Service:
             if confirm:
                 return await self._attach_on_trial(request)
             for protected in self._wishes.settings.protect if "match" in request.entry else ():
-                self._trial.check_unprotected(protected, "attach --object with match")
+                self._trial.check_unprotected(protected, "attach --object ...")
             interface = self._names.interface(str(request.entry.get("interface", "")))
-            self._trial.check_unprotected(interface, "attach --object")
+            self._trial.check_unprotected(interface, "attach --object ...")
             return await self._requests.attach_object(request)
 
     async def _attach_on_trial(self, request: AttachRequest) -> AttachmentStatus:

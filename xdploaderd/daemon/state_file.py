@@ -36,10 +36,12 @@ def read_state(path: Path, *, boot_id: str) -> Mapping[str, Any]:
         return {}
     try:
         content = json.loads(body)
-        held = (content["version"], content["boot_id"]) == (VERSION, boot_id)
-        values: Any = content["values"] if held else {}
+        version = content["version"]
+        values: Any = content["values"] if (version, content["boot_id"]) == (VERSION, boot_id) else {}
     except (ValueError, TypeError, KeyError):
-        values = None
+        version, values = VERSION, None
+    if isinstance(version, int) and version > VERSION:
+        log.warning("state file '%s' is of version %d and not used: this daemon knows %d", path, version, VERSION)
     if not isinstance(values, dict):
         log.warning("state file '%s' is not understood and not used", path)
         return {}

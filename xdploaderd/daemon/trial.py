@@ -179,12 +179,11 @@ class Trial:
             log.warning("the configuration is in force and cannot be kept as the last good one: %s", error)
 
     def check_unprotected(self, interface: str, verb: str) -> None:
-        """Raise UsageError where programs of the interface change on trial alone."""
+        """Raise UsageError where programs of the interface change on trial alone; `verb` as on a command line."""
         if interface in self._wishes.settings.protect:
             raise UsageError(
-                f"interface {quoted(interface)} is protected, {verb} is refused without --confirm: use it as in"
-                " `xdploaderctl detach NAME --confirm 60s`, or change the configuration and use"
-                " `xdploaderctl apply --confirm 60s`"
+                f"interface {quoted(interface)} is protected: use `xdploaderctl {verb} --confirm 60s`, or change the"
+                " configuration and use `xdploaderctl apply --confirm 60s`"
             )
 
     async def _check_protected(self, settings: Settings, digests: Digests) -> None:

@@ -197,3 +197,11 @@ def test_core_log_is_told_in_libbpfs_words_or_as_it_came(tmp_path: Path, capsys:
         "prog 'xdp_pass': relo #3: insn #5 0 => 112 (61 => 62)",
     ]
     assert json.loads(document) == [entry]
+
+
+def test_orphan_whose_interface_is_not_here_is_told_so(tmp_path: Path, capsys: Capture) -> None:
+    left = {"name": "all@m2", "prog_id": 7, "prog_name": "main", "prog_tag": "", "places": [], "pins": []}
+    orphan = {**left, "swept_at": 0}
+    _run(tmp_path, {"parameters": {"status": {**daemon_status(), "orphans": [orphan]}}}, "orphans")
+    told = "orphan all@m2: program 7 (main), on no interface of this network namespace; swept in 0 s\n"
+    assert capsys.readouterr().out == told
