@@ -19,26 +19,36 @@ def read_object(path: str | os.PathLike[str], limits: Limits = DEFAULT_LIMITS) -
     return read_named(path, f"object {quoted(os.fspath(path))}", limits)
 
 
-def read_open_object(fd: int, limits: Limits = DEFAULT_LIMITS) -> bytes:
+def open_named(path: str | os.PathLike[str], what: str) -> int:
+    """Open a file that messages call `what` to be read; the descriptor is the caller's. Raises FileError."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError as error:
+        raise _unreadable(what, error, {"path": os.fspath(path)}) from error
+
+
+def read_open_object(fd: int, limits: Limits = DEFAULT_LIMITS, what: str = "the object's descriptor") -> bytes:
     """Return the bytes behind a descriptor from its file's beginning, wherever it is read; raises as read_object."""
     try:
-        return _read(fd, "the object's descriptor", {}, limits)
+        return _read(fd, what, {}, limits)
     except OSError as error:
-        raise FileError(f"the object's descriptor cannot be read: {(error.strerror or str(error)).lower()}") from error
+        raise _unreadable(what, error, {}) from error
 
 
 def read_named(path: str | os.PathLike[str], what: str, limits: Limits) -> bytes:
     """Return the bytes of a file that messages call `what`; raises as read_object."""
     fields = {"path": os.fspath(path)}
+    fd = open_named(path, what)
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-        try:
-            return _read(fd, what, fields, limits)
-        finally:
-            os.close(fd)
+        return _read(fd, what, fields, limits)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise FileError(f"{what} cannot be read: {reason}", fields=fields) from error
+        raise _unreadable(what, error, fields) from error
+    finally:
+        os.close(fd)
+
+
+def _unreadable(what: str, error: OSError, fields: Mapping[str, str]) -> FileError:
+    return FileError(f"{what} cannot be read: {(error.strerror or str(error)).lower()}", fields=fields)
 
 
 def _read(fd: int, what: str, fields: Mapping[str, str], limits: Limits) -> bytes:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from xdploaderd.control.client import DEFAULT_SOCKET, SOCKET_VARIABLE, ControlClient
-from xdploaderd.daemon.object_file import read_object
-from xdploaderd.errors import AttachError, FileError, NotAuthorizedError, PinError, UnreachableError
+from xdploaderd.daemon.object_file import open_named, read_open_object
+from xdploaderd.errors import AttachError, NotAuthorizedError, PinError, UnreachableError
 from xdploaderd.front.bpf_root import find_root, make_hierarchy
 from xdploaderd.front.bpfspec import BpfMode, BpfSpec, object_path
 from xdploaderd.front.ip_words import XdpClause
@@ -96,28 +96,20 @@ def hand_over(client: ControlClient, place: Mapping[str, Any], spec: BpfSpec, *,
     Raises LoaderError as the daemon does, FileError for an object that cannot be read.
     """
     path = object_path(spec)
-    program = chosen_program(open_object(read_object(path), name=path.name), spec)
-    entry = {**place, "object": str(path), "program": program}
+    what = f"object {quoted(str(path))}"
     with ExitStack() as stack:
+        object_fd = open_named(path, what)  # once: what the program is chosen from is what the daemon gets
+        stack.callback(os.close, object_fd)
+        program = chosen_program(open_object(read_open_object(object_fd, what=what), name=path.name), spec)
+        entry = {**place, "object": str(path), "program": program}
         made = stack.enter_context(ExitStack())
         with suppress(PinError):  # the daemon says what it cannot pin
             make_hierarchy(find_root(read_pinning().root, os.environ), made)
-        object_fd = _open(str(path), stack)
         parameters = {"entry": entry, "force": force, "descriptor": 0}
         reply = client.call("AttachObject", parameters, descriptors=(object_fd,))
         made.pop_all()
     if spec.verbose:
         _say_attachment(reply["attachment"], say)
-
-
-def _open(path: str, stack: ExitStack) -> int:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        text = (error.strerror or str(error)).lower()
-        raise FileError(f"object {quoted(path)} cannot be read: {text}", fields={"path": path}) from None
-    stack.callback(os.close, fd)
-    return fd
 
 
 def _say_attachment(attachment: Mapping[str, Any], say: Say) -> None:
