@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from xdploaderd.config.attachments import AttachmentConfig, AttachmentName
 from xdploaderd.daemon.actions import Action, Attach, Change, Detach, Repair, Replace, describe
+from xdploaderd.daemon.kept_objects import KeptObjects
+from xdploaderd.daemon.read_objects import ReadObjects
 from xdploaderd.daemon.seams import Outcome
 from xdploaderd.daemon.status import PlannedAction
 from xdploaderd.daemon.world import Observed, Occupant, Owned, Place, Record, Wanted, overrides_of
@@ -32,6 +34,12 @@ def want(config: AttachmentConfig | None = None, *, sha1: str = "a" * 40, held: 
 def prog(number: int, kind: ProgType = ProgType.XDP) -> ProgInfo:
     """Return a program of that id."""
     return ProgInfo(id=ProgId(number), type=kind, name="main", tag="0" * 16)
+
+
+def read_objects(directory: Path) -> ReadObjects:
+    """Return what keeps copies of objects in the directory."""
+    copies = KeptObjects(directory / "read-objects", durable=False)
+    return ReadObjects(copies, directory / "read", boot_id="boot")
 
 
 class FakeWorld:
@@ -176,9 +184,6 @@ class FakeWishes:
 
     def ended(self) -> frozenset[str]:
         return frozenset()
-
-    def loaded(self, name: str, sha1: str) -> None:
-        self.list = tuple(replace(w, sha1=sha1) if w.config.name == name else w for w in self.list)
 
     def read_failed_again(self) -> None:
         self.read_again += 1

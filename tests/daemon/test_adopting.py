@@ -6,7 +6,7 @@ from typing import Any, Never
 
 import pytest
 
-from tests.daemon.fake_world import FakeWorld, entry, prog
+from tests.daemon.fake_world import FakeWorld, entry, prog, read_objects
 from xdploaderd.daemon import programs
 from xdploaderd.daemon.core_logs import CoreLogs
 from xdploaderd.daemon.known_kernel import KnownKernel
@@ -43,13 +43,13 @@ def test_record_of_an_adopted_program_is_on_disk_when_its_pin_is_made(
     kernel = KnownKernel(bpf, tmp_path / "kernel", boot_id="boot")
     records = Records(tmp_path / "records", boot_id="boot")
     core_logs = CoreLogs(tmp_path / "core", boot_id="boot")
-    own = OwnPrograms(kernel, pins, records, core_logs, lambda: pytest.fail("no load"))
+    own = OwnPrograms(kernel, pins, records, core_logs, read_objects(tmp_path), lambda: pytest.fail("no load"))
     prepared = SimpleNamespace(spec=open_object(OBJECT.read_bytes(), name="xdp_count.bpf.o"))
-    monkeypatch.setattr(own, "_prepare", lambda _config: prepared)
+    monkeypatch.setattr(own, "prepared", lambda _config, _sha1: prepared)
     monkeypatch.setattr(programs, "trial_load", lambda *_given: prog(8))
     running: Any = SimpleNamespace(fileno=lambda: 3)
     with pytest.raises(KilledError):
-        own.adopt(entry("edge", program="xdp_count"), FakeWorld("eth0").place("eth0"), running)
+        own.adopt(entry("edge", program="xdp_count"), FakeWorld("eth0").place("eth0"), prepared.spec.sha1, running)
     assert pins.asked == ["edge"]
     found = Records(tmp_path / "records", boot_id="boot").find("edge", ProgId(7))
     assert found is not None

@@ -265,7 +265,7 @@ class FakeExecutor:
     def prog_id(self, _prog: Fd) -> int:
         return self._number
 
-    async def adopt(self, config: AttachmentConfig, _place: Place, _prog: Fd) -> None:
+    async def adopt(self, config: AttachmentConfig, _place: Place, _sha1: str, _prog: Fd) -> None:
         self.wanted_at_adoption = [entry.name for entry in self._daemon.wishes.entries]
         if self.error is not None:
             raise self.error

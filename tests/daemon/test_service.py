@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.daemon.fake_world import FakeWorld, entry
+from tests.daemon.fake_world import FakeWorld, entry, read_objects
 from xdploaderd.config.pinning import PinningConf
 from xdploaderd.daemon.adopting import Adopter
 from xdploaderd.daemon.applying import Applier
@@ -27,7 +27,7 @@ from xdploaderd.daemon.service import Service
 from xdploaderd.daemon.settings import ConfigSource
 from xdploaderd.daemon.status import State
 from xdploaderd.daemon.trial import Trial
-from xdploaderd.daemon.wishes import Settings, Wishes, read_digests
+from xdploaderd.daemon.wishes import Settings, Wishes
 from xdploaderd.errors import AttachError, ConfigError, FileError, HookBusyError, NoSuchAttachmentError
 
 
@@ -45,20 +45,23 @@ class Daemon:
         self.settings: Settings | ConfigError = self.make_settings(*names)
         self.held = Held(tmp_path / "held", boot_id="boot")
         runtime = RuntimeEntries(tmp_path / "runtime", boot_id="boot")
-        self.wishes = Wishes(self.read(), read_digests((*self.read().attachments, *runtime.all())), self.held, runtime)
+        self.objects = read_objects(tmp_path)
+        digests = self.objects.read_at_start((*self.read().attachments, *runtime.all()))
+        self.wishes = Wishes(self.read(), digests, self.held, runtime, self.objects.read_first)
         self.reconciler = Reconciler(self.wishes, world, world)
         self.conf_d = tmp_path / "conf.d"
         self.kept = tmp_path / "objects"
         objects = KeptObjects(self.kept, durable=False), KeptObjects(tmp_path / "for-good", durable=True)
-        stores = Stores(*objects, DropIns(self.conf_d))
+        stores = Stores(*objects, DropIns(self.conf_d), self.objects)
         adopter = Adopter(world, world)  # type: ignore[arg-type]  # tests that adopt have another
         self.applier = Applier(self.reconciler, self.wishes, world, world, world)
         self.requests = Requests(self.reconciler, self.wishes, stores, adopter, self.applier)
-        self.confirming = Confirming(tmp_path / "data", boot_id="boot")
+        self.confirming = Confirming(tmp_path / "data", self.objects, boot_id="boot")
         request = RequestTrial(tmp_path / "trial", self.wishes, world, boot_id="boot")
         self.trial = Trial(self.applier, self.wishes, self.confirming, world, request)
         self.core_logs = CoreLogs(tmp_path / "core", boot_id="boot")
-        source = ConfigSource(read=self.read, config=Path("/etc/x.yaml"), pinning=Path("/etc/pinning.conf"))
+        files = {"config": Path("/etc/x.yaml"), "pinning": Path("/etc/pinning.conf")}
+        source = ConfigSource(read=self.read, objects=self.objects.read_all, **files)
         self.service = Service(self.reconciler, self.wishes, self.requests, self.trial, source, self.core_logs)
 
     def make_settings(self, *names: str) -> Settings:

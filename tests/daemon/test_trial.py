@@ -5,11 +5,11 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from tests.daemon.fake_world import FakeWorld, entry
+from tests.daemon.fake_world import FakeWorld, entry, read_objects
 from tests.daemon.test_service import Daemon
 from xdploaderd.config.pinning import PinningConf
 from xdploaderd.daemon.confirming import Confirming
-from xdploaderd.daemon.wishes import Settings, read_digests
+from xdploaderd.daemon.wishes import Settings
 
 
 def settings(*paths: Path) -> Settings:
@@ -26,27 +26,27 @@ def paths(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_configuration_confirmed_just_before_a_crash_does_not_wait(tmp_path: Path, paths: tuple[Path, Path]) -> None:
-    new = settings(*paths)
-    confirming = Confirming(tmp_path / "data", boot_id="boot")
-    confirming.begin(new, read_digests(new.attachments), 60)
-    assert Confirming(tmp_path / "data", boot_id="boot").waits()
-    confirming.save(new, read_digests(new.attachments))  # the crash comes before end()
-    after = Confirming(tmp_path / "data", boot_id="boot")
+    new, read = settings(*paths), read_objects(tmp_path)
+    confirming = Confirming(tmp_path / "data", read, boot_id="boot")
+    confirming.begin(new, read.read_all(new.attachments), 60)
+    assert Confirming(tmp_path / "data", read, boot_id="boot").waits()
+    confirming.save(new, read.read_all(new.attachments))  # the crash comes before end()
+    after = Confirming(tmp_path / "data", read, boot_id="boot")
     assert not after.waits()
     after.end()
     assert not (tmp_path / "data/pending").exists()
 
 
 def test_copies_that_a_crash_left_go_with_the_first_save(tmp_path: Path, paths: tuple[Path, Path]) -> None:
-    data = tmp_path / "data"
+    data, read = tmp_path / "data", read_objects(tmp_path)
     both, one = settings(*paths), settings(paths[0])
-    Confirming(data, boot_id="boot").save(both, read_digests(both.attachments))
+    Confirming(data, read, boot_id="boot").save(both, read.read_all(both.attachments))
     copies = set((data / "confirmed-objects").glob("*/*"))
     shutil.copytree(data / "confirmed-objects", tmp_path / "copies")
-    Confirming(data, boot_id="boot").save(one, read_digests(one.attachments))
+    Confirming(data, read, boot_id="boot").save(one, read.read_all(one.attachments))
     shutil.copytree(tmp_path / "copies", data / "confirmed-objects", dirs_exist_ok=True)
     assert set((data / "confirmed-objects").glob("*/*")) == copies
-    Confirming(data, boot_id="boot").save(one, read_digests(one.attachments))
+    Confirming(data, read, boot_id="boot").save(one, read.read_all(one.attachments))
     assert [path.name for path in (data / "confirmed-objects").glob("*/*")] == ["one.o"]
 
 
@@ -61,19 +61,19 @@ def test_pins_of_old_programs_outlive_a_start_where_a_trial_goes_on(tmp_path: Pa
     world = World()
     daemon = Daemon(tmp_path, world, "edge")
     if waits:
-        daemon.confirming.begin(daemon.read(), read_digests(daemon.read().attachments), 60)
+        daemon.confirming.begin(daemon.read(), daemon.objects.read_all(daemon.read().attachments), 60)
     daemon.trial.tidy()
     assert world.dropped == (0 if waits else 1)
 
 
 def test_trial_of_the_confirmed_configuration_outlives_a_crash(tmp_path: Path, paths: tuple[Path, Path]) -> None:
     """Objects of runtime entries are on trial then, which no file of the configuration tells."""
-    same = settings(*paths)
-    digests = read_digests(same.attachments)
-    confirming = Confirming(tmp_path / "data", boot_id="boot")
+    same, read = settings(*paths), read_objects(tmp_path)
+    digests = read.read_all(same.attachments)
+    confirming = Confirming(tmp_path / "data", read, boot_id="boot")
     confirming.save(same, digests)
     confirming.begin(same, digests, 60)
-    after = Confirming(tmp_path / "data", boot_id="boot")
+    after = Confirming(tmp_path / "data", read, boot_id="boot")
     assert after.waits()
     after.reject()  # the files are what is in force then
-    assert Confirming(tmp_path / "data", boot_id="boot").pending is None
+    assert Confirming(tmp_path / "data", read, boot_id="boot").pending is None

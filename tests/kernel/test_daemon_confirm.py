@@ -3,12 +3,13 @@
 import json
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.support.daemon import OBJECTS, OWN_PINS, Daemon, tail_entry, tc_ids, wait_for, xdp_entry, xdp_id
-from tests.support.netns import Veth
+from tests.support.netns import Veth, ip
 from xdploaderd.daemon.confirming import boot_clock
 from xdploaderd.daemon.state_file import read_state, write_state
 from xdploaderd.errors import UsageError
@@ -27,7 +28,6 @@ def started(daemon: Daemon, copy: Path) -> int:
     """Start with an XDP program, then change its object and the configuration; return the program's id."""
     daemon.configure(xdp_entry(object=copy), tail_entry("gone"))
     daemon.start()
-    wait_for((daemon.data / "confirmed").exists, "the first configuration is kept, with its objects")
     before = xdp_id()
     shutil.copy(OBJECTS / "xdp_count_v2.bpf.o", copy)
     daemon.configure(xdp_entry(object=copy), tail_entry("new", priority=7))
@@ -116,6 +116,25 @@ def test_reboot_starts_from_the_last_confirmed_configuration(veth: Veth, daemon:
     assert edge["state"] in ("attached", "foreign")
     assert edge["object"].startswith(str(daemon.data))  # the file itself has changed
     assert json.dumps(edge)
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda copy: copy.write_bytes(b"damaged")])
+def test_reboot_loads_nothing_that_was_not_confirmed(
+    veth: Veth, daemon: Daemon, copy: Path, spoil: Callable[[Path], object]
+) -> None:
+    started(daemon, copy)
+    daemon.call("Reload", confirm=600)
+    daemon.end(signal.SIGKILL)
+    daemon.close_pins()
+    ip("link", "set", "veth0", "xdp", "off")
+    shutil.rmtree(daemon.state)
+    age(daemon, boot_id="another")
+    for path in daemon.data.glob("confirmed-objects/*/count.o"):
+        spoil(path)
+    daemon.start()
+    edge = daemon.attachment("edge")
+    assert (edge["state"], edge["prog_id"], xdp_id()) == ("failed", 0, 0)
+    assert "no copy of that is left" in edge["reason"]
 
 
 def test_protected_interface_changes_with_confirm_alone(veth: Veth, daemon: Daemon, copy: Path) -> None:

@@ -16,14 +16,14 @@ class Adopter:
         self._snapshots = snapshots
         self._executor = executor
 
-    async def adopt(self, config: AttachmentConfig, prog: Fd) -> None:
-        """Make `prog` the entry's program in force; `prog` stays the caller's.
+    async def adopt(self, config: AttachmentConfig, sha1: str, prog: Fd) -> None:
+        """Make `prog` the entry's program in force, whose object has that digest; `prog` stays the caller's.
 
         Raises NoSuchInterfaceError, HookBusyError where another program is in the entry's place, ObjectError where it
         is not the program of the entry's object. Nothing is changed on the hook, in any case.
         """
         place = await self._find(config, self._executor.prog_id(prog))
-        await self._executor.adopt(config, place, prog)
+        await self._executor.adopt(config, place, sha1, prog)
 
     async def disown(self, name: str) -> None:
         """Take back adopt(): the program runs on as somebody else's."""

@@ -142,8 +142,6 @@ class Applier:
     def _take_note(self, done: Sequence[tuple[Change, Outcome]]) -> None:
         op_id = secrets.token_hex(4)
         for action, outcome in done:
-            if outcome.sha1:
-                self._wishes.loaded(action.name, outcome.sha1)
             if isinstance(action, Attach | Replace):
                 self._wishes.carried_out(action.name)
             events.log_change(action, outcome, op_id)

@@ -24,6 +24,7 @@ from xdploaderd.daemon.orphans import Orphans
 from xdploaderd.daemon.pins import OwnPins
 from xdploaderd.daemon.placing import Placer
 from xdploaderd.daemon.programs import OwnPrograms
+from xdploaderd.daemon.read_objects import ReadObjects
 from xdploaderd.daemon.reconcile import Reconciler
 from xdploaderd.daemon.records import Held, Records
 from xdploaderd.daemon.request_trial import RequestTrial
@@ -36,7 +37,7 @@ from xdploaderd.daemon.starting import Start, choose_start
 from xdploaderd.daemon.state_file import read_boot_id
 from xdploaderd.daemon.transaction import Transaction
 from xdploaderd.daemon.trial import Trial
-from xdploaderd.daemon.wishes import Digests, Wishes, read_digests
+from xdploaderd.daemon.wishes import Digests, Wishes
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.load.config_files import drop_in_dir
 from xdploaderd.load.pinning_files import read_pinning
@@ -66,34 +67,37 @@ def assemble(options: Options, doors: Doors) -> tuple[Reconciler, Service]:
     daemon has the pins.
     """
     reader = partial(read_settings, options.config, options.pinning)
-    source = ConfigSource(read=reader, config=options.config, pinning=options.pinning)
     bpf, boot_id = doors.bpf, read_boot_id()
-    confirming = Confirming(options.data_dir, boot_id=boot_id, clock=doors.boot)
-    start = choose_start(reader, partial(read_pinning, options.pinning), confirming)
+    stores = _stores(options, boot_id)
+    read = stores.read
+    source = ConfigSource(read=reader, objects=read.read_all, config=options.config, pinning=options.pinning)
+    confirming = Confirming(options.data_dir, read, boot_id=boot_id, clock=doors.boot)
+    start = choose_start(reader, read.read_at_start, partial(read_pinning, options.pinning), confirming)
     if start.error:
         log.error("the last confirmed configuration is used: %s", start.error)
     settings = start.settings
     held = Held(options.state_dir / "held", boot_id=boot_id)
     records = Records(options.state_dir / "records", boot_id=boot_id)
     runtime = RuntimeEntries(options.state_dir / "runtime", boot_id=boot_id)
-    digests = {**_runtime_digests(runtime, confirming, start), **start.digests}
-    wishes = Wishes(settings, digests, held, runtime, Restoring(doors.steady))
+    digests = {**_runtime_digests(runtime, confirming, start, read), **start.digests}
+    wishes = Wishes(settings, digests, held, runtime, read.read_first, Restoring(doors.steady))
     pins = OwnPins(settings.pinning.root, bpf)
     pins.claim()
     core_logs = CoreLogs(options.state_dir / "core", boot_id=boot_id)
     kernel = KnownKernel(bpf, options.state_dir / "kernel", boot_id=boot_id)
-    programs = OwnPrograms(kernel, pins, records, core_logs, lambda: wishes.settings_to_load)
+    programs = OwnPrograms(kernel, pins, records, core_logs, read, lambda: wishes.settings_to_load)
     observer = Observer(doors.rtnl, programs, doors.worker)
     placer = Placer(doors.rtnl, bpf, LinkPlacer(doors.rtnl, bpf, pins.links))
     executor = Executor(placer, programs, doors.worker)
     orphans = Orphans(options.orphan_grace, doors.steady)
     reconciler = Reconciler(wishes, observer, executor, orphans=orphans, clock=doors.steady)
     applier = Applier(reconciler, wishes, observer, executor, Transaction(executor, placer, programs, doors.worker))
-    requests = Requests(reconciler, wishes, _stores(options), Adopter(observer, executor), applier)
+    requests = Requests(reconciler, wishes, stores, Adopter(observer, executor), applier)
     request = RequestTrial(options.state_dir / "trial", wishes, programs.before, boot_id=boot_id, clock=doors.boot)
     if request.waits() and not request.seconds_left():
         request.undo()  # before the first look; the service sees to the rest
     requests.spared = lambda: (*request.spared(), *wishes.remembered())
+    requests.spared_digests = lambda: request.digests() | programs.digests()
     requests.sweep()
     trial = Trial(applier, wishes, confirming, programs.before, request, start_error=start.error)
     service = Service(reconciler, wishes, requests, trial, source, core_logs)
@@ -101,7 +105,7 @@ def assemble(options: Options, doors: Doors) -> tuple[Reconciler, Service]:
     return reconciler, service
 
 
-def _runtime_digests(runtime: RuntimeEntries, confirming: Confirming, start: Start) -> Digests:
+def _runtime_digests(runtime: RuntimeEntries, confirming: Confirming, start: Start, read: ReadObjects) -> Digests:
     """Bring the runtime entries back where a configuration on trial is not the one to begin with; return digests."""
     old: dict[PurePosixPath, str] = {}
     if confirming.pending is None:
@@ -109,12 +113,12 @@ def _runtime_digests(runtime: RuntimeEntries, confirming: Confirming, start: Sta
     elif start.error or not confirming.waits():
         old = {one.entry.object: one.sha1 for one in runtime.remembered() if one.sha1}
         runtime.bring_back()
-    return {**read_digests(runtime.all(), start.settings.limits), **old}
+    return {**read.read_at_start(runtime.all(), start.settings.limits), **old}
 
 
-def _stores(options: Options) -> Stores:
-    return Stores(
-        KeptObjects(options.state_dir / "objects", durable=False),
-        KeptObjects(options.data_dir / "objects", durable=True),
-        DropIns(drop_in_dir(options.config)),
-    )
+def _stores(options: Options, boot_id: str) -> Stores:
+    runtime = KeptObjects(options.state_dir / "objects", durable=False)
+    permanent = KeptObjects(options.data_dir / "objects", durable=True)
+    copies = KeptObjects(options.state_dir / "read-objects", durable=False)
+    read = ReadObjects(copies, options.state_dir / "read", boot_id=boot_id, stores=(runtime, permanent))
+    return Stores(runtime, permanent, DropIns(drop_in_dir(options.config)), read)

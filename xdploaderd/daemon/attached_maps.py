@@ -82,7 +82,7 @@ class AttachedMaps:
             return os.dup(fd.fileno())
 
     def _find(self, running: Running) -> tuple[_Found, ...]:
-        prepared = self._prepared(running.config)
+        prepared = self._prepared(running)
         left, found = set(running.prog.map_ids), list[_Found]()
         for path in self._paths(running, prepared):
             info = self._info_at(path)
@@ -95,10 +95,11 @@ class AttachedMaps:
                 found.append(_Found(_name_of(info, prepared), info, None))
         return tuple(sorted(found, key=lambda one: (one.name, one.info.id)))
 
-    def _prepared(self, config: AttachmentConfig | None) -> PreparedObject | None:
-        """Return the entry's object, which tells names and pins; None where it is not there any more."""
+    def _prepared(self, running: Running) -> PreparedObject | None:
+        """Return the program's object, which tells names and pins; None where it is not there any more."""
+        config = running.config
         try:
-            return self._programs.prepared(config) if config is not None else None
+            return self._programs.prepared_for(config, running.prog.id) if config is not None else None
         except LoaderError:
             return None
 

@@ -19,11 +19,12 @@ from typing import Any, Final
 from xdploaderd.config.attachments import AttachmentConfig
 from xdploaderd.config.entry import entry_values, parse_entry
 from xdploaderd.daemon.kept_objects import KeptObjects
-from xdploaderd.daemon.object_digest import digest, read_digest
-from xdploaderd.daemon.object_file import read_object
+from xdploaderd.daemon.object_digest import digest
+from xdploaderd.daemon.read_objects import ReadObjects
 from xdploaderd.daemon.state_file import read_state, sync_directory, write_state
 from xdploaderd.daemon.wishes import Digests, Settings
 from xdploaderd.errors import ConfigError, FileError, LoaderError
+from xdploaderd.limits import Limits
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +53,11 @@ class Pending:
 class Confirming:
     """The two files. Writing raises FileError; a file that cannot be read, or is damaged, counts as absent."""
 
-    def __init__(self, directory: Path, *, boot_id: str, clock: Callable[[], float] = boot_clock) -> None:
+    def __init__(
+        self, directory: Path, read: ReadObjects, *, boot_id: str, clock: Callable[[], float] = boot_clock
+    ) -> None:
         self._directory = directory
+        self.read = read
         self._boot_id = boot_id
         self._clock = clock
         self._objects = KeptObjects(directory / "confirmed-objects", durable=True)
@@ -101,7 +105,7 @@ class Confirming:
         known = dict(read_state(path, boot_id=_ANY_BOOT)) == json.loads(json.dumps(values))
         if known and self._swept:
             return
-        kept = [self._keep(object_path, digests[object_path]) for object_path in _objects(settings)]
+        kept = [self._keep(object_path, digests[object_path], settings.limits) for object_path in _objects(settings)]
         try:
             if not known:
                 self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -114,7 +118,7 @@ class Confirming:
     def confirmed(self, like: Settings) -> tuple[Settings, Digests] | None:
         """Return the last confirmed configuration, with what else `like` says; None where there is none.
 
-        An object that is not as it was is taken from its copy.
+        An object that is not as it was is taken from its copy, and without one it is not loaded.
         """
         values = read_state(self._directory / "confirmed", boot_id=_ANY_BOOT)
         try:
@@ -123,23 +127,25 @@ class Confirming:
             permanent = frozenset(str(name) for name in values["names"])
         except (KeyError, TypeError, AttributeError, ConfigError):
             return None
-        entries = tuple(self._with_object(config, known.get(str(config.object), "")) for config in read)
+        limits = like.limits
+        entries = tuple(self._with_object(config, known.get(str(config.object), ""), limits) for config in read)
         digests = {
-            config.object: known.get(str(old.object)) or read_digest(config.object)
+            config.object: known.get(str(old.object)) or self.read.read(config.object, limits)
             for config, old in zip(entries, read, strict=True)
         }
         return replace(like, attachments=entries, permanent=permanent), digests
 
-    def _with_object(self, config: AttachmentConfig, sha1: str) -> AttachmentConfig:
-        if not sha1 or read_digest(config.object) == sha1:
+    def _with_object(self, config: AttachmentConfig, sha1: str, limits: Limits) -> AttachmentConfig:
+        if not sha1 or self.read.read(config.object, limits) == sha1:
             return config
         copy = self._objects.find(config.object.name, lambda raw: digest(raw) == sha1)
         return config if copy is None else replace(config, object=copy)
 
-    def _keep(self, path: PurePosixPath, sha1: object) -> PurePosixPath | None:
+    def _keep(self, path: PurePosixPath, sha1: str | LoaderError, limits: Limits) -> PurePosixPath | None:
+        if isinstance(sha1, LoaderError):
+            return None  # there is nothing yet to go back to
         try:
-            raw = read_object(path)
-            return self._objects.keep(raw, path.name) if digest(raw) == sha1 else None
+            return self._objects.keep(self.read.bytes_of(path, sha1, limits), path.name)
         except LoaderError as error:
             log.warning("no copy of an object of the confirmed configuration is kept: %s", error)
             return None

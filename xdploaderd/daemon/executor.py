@@ -57,9 +57,9 @@ class Executor:
         """Return the id of a program."""
         return self._programs.info(prog).id
 
-    async def adopt(self, config: AttachmentConfig, place: Place, prog: Fd) -> None:
+    async def adopt(self, config: AttachmentConfig, place: Place, sha1: str, prog: Fd) -> None:
         """Pin a program that runs at `place` as that of the entry, if it is that of its object; see OwnPrograms."""
-        await self._in_worker(self._programs.adopt, config, place, prog)
+        await self._in_worker(self._programs.adopt, config, place, sha1, prog)
 
     async def disown(self, name: str) -> None:
         """Remove the pins of the entry and leave its program attached."""

@@ -49,7 +49,7 @@ def _maps(programs: OwnPrograms, want: Wanted, earlier: EarlierLoads, loads: dic
     config = want.config
     owner = loads.get(_load_of(want)) if config.maps is MapSharing.SHARED else None
     owner = owner or programs.loaded_for(config, want.sha1)
-    prepared = programs.prepared(config)
+    prepared = programs.prepared(config, want.sha1)
     if owner is None:
         yield from programs.plan_maps(config, prepared, earlier)
     else:

@@ -47,6 +47,15 @@ class KeptObjects:
             ) from error
         return PurePosixPath(path)
 
+    def has(self, path: PurePosixPath) -> bool:
+        """Return whether an object of that path would be one of these."""
+        return Path(path).parent.parent == self._directory
+
+    def check(self, path: PurePosixPath, raw: bytes) -> None:
+        """Raise FileError where these are read from an object kept here, and are not the bytes that were kept."""
+        if self.has(path) and hashlib.sha256(raw).hexdigest() != path.parent.name:
+            raise FileError(f"object {quoted(str(path))} is damaged: its bytes are not those that were kept")
+
     def find(self, name: str, fits: Callable[[bytes], bool]) -> PurePosixPath | None:
         """Return an object of that file name whose bytes fit."""
         for path in self._directory.glob("*/*"):
@@ -73,7 +82,7 @@ class KeptObjects:
     def drop(self, paths: Iterable[PurePosixPath]) -> None:
         """Remove these objects, where they are kept here; what cannot be removed is logged and stays."""
         for path in paths:
-            if Path(path).parent.parent != self._directory:
+            if not self.has(path):
                 continue
             try:
                 Path(path).unlink(missing_ok=True)
@@ -92,12 +101,18 @@ class KeptObjects:
         with suppress(FileNotFoundError):
             new.unlink()
         fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(fd, "wb") as file:
-            file.write(raw)
-            file.flush()
-            if self._durable:
-                os.fsync(file.fileno())
-        new.replace(path)
+        try:
+            with os.fdopen(fd, "wb") as file:
+                file.write(raw)
+                file.flush()
+                if self._durable:
+                    os.fsync(file.fileno())
+            new.replace(path)
+        except OSError:
+            with suppress(OSError):  # a full disk would stay full of it
+                new.unlink()
+                new.parent.rmdir()
+            raise
         if self._durable:
             for directory in (path.parent, path.parent.parent):
                 sync_directory(directory)

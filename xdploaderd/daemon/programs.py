@@ -15,14 +15,14 @@ from xdploaderd.daemon.core_logs import CoreLogs
 from xdploaderd.daemon.entries_file import read_document
 from xdploaderd.daemon.kept_maps import open_kept
 from xdploaderd.daemon.known_kernel import KnownKernel
-from xdploaderd.daemon.object_file import read_object
 from xdploaderd.daemon.pins import OwnPins
 from xdploaderd.daemon.prepared_cache import PreparedCache
+from xdploaderd.daemon.read_objects import ReadObjects
 from xdploaderd.daemon.records import Records
 from xdploaderd.daemon.rungs import Put
 from xdploaderd.daemon.wishes import Settings
 from xdploaderd.daemon.world import Owned, Place, Record, overrides_of
-from xdploaderd.errors import KernelError, ObjectError
+from xdploaderd.errors import FileError, KernelError, ObjectError
 from xdploaderd.hooks import Hook, MapSharing, OnMismatch
 from xdploaderd.info import LinkInfo, ProgInfo
 from xdploaderd.kernel.syscall import Fd
@@ -57,6 +57,7 @@ class OwnPrograms:
         pins: OwnPins,
         records: Records,
         core_logs: CoreLogs,
+        read: ReadObjects,
         settings: Callable[[], Settings],
     ) -> None:
         self._kernel = kernel
@@ -66,6 +67,7 @@ class OwnPrograms:
         self._core_logs = core_logs
         self.before = Before(pins, kernel.bpf)
         self._settings = settings
+        self._read = read
         self._objects = PreparedCache(kernel.target)
 
     def owned(self) -> tuple[Owned, ...]:
@@ -75,6 +77,7 @@ class OwnPrograms:
         pinned = [(o.name, prog.id) for o in owned for prog in (o.prog, o.staged) if prog is not None]
         self._records.keep_only((*pinned, *self.before.programs()))
         self._kernel.keep()
+        self._read.keep_missing()
         self._core_logs.keep_only(prog.id for o in owned for prog in (o.prog, o.staged) if prog is not None)
         return owned
 
@@ -85,11 +88,23 @@ class OwnPrograms:
     def prepare(self, config: AttachmentConfig, sha1: str) -> None:
         """Prepare the entry's object for stage(), unless a loaded program will do; makes nothing in the kernel."""
         if not any(self._loaded_before(config, sha1)):
-            self._prepare(config)
+            self.prepared(config, sha1)
 
-    def prepared(self, config: AttachmentConfig) -> PreparedObject:
-        """Return the entry's object, prepared for this kernel."""
-        return self._prepare(config)
+    def prepared(self, config: AttachmentConfig, sha1: str) -> PreparedObject:
+        """Return the entry's object, as it was when it was read with that digest, prepared for this kernel."""
+        limits = self._settings().limits
+        return self._objects.prepare(config, self._read.bytes_of(config.object, sha1, limits), limits)
+
+    def prepared_for(self, config: AttachmentConfig, prog_id: ProgId) -> PreparedObject:
+        """Return the object that the entry's program was loaded from; raises as prepared(), FileError if unknown."""
+        record = self._records.find(config.name, prog_id)
+        if record is None:
+            raise FileError(f"it is not known what program {prog_id} was loaded from")
+        return self.prepared(config, record.sha1)
+
+    def digests(self) -> AbstractSet[str]:
+        """Return the digests of the objects that pinned programs were loaded from."""
+        return {record.sha1 for _, record in self._records.all()}
 
     def loaded_for(self, config: AttachmentConfig, sha1: str) -> str | None:
         """Return whose loaded program stage() would take for the entry instead of loading; None: it would load."""
@@ -103,14 +118,14 @@ class OwnPrograms:
             rules = replace(self._rules(config), kept=open_kept(config, prepared, self._bpf, self._pins, stack))
             return plan_maps(prepared, self._bpf, self._settings().pinning, rules, earlier)
 
-    def stage(self, config: AttachmentConfig, place: Place, sha1: str = "") -> Staged:
+    def stage(self, config: AttachmentConfig, place: Place, sha1: str) -> Staged:
         """Load the entry's program, pin and remember it. All or nothing; the caller leaves `loaded`, by its error.
 
         With `maps: shared`, a program that another entry has of the object `sha1` is taken instead of loading again.
         """
         if found := self._stage_shared(config, place, sha1):
             return found
-        prepared = self._prepare(config)
+        prepared = self.prepared(config, sha1)
         with ExitStack() as stack:
             rules = replace(self._rules(config), kept=open_kept(config, prepared, self._bpf, self._pins, stack))
             loaded = stack.enter_context(load(prepared, self._bpf, self._settings().pinning, rules=rules))
@@ -120,9 +135,9 @@ class OwnPrograms:
             stack.pop_all()
             return staged
 
-    def adopt(self, config: AttachmentConfig, place: Place, prog: Fd) -> None:
+    def adopt(self, config: AttachmentConfig, place: Place, sha1: str, prog: Fd) -> None:
         """Pin and remember a program that already runs at `place`; raise ObjectError unless it is the entry's."""
-        prepared = self._prepare(config)
+        prepared = self.prepared(config, sha1)
         function = find_program(prepared.spec, config.program).name
         expected, found = trial_load(prepared, self._bpf, function), self._bpf.prog_info(prog)
         if (expected.type, expected.tag) != (found.type, found.tag):
@@ -304,10 +319,6 @@ class OwnPrograms:
         self._records.put(info.id, record)
         self._core_logs.put(info.id, loaded.prepared)
         return Staged(info, record, prog, loaded)
-
-    def _prepare(self, config: AttachmentConfig) -> PreparedObject:
-        limits = self._settings().limits
-        return self._objects.prepare(config, read_object(config.object, limits), limits)
 
 
 def at_place(record: Record, place: Place) -> Record:

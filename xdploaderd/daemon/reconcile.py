@@ -213,8 +213,6 @@ class Reconciler:
             log.exception("attachment '%s': fault of the daemon", action.name)
             self._fail(action, LoaderError(f"attachment '{action.name}': fault of the daemon: {error!r}"), op_id)
         else:
-            if outcome.sha1:
-                self._wishes.loaded(action.name, outcome.sha1)
             if isinstance(action, Attach | Replace):
                 self._wishes.carried_out(action.name)
                 if action.restores:

@@ -6,6 +6,7 @@ reboot forgets both.
 
 import logging
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -74,6 +75,10 @@ class RequestTrial:
     def spared(self) -> tuple[AttachmentConfig, ...]:
         """Return the entries whose objects may be needed again."""
         return (self.pending.entry,) if self.pending is not None and self.pending.entry is not None else ()
+
+    def digests(self) -> AbstractSet[str]:
+        """Return the digests of those objects."""
+        return {self.pending.sha1} if self.pending is not None else frozenset()
 
     def begin(self, name: str, seconds: float) -> None:
         """Pin the programs in force once more and write down what the entry is; blocks. Raises FileError, PinError."""

@@ -10,6 +10,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -22,8 +23,8 @@ from xdploaderd.daemon.applying import Applier
 from xdploaderd.daemon.caller import audit
 from xdploaderd.daemon.drop_ins import DropIns
 from xdploaderd.daemon.kept_objects import KeptObjects, file_name
-from xdploaderd.daemon.object_digest import digest
 from xdploaderd.daemon.object_file import read_object, read_open_object
+from xdploaderd.daemon.read_objects import ReadObjects
 from xdploaderd.daemon.reconcile import Reconciler
 from xdploaderd.daemon.report import stand_of
 from xdploaderd.daemon.settle import settle
@@ -66,19 +67,31 @@ class _Made:
 
 
 class Stores:
-    """Where the API keeps what it was given: objects until reboot, objects for good, configuration files."""
+    """Where the API keeps what it was given: objects until reboot, objects for good, configuration files.
 
-    def __init__(self, runtime: KeptObjects, permanent: KeptObjects, drop_ins: DropIns) -> None:
+    `read` has what was read of all objects.
+    """
+
+    def __init__(self, runtime: KeptObjects, permanent: KeptObjects, drop_ins: DropIns, read: ReadObjects) -> None:
         self.runtime = runtime
         self.permanent = permanent
         self.drop_ins = drop_ins
+        self.read = read
 
-    def clean(self, used: Iterable[AttachmentConfig], dropped: Iterable[PurePosixPath] = ()) -> None:
+    def clean(
+        self,
+        used: Iterable[AttachmentConfig],
+        files: Mapping[PurePosixPath, str],
+        digests: AbstractSet[str],
+        dropped: Iterable[PurePosixPath] = (),
+    ) -> None:
         """Remove the objects of runtime entries that no entry names, and of `dropped` those that none names any more.
 
-        Other permanent objects stay: an entry that is missing now may only be switched off, or another daemon's.
+        Of what was read, `files` and these digests stay. Other permanent objects stay: an entry that is missing now may
+        only be switched off, or another daemon's.
         """
         paths = {config.object for config in used}
+        self.read.keep_only(files, digests)
         self.runtime.sweep(paths)
         self.permanent.drop(path for path in dropped if path not in paths)
 
@@ -90,6 +103,7 @@ class Requests:
         self, reconciler: Reconciler, wishes: Wishes, stores: Stores, adopter: Adopter, applier: Applier
     ) -> None:
         self.spared: Callable[[], tuple[AttachmentConfig, ...]] = tuple  # whose objects may be needed again
+        self.spared_digests: Callable[[], AbstractSet[str]] = frozenset
         self._reconciler = reconciler
         self.adopter = adopter
         self._applier = applier
@@ -122,7 +136,7 @@ class Requests:
             if program is not None:
                 program.close()
             objects = [entry.object for entry in (*before.entries, *([made.config] if made is not None else []))]
-            await asyncio.to_thread(self._stores.clean, self._used(), objects)
+            await self.clean(objects)
         self._audit("attach-object" if program is None else "adopt", status.name, stood, made)
         return status
 
@@ -136,7 +150,7 @@ class Requests:
         await self._end(status.name, permanent=status.origin is Origin.PERMANENT)
         self._reconciler.forgive(status.name)
         await self._reconciler.settled()
-        await asyncio.to_thread(self._stores.clean, self._used(), objects)
+        await self.clean(objects)
         return AttachmentStatus(
             name=status.name,
             interface=status.interface,
@@ -163,12 +177,16 @@ class Requests:
                     await asyncio.to_thread(drop_ins.restore, name, file)
             raise
 
-    def sweep(self) -> None:
-        """Remove objects of runtime entries that no entry names; blocks."""
-        self._stores.clean(self._used())
+    async def clean(self, dropped: Iterable[PurePosixPath] = ()) -> None:
+        """As sweep(), and remove permanent objects among `dropped` that no entry names; not while a pass reads some."""
+        async with self._reconciler.writing:
+            await asyncio.to_thread(self.sweep, dropped)
 
-    def _used(self) -> tuple[AttachmentConfig, ...]:
-        return (*self._wishes.entries, *self.spared())
+    def sweep(self, dropped: Iterable[PurePosixPath] = ()) -> None:
+        """Remove copies of objects that are not needed any more, before there is a loop; blocks."""
+        digests = self._wishes.used_digests() | self.spared_digests()
+        entries = (*self._wishes.entries, *self.spared())
+        self._stores.clean(entries, self._wishes.read_files(), digests, dropped)
 
     async def _make(self, request: AttachRequest) -> _Made:
         descriptor = None if request.descriptor is None else os.dup(request.descriptor)  # the caller may go away
@@ -184,7 +202,8 @@ class Requests:
             kept = self._stores.permanent if request.permanent else self._stores.runtime
             path = await asyncio.to_thread(kept.keep, raw, config.object.name)
             config = parse_entry({**request.entry, **_settled(config), "object": str(path)}, source=SOURCE)
-        return _Made(config, digest(raw), hashlib.sha256(raw).hexdigest())
+        sha1 = await asyncio.to_thread(self._stores.read.put, config.object, raw)
+        return _Made(config, sha1, hashlib.sha256(raw).hexdigest())
 
     def _is_in_force(self, name: str) -> bool:
         """Whether an entry has a program: one without any may be left of an adoption that was cut short."""
@@ -246,7 +265,7 @@ class Requests:
             self._wishes.put(made.config, made.sha1, permanent=permanent)
             self._wishes.release(name)
             if program is not None:  # wanted first: what is pinned and not wanted would be detached
-                await self.adopter.adopt(made.config, program)
+                await self.adopter.adopt(made.config, made.sha1, program)
             return await settle(self._reconciler, name, failed=BAD_STATES)
         except LoaderError:
             if program is not None:  # first, for the same reason

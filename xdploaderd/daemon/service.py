@@ -13,6 +13,7 @@ from xdploaderd.config.interface_match import entry_of
 from xdploaderd.daemon.attached_maps import AttachedMaps, Running
 from xdploaderd.daemon.caller import audit, audited
 from xdploaderd.daemon.core_logs import CoreLogs
+from xdploaderd.daemon.file_changes import FileChanges
 from xdploaderd.daemon.names import Names
 from xdploaderd.daemon.news import News
 from xdploaderd.daemon.reconcile import Reconciler, finish
@@ -23,7 +24,7 @@ from xdploaderd.daemon.settle import settle
 from xdploaderd.daemon.starting import NOT_CONFIRMED
 from xdploaderd.daemon.status import AttachedMap, AttachmentStatus, DaemonStatus, Origin, PlannedAction, State
 from xdploaderd.daemon.trial import LOOK_SECONDS, Trial
-from xdploaderd.daemon.wishes import Digests, Settings, Wishes, read_digests
+from xdploaderd.daemon.wishes import Digests, Settings, Wishes
 from xdploaderd.errors import (
     ConfigError,
     LoaderError,
@@ -59,17 +60,21 @@ class Service:
         self._config_error = trial.start_error
         self._applied = time.time()
         self._changing = asyncio.Lock()  # entries change by one reload or request at a time
+        self._file_changes = FileChanges()
         self._news = News(reconciler)
         self._names = Names(reconciler, wishes, trial, self._news)
 
     async def list(self) -> tuple[AttachmentStatus, ...]:
         """Return the status of every configured attachment, as of the last pass."""
-        return attachment_statuses(self._reconciler.picture)
+        return await self._noted(attachment_statuses(self._reconciler.picture))
+
+    async def _noted(self, statuses: Sequence[AttachmentStatus]) -> tuple[AttachmentStatus, ...]:
+        return await asyncio.to_thread(self._file_changes.noted, statuses, self._wishes.digests())
 
     async def status(self) -> DaemonStatus:
         """Return the daemon's status, as of the last pass; never waits for a load. Before the first pass: degraded."""
         picture = self._reconciler.picture
-        attachments = attachment_statuses(picture)
+        attachments = await self._noted(attachment_statuses(picture))
         unlike = any(a.state not in AS_WANTED for a in attachments)
         return DaemonStatus(
             version=__version__,
@@ -129,7 +134,7 @@ class Service:
         self._reconciler.forgive()
         await self._reconciler.settled()
         await asyncio.to_thread(request.undone)
-        await asyncio.to_thread(self._requests.sweep)
+        await self._requests.clean()
 
     async def attach_object(self, request: AttachRequest) -> AttachmentStatus:
         """Attach a program that no file configures; see Requests.attach_object, and attach() for `confirm`."""
@@ -213,12 +218,13 @@ class Service:
                 self._config_error = str(error)
                 log.error("configuration not applied, the last good one stays: %s", error, extra=_code(error))
                 await self._reconciler.settled()
+                await self._requests.clean()
                 audit("reload", "", before=before, after=self._names.stand(""), result=str(error))
                 raise
             self._config_error, self._applied = "", time.time()
             self._reconciler.forgive()
             await self._reconciler.settled()
-            await asyncio.to_thread(self._requests.sweep)
+            await self._requests.clean()
         audit("reload", "", before=before, after=self._names.stand(""))
         return await self.status()
 
@@ -228,7 +234,7 @@ class Service:
             on_request = self._trial.request.waits()
             await self._trial.confirm()
             if on_request:
-                await asyncio.to_thread(self._requests.sweep)
+                await self._requests.clean()
             else:
                 self._config_error = ""
         audit("confirm", "")
@@ -239,6 +245,7 @@ class Service:
         await self._reconciler.settled()
         async with self._changing:
             await asyncio.to_thread(self._trial.tidy)
+            await self._requests.clean()  # of programs that were replaced by the first pass
             if not self._config_error:
                 await asyncio.to_thread(self._trial.keep)
         while True:
@@ -276,8 +283,12 @@ class Service:
 
     async def plan(self) -> tuple[PlannedAction, ...]:
         """Return what reload() would do now, without doing it; raises as reload() does for faults of files."""
-        settings, digests = await asyncio.to_thread(self._read)
-        return await self._trial.plan(settings, digests)
+        async with self._changing:  # what is read for it is kept meanwhile
+            try:
+                settings, digests = await asyncio.to_thread(self._read)
+                return await self._trial.plan(settings, digests)
+            finally:
+                await self._requests.clean()
 
     async def core_log(self, name: str) -> Sequence[Mapping[str, Any]]:
         """Return how the CO-RE relocations of an entry's program came about (docs/core-log.schema.json).
@@ -332,7 +343,7 @@ class Service:
                 f"the pinning root changed from {quoted(str(root))} to {quoted(str(settings.pinning.root))}, where the"
                 " daemon would not find its programs: detach them and start the daemon anew"
             )
-        return settings, read_digests((*settings.attachments, *self._wishes.entries), settings.limits)
+        return settings, self._source.objects((*settings.attachments, *self._wishes.entries), settings.limits)
 
 
 def _utc(seconds: float) -> str:

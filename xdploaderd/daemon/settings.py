@@ -1,6 +1,6 @@
 """Read the configuration as a whole: attachments and pinning, or neither; and check what it names."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,17 +8,19 @@ from xdploaderd.config.attachments import AttachmentConfig
 from xdploaderd.daemon.drop_ins import DropIns
 from xdploaderd.daemon.object_file import read_object
 from xdploaderd.daemon.objects import Target, prepare_entry
-from xdploaderd.daemon.wishes import Settings
+from xdploaderd.daemon.wishes import Digests, Settings
 from xdploaderd.errors import LoaderError, error_context
+from xdploaderd.limits import Limits
 from xdploaderd.load.config_files import drop_in_dir, read_attachments
 from xdploaderd.load.pinning_files import read_pinning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigSource:
-    """Where the configuration comes from; `read` blocks and raises ConfigError or FileError."""
+    """Where the configuration comes from. Both block: `read` raises ConfigError or FileError, `objects` nothing."""
 
     read: Callable[[], Settings]
+    objects: Callable[[Iterable[AttachmentConfig], Limits], Digests]
     config: Path
     pinning: Path
 

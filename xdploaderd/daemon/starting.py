@@ -1,12 +1,14 @@
 """Which configuration a daemon starts with: that of the files, or the last confirmed one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from xdploaderd.config.attachments import AttachmentConfig
 from xdploaderd.config.pinning import PinningConf
 from xdploaderd.daemon.confirming import Confirming, fingerprint
-from xdploaderd.daemon.wishes import Digests, Settings, read_digests
+from xdploaderd.daemon.wishes import Digests, Settings
 from xdploaderd.errors import LoaderError
+from xdploaderd.limits import Limits
 from xdploaderd.printable import quoted
 
 NOT_CONFIRMED = "the configuration was not confirmed, and the last confirmed one is in force"
@@ -22,7 +24,10 @@ class Start:
 
 
 def choose_start(
-    read: Callable[[], Settings], read_pinning: Callable[[], PinningConf], confirming: Confirming
+    read: Callable[[], Settings],
+    read_objects: Callable[[Iterable[AttachmentConfig], Limits], Digests],
+    read_pinning: Callable[[], PinningConf],
+    confirming: Confirming,
 ) -> Start:
     """Return the configuration of the files, where it may be used.
 
@@ -37,7 +42,7 @@ def choose_start(
         if old is None:
             raise
         return Start(*old, error=str(error))
-    digests = read_digests(settings.attachments, settings.limits)
+    digests = read_objects(settings.attachments, settings.limits)
     why = _not_to_be_used(settings, digests, confirming)
     old = confirming.confirmed(settings) if why else None
     return Start(settings, digests) if old is None else Start(*old, error=why)

@@ -13,7 +13,7 @@ from xdploaderd.daemon.caller import audit
 from xdploaderd.daemon.confirming import Confirming
 from xdploaderd.daemon.request_trial import OldPrograms, RequestTrial, drop_decided
 from xdploaderd.daemon.status import PlannedAction
-from xdploaderd.daemon.wishes import Digests, Settings, Wishes, read_digests
+from xdploaderd.daemon.wishes import Digests, Settings, Wishes
 from xdploaderd.errors import LoaderError, UsageError
 from xdploaderd.printable import quoted
 
@@ -146,7 +146,7 @@ class Trial:
             log.error("the configuration cannot be rolled back: no confirmed one is known")
             await asyncio.to_thread(self._forget)
             return
-        absent = await asyncio.to_thread(read_digests, self._wishes.remembered(), found[0].limits)
+        absent = await asyncio.to_thread(self._confirming.read.read_all, self._wishes.remembered(), found[0].limits)
         settings, digests = found[0], {**absent, **self._digests(), **found[1]}
         log.warning("the configuration was not confirmed and is rolled back")
         try:
@@ -203,5 +203,6 @@ class Trial:
         drop_decided(self._old)
 
     def _digests(self) -> Digests:
+        """Return the digests of all objects; of one that a runtime entry read anew, that of the configuration."""
         now = self._wishes.checkpoint()
-        return {entry.object: now.digests[entry.name] for entry in now.entries}
+        return {entry.object: now.digests[entry.name] for entry in reversed(now.entries)}

@@ -1,6 +1,6 @@
 """What is wanted: the entries in force, the digests of their objects as read at start or reload, and who is held."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -10,7 +10,6 @@ from xdploaderd.config.attachments import AttachmentConfig, claims_of
 from xdploaderd.config.interface_match import entry_of
 from xdploaderd.config.pinning import PinningConf
 from xdploaderd.daemon.actions import Action, Refuse
-from xdploaderd.daemon.object_digest import read_digest
 from xdploaderd.daemon.records import Held
 from xdploaderd.daemon.restoring import Restoring
 from xdploaderd.daemon.runtime_entries import Remembered, RuntimeEntries
@@ -20,6 +19,7 @@ from xdploaderd.errors import LoaderError
 from xdploaderd.limits import DEFAULT_LIMITS, Limits
 
 Digests = Mapping[PurePosixPath, str | LoaderError]
+ReadDigest = Callable[[PurePosixPath, Limits], str | LoaderError]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,11 @@ class Wishes:
         digests: Digests,
         held: Held,
         runtime: RuntimeEntries,
+        read: ReadDigest,
         restoring: Restoring | None = None,
     ) -> None:
         self._held = held
+        self._read = read
         self._runtime = runtime
         self._settings = settings
         self._to_load: Settings | None = None
@@ -212,16 +214,24 @@ class Wishes:
             found |= {name: sha1 for name, sha1 in old.items() if name in found and name not in configured}
         return found
 
-    def loaded(self, name: str, sha1: str) -> None:
-        """Take note that the object's bytes were those of `sha1` when the entry's program was loaded."""
-        if entry_of(name) in self._digests:
-            self._digests[entry_of(name)] = sha1
+    def digests(self) -> Mapping[str, str]:
+        """Return by entry the digest of the object that is wanted, where it could be read."""
+        return {name: found for name, found in self._digests.items() if isinstance(found, str)}
+
+    def used_digests(self) -> AbstractSet[str]:
+        """Return the digests of the objects that are wanted, or come back when a trial is over."""
+        return {*self.digests().values(), *(one.sha1 for one in self._runtime.remembered())}
+
+    def read_files(self) -> Mapping[PurePosixPath, str]:
+        """Return the digests by object; of one that a runtime entry read anew, that of the configuration."""
+        known = ((config.object, self._digests.get(config.name)) for config in reversed(self.entries))
+        return {path: found for path, found in known if isinstance(found, str)}
 
     def read_failed_again(self) -> None:
         """Try again to read the objects that could not be read; those that were read stay as they were."""
         for config in self.entries:
             if isinstance(self._digests.get(config.name), LoaderError):
-                self._digests[config.name] = read_digest(config.object, self._settings.limits)
+                self._digests[config.name] = self._read(config.object, self._settings.limits)
 
     def restored(self, name: str) -> None:
         """Take note that the entry's program was put back after somebody else took it off."""
@@ -305,11 +315,6 @@ class Wishes:
 def _parts_of(name: str, names: Iterable[str]) -> frozenset[str]:
     """Return the attachments of an entry for several interfaces."""
     return frozenset(n for n in names if n != name and entry_of(n) == name)
-
-
-def read_digests(attachments: Iterable[AttachmentConfig], limits: Limits = DEFAULT_LIMITS) -> Digests:
-    """Return the digest of every object the entries name, or why there is none."""
-    return {path: read_digest(path, limits) for path in {config.object for config in attachments}}
 
 
 def _origins(settings: Settings, entries: Iterable[AttachmentConfig]) -> Mapping[str, Origin]:

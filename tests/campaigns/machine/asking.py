@@ -11,8 +11,11 @@ FARTHEST = (State.FAILED, State.FOREIGN, State.WAITING, State.DETACHED, State.AT
 
 def start(model: Model) -> None:
     """Begin anew with nothing but what is on disk, pinned and attached."""
+    known = ((entry.file, model.digests[name]) for name, entry in reversed(model.entries.items()))
+    before = {file: content for file, content in known if content != MISSING}
     model.force, model.runtime = dict(model.disk), _not_claimed(model, model.disk)
-    model.digests = {name: model.files[entry.file] for name, entry in model.entries.items()}
+    for name, entry in model.entries.items():  # a file that cannot be read now is what it was
+        model.digests[name] = model.files[entry.file] or before.get(entry.file, MISSING)
     model.asked, model.ended, model.orphans = set(), set(), {}
     model.restored, model.given_up, model.stuck, model.config_error = {}, set(), set(), False
     settle(model)

@@ -102,13 +102,11 @@ def _put(model: Model, wish: Wish) -> State:
     if own is None or own.prog.key != Key(content, wish.entry.hook):
         if wish.name in model.stuck:
             return State.FAILED
-        content = model.files[wish.entry.file]
         if content in (BAD, MISSING):
             return State.FAILED
         if own is not None:
             _take_off(model, wish.name)
         own = model.own[wish.name] = Own(Prog(Key(content, wish.entry.hook)), wish.entry.hook, spot.ifindex)
-        model.digests[wish.entry.name] = content
     _displace(model, model.hooks.get(spot), by=own)
     model.hooks = {s: p for s, p in model.hooks.items() if p is not own.prog or s == spot} | {spot: own.prog}
     own.on, own.yielded = spot.ifindex, False
