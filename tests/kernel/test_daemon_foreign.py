@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,6 +15,10 @@ from tests.support.netns import Veth, add_veth, ip, tc
 pytestmark = pytest.mark.kernel
 
 OTHER = ("obj", str(OBJECTS / "xdp_count_v2.bpf.o"), "sec", "xdp")
+
+
+def is_attached(daemon: Daemon, name: str) -> bool:
+    return bool(daemon.attachment(name)["state"] == "attached")
 
 
 def take_off_xdp() -> None:
@@ -148,6 +153,22 @@ def test_interface_made_anew_is_no_change_by_others(veth: Veth, daemon: Daemon) 
         ip("link", "del", "veth0")
         add_veth(veth.name, veth.peer, veth.namespace)
         wait_for(lambda: (xdp_id(), tc_ids()) == before, "the same programs again")
+    assert "somebody" not in daemon.log()
+
+
+@pytest.mark.parametrize("entry", [xdp_entry, tail_entry])
+def test_program_that_gave_way_to_another_of_ours_was_not_taken_by_others(
+    veth: Veth, daemon: Daemon, entry: Callable[..., dict[str, Any]]
+) -> None:
+    daemon.configure(entry("first"), entry("second", interface="other0"))
+    daemon.start()
+    before = xdp_id(), tc_ids()
+    for old, new, attached in (("veth0", "other0", "second"), ("other0", "veth0", "first")):
+        ip("link", "set", old, "down")
+        ip("link", "set", old, "name", new)
+        wait_for(partial(is_attached, daemon, attached), f"'{attached}' is attached")
+    wait_for(lambda: daemon.attachment("second")["state"] == "waiting", "the interface is gone for the second")
+    assert (xdp_id(), tc_ids()) == before
     assert "somebody" not in daemon.log()
 
 

@@ -31,7 +31,8 @@ class Attach:
 class Replace:
     """Put the program where `current` is; `owner` names our entry it belongs to, None: somebody else's.
 
-    `gap`: the kernel cannot do it in place; `current` is taken off first.
+    `gap`: the kernel cannot do it in place; `current` is taken off first. `owner_stays`: the owner is another entry
+    that is wanted still, and whose program may come back.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Replace:
     owner: str | None
     from_pin: bool
     gap: bool = False
+    owner_stays: bool = False
     strays: tuple[Place, ...] = ()
     promote: bool = True
     restores: bool = False

@@ -19,7 +19,7 @@ from xdploaderd.daemon.placing import Placer
 from xdploaderd.daemon.programs import OwnPrograms
 from xdploaderd.daemon.rungs import Put
 from xdploaderd.daemon.seams import Outcome
-from xdploaderd.daemon.world import Place
+from xdploaderd.daemon.world import Place, Record
 from xdploaderd.errors import LoaderError, error_context
 from xdploaderd.info import ProgInfo
 from xdploaderd.kernel.syscall import Fd
@@ -84,8 +84,20 @@ class Executor:
 
     async def switch(self, action: Attach | Replace, prog: Fd) -> Put:
         """Take the step that counts: from here on the new program runs. Return how it came there."""
-        with _context(action.place):
-            return await self._switch(action, prog)
+        before = await self._in_worker(self._gives_way, action)
+        try:
+            with _context(action.place):
+                return await self._switch(action, prog)
+        except LoaderError:
+            if before is not None:
+                await self._in_worker(self._programs.stays, before, ())
+            raise
+
+    def _gives_way(self, action: Attach | Replace) -> Record | None:
+        """Remember first that the owner's program goes by our own doing, so that a crash is not blamed on others."""
+        if isinstance(action, Replace) and action.owner_stays and action.owner is not None:
+            return self._programs.gives_way(action.owner, action.current.place)
+        return None
 
     async def _switch(self, action: Attach | Replace, prog: Fd) -> Put:
         label = f"{action.wanted.config.object.name}:[{action.wanted.config.program}]"

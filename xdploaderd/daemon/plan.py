@@ -48,6 +48,7 @@ def make_plan(
     later |= {name for rename in renames for name in (rename.name, rename.wanted.config.name)}
     entries = (want for want in tcx_order.anchors_first(wanted) if want.config.name not in later)
     actions = [action for want in entries for action in _plan_entry(want, observed)]
+    actions = [_with_owner(action, names_of(wanted)) for action in actions]
     known = names_of(wanted) | later | spared
     bases = {entry_of(want.config.name) for want in wanted}
     gone = [
@@ -260,6 +261,13 @@ def awaited_places(action: Action, observed: Observed) -> Iterator[Place]:
         met = observed.in_the_way(wanted_place(config, interface)) if interface is not None else None
         if met is not None:
             yield met.place
+
+
+def _with_owner(action: Action, names: AbstractSet[str]) -> Action:
+    """Tell a program that gives way to another of ours, and is wanted still, from one that others take off."""
+    if isinstance(action, Replace) and action.owner in names - {action.name}:
+        return replace(action, owner_stays=True)
+    return action
 
 
 def _without_claimed(action: Action, claimed: frozenset[Place]) -> Action | None:

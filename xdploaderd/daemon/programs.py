@@ -214,6 +214,11 @@ class OwnPrograms:
         self._records.put(prog.id, replace(record, ifindex=0))
         return record
 
+    def gives_way(self, name: str, place: Place) -> Record | None:
+        """Remember that another program of ours takes the place of the one in force, as leaves() does."""
+        record = self._record_of(name, self._pins.prog(name))
+        return self.leaves(name, (place,)) if record is not None and record.is_at(place) else None
+
     def stays(self, record: Record, left: Sequence[Place]) -> None:
         """Remember again what leaves() returned, unless the program was taken off there: it is among `left`."""
         prog = self._pins.prog(record.attachment)

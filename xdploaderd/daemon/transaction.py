@@ -135,6 +135,8 @@ class Transaction:
             case Replace(current=current):
                 now = Occupant(replace(current.place, slot=place.slot), self._programs.info(prog).id)
                 await self._placer.swap(now, current.place, old, expected=prog, label=current.name)
+        if isinstance(action, Replace) and action.owner_stays and action.owner is not None:
+            await self._work(self._programs.moved, action.owner, action.current.place)
 
     async def _take_off(
         self, name: str, places: Sequence[Place], held: ExitStack, undo: AsyncExitStack
