@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 import hypothesis
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.errors import Flaky
+from hypothesis.internal.conjecture import engine
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.campaigns.figures import Figures, in_words
@@ -19,7 +21,8 @@ from tools.namespaces import mount, unmount
 
 STEPS = 50
 PART = 20  # sequences of one seed: what a run that was cut short loses
-COUNTED = ("sequences", "shorter", "steps", "starts", "refused", "faults")
+SHRINKING = 100.0  # seconds for the search for a shorter sequence that fails
+COUNTED = ("sequences", "shorter", "steps", "starts", "refused", "faults", "killed")
 
 
 def run(directory: Path, rounds: int, *, steps: int = STEPS, seed: int = 14, shrink: bool = True) -> Figures:
@@ -53,7 +56,8 @@ def _differences(bench: Bench, rounds: int, steps: int, number: int, *, shrink: 
         report_multiple_bugs=False,
     )
     try:
-        run_state_machine_as_test(machine, settings=given)
+        with mock.patch.object(engine, "MAX_SHRINKING_SECONDS", SHRINKING):
+            run_state_machine_as_test(machine, settings=given)
     except (AssertionError, Flaky):
         text = f"seed {number}, sequence {bench.tally['sequences'] + 1}:\n{traceback.format_exc()}"
         print(text, flush=True)

@@ -96,13 +96,13 @@ class InProcess:
     async def _cancelled(self) -> None:
         for task in self.tasks:
             task.cancel()
-        try:
-            for task in self.tasks:
-                with suppress(asyncio.CancelledError):
-                    await task
-        finally:
-            if hasattr(self, "rtnl"):
-                await self.rtnl.close()
+        if self.tasks:
+            await asyncio.wait(self.tasks)
+        if hasattr(self, "rtnl"):
+            await self.rtnl.close()
+        for task in self.tasks:
+            if not task.cancelled():
+                task.result()
 
 
 @contextmanager

@@ -31,8 +31,7 @@ def reload(model: Model) -> bool:
         if before.get(wish.name) != now and _refuses(model, wish, digests):
             keep_last_good(model)
             return False
-    adopt(model)
-    return True
+    return adopt(model)
 
 
 def keep_last_good(model: Model) -> None:
@@ -41,14 +40,15 @@ def keep_last_good(model: Model) -> None:
     settle(model)
 
 
-def adopt(model: Model) -> None:
-    """Want what the files say from now on, and all that others took off again."""
+def adopt(model: Model) -> bool:
+    """Want what the files say from now on, each entry by itself, and all that others took off again."""
     before = set(model.entries)
     model.force, model.runtime, model.config_error = dict(model.disk), _not_claimed(model, model.disk), False
     model.ended = (model.ended | before) - set(model.entries)
     model.digests = {name: model.files[entry.file] for name, entry in model.entries.items()}
     ask(model, *model.entries)
     settle(model)
+    return True
 
 
 def _not_claimed(model: Model, entries: dict[str, Entry]) -> dict[str, Entry]:
@@ -64,7 +64,7 @@ def attach_object(model: Model, entry: Entry) -> bool:
     ]
     if entry.name in model.force or rivals or model.files[entry.file] == MISSING:
         return False
-    before, digests = dict(model.runtime), dict(model.digests)
+    before, digests, asked = dict(model.runtime), dict(model.digests), set(model.asked)
     model.runtime[entry.name] = entry
     model.digests[entry.name] = model.files[entry.file]
     model.ended.discard(entry.name)
@@ -73,10 +73,16 @@ def attach_object(model: Model, entry: Entry) -> bool:
     settle(model)
     if model.states[entry.name] not in (State.FAILED, State.FOREIGN):
         return True
-    model.runtime, model.digests = before, digests
+    model.runtime, model.digests, model.asked = before, digests, asked
     model.ended |= {entry.name} - set(model.entries)
     settle(model)
     return False
+
+
+def write_down(model: Model, entry: Entry) -> bool:
+    """Want an entry without doing anything about it, as a daemon that is killed then does."""
+    model.runtime[entry.name] = entry
+    return True
 
 
 def _refuses(model: Model, wish: Wish, digests: dict[str, str]) -> bool:
@@ -142,6 +148,13 @@ def refuse_detach(model: Model, name: str) -> None:
         settle(model)
     else:
         detach(model, name)
+
+
+def sweep(model: Model) -> bool:
+    """Let the time of grace be over for all orphans."""
+    model.orphans = dict.fromkeys(model.orphans, 0.0)
+    settle(model)
+    return True
 
 
 def _is_known(model: Model, name: str) -> bool:

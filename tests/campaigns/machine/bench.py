@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -120,8 +120,9 @@ class Bench:
     def step(self, change: Callable[[], None], *, lost: bool = False, fault: Fault | None = None) -> None:
         """Take a step, let the daemon rest, tell the model, and compare; `lost`: it missed all events of the step.
 
-        Where the model says that nothing changed, nothing was written to the kernel. `fault`: one of its writes fails,
-        and after the longest wait for a retry all is as if none had.
+        Where the model says that nothing changed, nothing was written to the kernel; a kill within a change, and the
+        first load of all, are not judged so. `fault`: one of the writes fails, and after the longest wait for a retry
+        all is as if none had.
         """
         try:
             self._step(change, lost=lost, fault=fault)
@@ -131,7 +132,7 @@ class Bench:
         self.counts["steps"] += 1
 
     def _step(self, change: Callable[[], None], *, lost: bool, fault: Fault | None) -> None:
-        before, self.core.writes.done, self.silent = self.model.changes, [], False
+        before, self.core.writes.done, self.silent = self._spent(), [], False
         if fault is not None:
             self.core.writes.fail(*fault)
         change()
@@ -143,8 +144,32 @@ class Bench:
             self.model.now = self.clock.steady()
             settle(self.model)
         self._compare()
-        if self.model.changes == before and fault is None:
+        if self._spent() == before and fault is None:
             assert not self.core.writes.done, f"nothing had to be done, and yet: {self.core.writes.done}"
+
+    def _spent(self) -> tuple[object, ...]:
+        """Return what is another value after a step that may write: the first load of a boot probes the kernel."""
+        return self.model.changes, self.counts["killed"], (self.core.state / "kernel").exists()
+
+    def choose(self, models: Sequence[Model]) -> None:
+        """Go on with the first of these models that the kernel and the daemon are like."""
+        for number, model in enumerate(models):
+            self.model, known = model, set(self.known)
+            ids = {prog: prog.id for prog in self._progs()}
+            try:
+                self._compare()
+            except AssertionError:
+                if number == len(models) - 1:
+                    raise
+                self.known = known
+                for prog, old in ids.items():
+                    prog.id = old
+            else:
+                return
+
+    def _progs(self) -> Iterator[Prog]:
+        yield from self.model.hooks.values()
+        yield from (own.prog for own in self.model.own.values())
 
     def _compare(self) -> None:
         check_hooks(self.model, host.observe(NAMES), self.known)

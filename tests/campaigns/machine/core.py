@@ -3,15 +3,17 @@
 import asyncio
 import time
 from collections.abc import Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.campaigns.machine.settling import GRACE
-from tests.campaigns.machine.writes import CountedRtnl, Writes
+from tests.campaigns.machine.writes import CountedRtnl, KilledError, Writes
 from tests.support.in_process import InProcess, Outside
 from xdploaderd.daemon.confirming import boot_clock
 from xdploaderd.daemon.options import parse_options
 from xdploaderd.daemon.service import Service
+from xdploaderd.errors import LoaderError
 from xdploaderd.kernel.bpf import Bpf
 
 T = TypeVar("T")
@@ -92,6 +94,16 @@ class Core:
         """End as SIGKILL between two changes does."""
         self._process.end()
 
+    def kill_in(self, request: Coroutine[Any, Any, object], calls: int) -> None:
+        """Make a request, and end as SIGKILL does before the next call after so many, or at its end."""
+        with self.writes.ending_after(calls):
+            try:
+                with suppress(KilledError, asyncio.CancelledError, LoaderError):
+                    self.call(request)
+            finally:
+                with suppress(KilledError):
+                    self._process.end()
+
     def close(self) -> None:
         """Close the loop."""
         self._loop.close()
@@ -101,7 +113,8 @@ class Core:
         try:
             return self._run(request)
         finally:
-            self.rest()
+            if not self.writes.dying:
+                self.rest()
 
     def rest(self) -> None:
         """Let the daemon do what the events since the last step ask for, and no more."""

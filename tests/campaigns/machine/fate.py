@@ -1,7 +1,10 @@
 """What fate and others do, to the interfaces and hooks and to the model alike."""
 
+import shutil
+
 from tests.campaigns.machine import host
 from tests.campaigns.machine.bench import Bench
+from tests.campaigns.machine.checks import OWN
 from tests.campaigns.machine.host import Spot
 from xdploaderd.hooks import Hook
 
@@ -66,3 +69,29 @@ def write_file(bench: Bench, file: str, content: str) -> None:
     bench.put_file(file, content)
     if bench.alive:
         bench.core.look()
+
+
+def unpin(bench: Bench, name: str) -> None:
+    """Somebody removes what is pinned for an attachment: its program runs on, and nothing tells that it is ours."""
+    shutil.rmtree(OWN / name)
+    del bench.model.own[name]
+    if bench.alive:
+        bench.core.look()
+
+
+def lose_state(bench: Bench, file: str, harm: str) -> None:
+    """A state file is gone or damaged when the daemon starts: what it told is lost, and costs a load at most."""
+    path = bench.core.state / file
+    if path.exists():
+        raw = path.read_bytes()
+        path.unlink() if harm == "gone" else path.write_bytes(
+            raw[:-1] + b"?" if harm == "changed" else raw[: len(raw) // 2]
+        )
+    match file:
+        case "held":
+            bench.model.held = set()
+        case "runtime":
+            bench.model.runtime = {}
+        case "records":
+            for own in bench.model.own.values():
+                own.prog.key, own.on = None, 0

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from tests.campaigns.machine import fate, orders
+from tests.campaigns.machine import crash, fate, orders
 from tests.campaigns.machine.bench import NAMES, Bench, Fault
 from tests.campaigns.machine.host import Spot
 from tests.campaigns.machine.things import BAD, MISSING, Entry
@@ -16,6 +16,7 @@ ENTRIES = ("one", "two", "three")
 GLOBS = ("g*", "g[01]")
 SPOTS = ((Hook.XDP, 0), *((hook, slot) for hook in (Hook.TC_INGRESS, Hook.TC_EGRESS) for slot in (1, 2)))
 WAITS = (2.0, 61.0, 400.0)  # seconds: past a first retry, past the time of grace, past any retry
+KILLED = ("reload", "attach", "detach", "attach object")
 
 picks = st.integers(0, len(NAMES) - 1)  # of what there is at the time
 names = st.sampled_from(NAMES)
@@ -128,6 +129,12 @@ class Machine(RuleBasedStateMachine):
         name = self._one(pick)
         self._step(lambda: fate.delete_clsact(self.bench, name), lost=lost)
 
+    @precondition(lambda self: bool(self.bench.model.own))
+    @rule(pick=st.integers(0, 7))
+    def unpin(self, pick: int) -> None:
+        pinned = sorted(self.bench.model.own)
+        self._step(lambda: fate.unpin(self.bench, pinned[pick % len(pinned)]))
+
     # Operators
 
     @rule(entry=entries)
@@ -145,32 +152,32 @@ class Machine(RuleBasedStateMachine):
     @precondition(alive)
     @rule(fault=faults)
     def reload(self, fault: Fault | None) -> None:
-        self._step(lambda: orders.reload(self.bench), fault=fault)
+        self._step(lambda: orders.carry_out(self.bench, orders.RELOAD), fault=fault)
 
     @precondition(alive)
     @rule(fault=faults)
     def reload_partial(self, fault: Fault | None) -> None:
-        self._step(lambda: orders.reload_partial(self.bench), fault=fault)
+        self._step(lambda: orders.carry_out(self.bench, orders.RELOAD_PARTIAL), fault=fault)
 
     @precondition(alive)
     @rule(name=attachments, fault=faults)
     def attach(self, name: str, fault: Fault | None) -> None:
-        self._step(lambda: orders.attach(self.bench, name), fault=fault)
+        self._step(lambda: orders.carry_out(self.bench, orders.attach(name)), fault=fault)
 
     @precondition(alive)
     @rule(entry=runtime, fault=faults)
     def attach_object(self, entry: Entry, fault: Fault | None) -> None:
-        self._step(lambda: orders.attach_object(self.bench, entry), fault=fault)
+        self._step(lambda: orders.carry_out(self.bench, orders.attach_object(self.bench, entry)), fault=fault)
 
     @precondition(alive)
     @rule(name=attachments, fault=faults)
     def detach(self, name: str, fault: Fault | None) -> None:
-        self._step(lambda: orders.detach(self.bench, name), fault=fault)
+        self._step(lambda: orders.carry_out(self.bench, orders.detach(name)), fault=fault)
 
     @precondition(alive)
     @rule()
     def sweep(self) -> None:
-        self._step(lambda: orders.sweep(self.bench))
+        self._step(lambda: orders.carry_out(self.bench, orders.SWEEP))
 
     # Fate
 
@@ -182,6 +189,22 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def kill(self) -> None:
         self._step(self.bench.kill)
+
+    @precondition(alive)
+    @rule(kind=st.sampled_from(KILLED), name=attachments, entry=runtime, calls=st.integers(0, 150))
+    def kill_within(self, kind: str, name: str, entry: Entry, calls: int) -> None:
+        order = {
+            "reload": orders.RELOAD,
+            "attach": orders.attach(name),
+            "detach": orders.detach(name),
+            "attach object": orders.attach_object(self.bench, entry),
+        }[kind]
+        self._step(lambda: crash.kill_within(self.bench, order, calls))
+
+    @precondition(lambda self: not self.bench.alive)
+    @rule(file=st.sampled_from(("held", "records", "runtime")), harm=st.sampled_from(("gone", "changed", "cut")))
+    def lose_state(self, file: str, harm: str) -> None:
+        self._step(lambda: fate.lose_state(self.bench, file, harm))
 
     @precondition(lambda self: not self.bench.alive)
     @rule()

@@ -36,7 +36,15 @@ def _pass(model: Model) -> None:
     model.states = {}
     for wish in wishes:
         model.states[wish.name] = _carry_out(model, wish, taken=wish.name in taken)
-    kept = _claimed(model, wishes)
+    tried, awaited = _claimed(model, wishes)
+    for wish in wishes:
+        if model.states[wish.name] is State.WAITING:
+            _leave(model, wish.name, tried)
+    kept = {
+        name
+        for name, own in model.own.items()
+        if own.prog in tried or (own.prog in awaited and name.partition("@")[0] in model.entries)
+    }
     model.stuck &= {name for name, state in model.states.items() if state is State.FAILED}
     names = {wish.name for wish in wishes if wish.interface or not wish.entry.glob}
     _sweep(model, names | kept, several={wish.entry.name for wish in wishes if wish.entry.glob})
@@ -63,7 +71,7 @@ def _carry_out(model: Model, wish: Wish, *, taken: bool) -> State:
     if wish.rivals or model.digests[wish.entry.name] == MISSING:
         return State.FAILED
     if not wish.interface:
-        return _without_interface(model, wish)
+        return State.IDLE if wish.entry.glob else State.WAITING
     if taken:
         return _displaced(model, wish)
     there = model.hooks.get(model.spot(wish))
@@ -72,14 +80,11 @@ def _carry_out(model: Model, wish: Wish, *, taken: bool) -> State:
     return State.FOREIGN
 
 
-def _without_interface(model: Model, wish: Wish) -> State:
-    """What runs elsewhere is taken off, and stays pinned for the interface to come."""
-    if wish.entry.glob:
-        return State.IDLE
-    if model.spots_of(wish.name):
-        _take_off(model, wish.name)
-        model.own[wish.name].on = 0
-    return State.WAITING
+def _leave(model: Model, name: str, tried: set[Prog | None]) -> None:
+    """What runs elsewhere is taken off, unless an entry still tries to take its place, and stays pinned."""
+    if model.spots_of(name) and model.own[name].prog not in tried:
+        _take_off(model, name)
+        model.own[name].on = 0
 
 
 def _displaced(model: Model, wish: Wish) -> State:
@@ -131,17 +136,12 @@ def _forget(model: Model, name: str) -> None:
         del model.own[name]
 
 
-def _claimed(model: Model, wishes: list[Wish]) -> set[str]:
-    """Return whose program stays, unwanted, until the entry that wants its place can be carried out."""
+def _claimed(model: Model, wishes: list[Wish]) -> tuple[set[Prog | None], set[Prog | None]]:
+    """Return what runs where an entry is wanted that fails, when it tries, and when it waits for its object or us."""
     failed = [w for w in wishes if model.states[w.name] is State.FAILED and w.interface]
     refused = [w for w in failed if w.rivals or model.digests[w.entry.name] == MISSING]
     tried = {model.hooks.get(model.spot(wish)) for wish in failed if wish not in refused}
-    awaited = {model.hooks.get(model.spot(wish)) for wish in refused}
-    return {
-        name
-        for name, own in model.own.items()
-        if own.prog in tried or (own.prog in awaited and name.partition("@")[0] in model.entries)
-    }
+    return tried, {model.hooks.get(model.spot(wish)) for wish in refused}
 
 
 def _sweep(model: Model, names: set[str], *, several: set[str]) -> None:

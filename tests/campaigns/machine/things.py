@@ -17,7 +17,7 @@ class Key(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class Prog:
-    """One loaded program, ours or (without a key) somebody else's; `id` as it was seen first."""
+    """One loaded program, somebody else's where nothing tells what from; `id` as it was seen first."""
 
     key: Key | None = None
     id: int = 0

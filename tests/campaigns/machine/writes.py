@@ -1,13 +1,33 @@
-"""What the daemon writes to the kernel, counted at its two doors; one write may be made to fail."""
+"""What the daemon writes to the kernel, counted at its two doors; one write may be made to fail, or to be the last."""
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from ctypes import Structure
 
+from tests.campaigns.seams import Seams
 from xdploaderd.errors import AttachError
 from xdploaderd.info import TcFilter
 from xdploaderd.kernel.syscall import bpf_syscall
 from xdploaderd.net.rtnl import Rtnl
 from xdploaderd.uapi.bpf import BpfCmd, Ifindex
+
+
+class KilledError(BaseException):
+    """Stands for SIGKILL: nothing is written after it."""
+
+
+class _Grave(Seams):
+    """Lets all calls but the first so many end in KilledError, of whatever kind they are."""
+
+    def __init__(self, survived: int) -> None:
+        super().__init__()
+        self._left = survived
+
+    def check(self, kind: str) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise KilledError(kind)
 
 
 class Writes:
@@ -17,6 +37,7 @@ class Writes:
         self.done: list[str] = []
         self._countdown = 0
         self._errno = 0
+        self._check: Callable[[str], None] | None = None
 
     def fail(self, nth: int, number: int) -> None:
         """Let the nth write from now on fail with that errno; 0: none."""
@@ -27,8 +48,26 @@ class Writes:
         """Whether one is to fail, or has failed."""
         return self._errno != 0
 
+    @contextmanager
+    def ending_after(self, number: int) -> Iterator[None]:
+        """Let the block make so many calls that read or write kernel and files, and none after that: KilledError."""
+        grave = _Grave(number)
+        with grave.installed():
+            self._check = grave.check
+            try:
+                yield
+            finally:
+                self._check = None
+
+    @property
+    def dying(self) -> bool:
+        """Whether that is under way."""
+        return self._check is not None
+
     def note(self, name: str) -> None:
         """Count a write; raise OSError where it is the one that fails."""
+        if self._check is not None:
+            self._check(name)
         self.done.append(name)
         self._countdown -= 1
         if self.armed and self._countdown == 0:

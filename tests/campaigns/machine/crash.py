@@ -1,0 +1,89 @@
+"""A kill within an order: what may be there then, and what the next start is to make of it.
+
+Each hook has the program of before or the one that was asked for, and none only where one of the two says none. The
+next start wants what was wanted before or what was asked for, and goes there from whatever it finds.
+"""
+
+import copy
+import os
+from collections.abc import Callable, Iterator, Mapping
+
+from tests.campaigns.machine import asking, host
+from tests.campaigns.machine.bench import NAMES, Bench
+from tests.campaigns.machine.checks import OWN
+from tests.campaigns.machine.host import Spot
+from tests.campaigns.machine.model import Model
+from tests.campaigns.machine.orders import Order
+from tests.campaigns.machine.things import Own, Prog
+
+
+def kill_within(bench: Bench, order: Order, calls: int) -> None:
+    """Kill the daemon after so many calls of an order, look at what it left, and start it again."""
+    before = bench.model
+    bench.core.kill_in(order.ask(bench.core.service), calls)
+    bench.counts["killed"] += 1
+    before.now = bench.clock.steady()
+    after = _told(before, order.tell)
+    hooks = dict(_hooks(before.hooks, after.hooks, host.observe(NAMES).programs, bench.known))
+    own = _own(before, after, hooks, set(os.listdir(OWN)) if OWN.exists() else set())
+    wanted = [after, before, *([_told(before, order.begin)] if order.begin else [])]
+    bench.core.start()
+    bench.counts["starts"] += 1
+    now = bench.clock.steady()
+    bench.choose([_started(wants, hooks, own, now) for wants in wanted])
+
+
+def _told(before: Model, tell: Callable[[Model], object]) -> Model:
+    model = _copy(before)
+    tell(model)
+    return model
+
+
+def _copy(model: Model) -> Model:
+    """Copy all but the programs: one program is one, in whichever of the models."""
+    progs = {id(prog): prog for prog in (*model.hooks.values(), *(own.prog for own in model.own.values()))}
+    return copy.deepcopy(model, progs)
+
+
+def _hooks(
+    before: Mapping[Spot, Prog], after: Mapping[Spot, Prog], found: Mapping[Spot, int], known: set[int]
+) -> Iterator[tuple[Spot, Prog]]:
+    """Yield what is on the hooks: each time the old program, the new one, or nothing where one of both says so."""
+    for spot in before.keys() | after.keys() | found.keys():
+        number, old, new = found.get(spot, 0), before.get(spot), after.get(spot)
+        if not number:
+            assert old is None or new is None, f"{spot} has no program after the kill, want {old} or {new}"
+        elif old is not None and number == old.id:
+            yield spot, old
+        else:
+            assert new is not None, f"{spot} has program {number} after the kill, want {old} or none"
+            assert number == new.id or (not new.id and number not in known), f"{spot} has {number}, want {old} or {new}"
+            new.id = number
+            known.add(number)
+            yield spot, new
+
+
+def _own(before: Model, after: Model, hooks: Mapping[Spot, Prog], pinned: set[str]) -> dict[str, Own]:
+    """Return what is pinned: a new program counts where it runs, else the next start drops it."""
+    running = set(map(id, hooks.values()))
+    found = {}
+    for name in before.own.keys() | after.own.keys():
+        old, new = before.own.get(name), after.own.get(name)
+        if name not in pinned:
+            assert old is None or new is None, f"'{name}' has no pins after the kill"
+        elif new is not None and (old is None or (new.prog is not old.prog and id(new.prog) in running)):
+            found[name] = copy.copy(new)
+        elif old is not None:
+            found[name] = copy.copy(old)
+            if id(old.prog) not in running and any(prog is old.prog for prog in before.hooks.values()):
+                found[name].on = 0  # the daemon took it off itself
+    return found
+
+
+def _started(wants: Model, hooks: Mapping[Spot, Prog], own: Mapping[str, Own], now: float) -> Model:
+    model = _copy(wants)
+    model.hooks = dict(hooks)
+    model.own = {name: copy.copy(each) for name, each in own.items()}
+    model.now = now
+    asking.start(model)
+    return model
