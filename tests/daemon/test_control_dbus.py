@@ -10,19 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dbus_fast import Message, Variant
+from dbus_fast import Message, MessageFlag, Variant
 from dbus_fast.aio import MessageBus
 
-from tests.fakes.loader import CORE_LOG, EDGE, FakeLoader
+from tests.daemon.served import until
+from tests.fakes.loader import CORE_LOG, EDGE, PLANNED, FakeLoader
 from tests.support.bus import plain, private_bus
 from tests.support.tools import tool
 from xdploaderd.control import dbus
-from xdploaderd.control.dbus import BUS_NAME, INTERFACE, OBJECT_PATH, DbusServer, to_properties
+from xdploaderd.control.dbus import BUS_NAME, DbusServer
+from xdploaderd.control.dbus_object import INTERFACE, OBJECT_PATH
+from xdploaderd.control.dbus_values import to_properties
 from xdploaderd.errors import HookBusyError
 
 NOBODY = 65534
 OWN_TEXT = Path(__file__).read_bytes()[: 1 << 16]
 OWN_UID = frozenset({os.geteuid()})
+OPEN_MAP = ["call", BUS_NAME, OBJECT_PATH, INTERFACE, "OpenMap", "ssb", "edge", "frames", "false"]
 
 
 @pytest.fixture(autouse=True)
@@ -103,6 +107,8 @@ def test_busctl_calls_every_method(address: str) -> None:
         assert await _call(address, "Status") == status
         assert json.loads(await _call(address, "CoreLog", "edge")) == CORE_LOG
         assert service.calls == ["list", "detach edge", "attach edge", "status", "reload", "status", "core-log edge"]
+        assert await _call(address, "Maps", "edge") == [one.to_json() for one in await service.maps("edge")]
+        assert await _call(address, "Plan") == [PLANNED.to_json()]
 
     _serve(address, test)
 
@@ -126,6 +132,9 @@ def test_introspection_tells_methods_and_signal(address: str) -> None:
             ".RollBack": ["method", "-", "a{sv}"],
             ".Status": ["method", "-", "a{sv}"],
             ".Sweep": ["method", "s", "a{sv}"],
+            ".Plan": ["method", "-", "aa{sv}"],
+            ".Maps": ["method", "s", "aa{sv}"],
+            ".OpenMap": ["method", "ssb", "h"],
             ".AttachmentChanged": ["signal", "a{sv}", "-"],
         }
 
@@ -154,6 +163,42 @@ def test_every_change_is_signalled(address: str) -> None:
         finally:
             monitor.kill()
             await monitor.communicate()
+
+    _serve(address, test)
+
+
+def _open_map(flags: MessageFlag) -> Message:
+    return Message(
+        destination=BUS_NAME,
+        path=OBJECT_PATH,
+        interface=INTERFACE,
+        member="OpenMap",
+        flags=flags,
+        signature="ssb",
+        body=["edge", "frames", True],
+    )
+
+
+@pytest.mark.parametrize("flags", [MessageFlag.NONE, MessageFlag.NO_REPLY_EXPECTED])
+def test_map_s_descriptor_goes_to_the_caller_and_stays_open_nowhere_else(address: str, flags: MessageFlag) -> None:
+    async def test(service: FakeLoader) -> None:
+        bus = await MessageBus(bus_address=address, negotiate_unix_fd=True).connect()
+        before = len(os.listdir("/proc/self/fd"))
+        try:
+            if flags is MessageFlag.NONE:
+                reply = await bus.call(_open_map(flags))
+                assert reply is not None
+                (given,) = reply.unix_fds
+                assert (reply.signature, reply.body) == ("h", [0])
+                assert os.readlink(f"/proc/self/fd/{given}") == "/dev/null"
+                os.close(given)
+            else:
+                await bus.send(_open_map(flags))
+                await until(lambda: bool(service.calls))
+            await until(lambda: len(os.listdir("/proc/self/fd")) <= before)
+        finally:
+            bus.disconnect()
+        assert service.calls == ["open-map edge frames to write"]
 
     _serve(address, test)
 
@@ -193,10 +238,15 @@ def test_error_has_the_code_as_its_name_and_the_message_as_its_text(address: str
 
 def test_caller_of_another_uid_is_refused_by_the_daemon_itself(tmp_path: Path) -> None:
     async def test(service: FakeLoader) -> None:
-        for method, args in [("Status", ()), ("ListAttachments", ()), ("Detach", ("edge",)), ("Reload", ())]:
+        calls = [("Status",), ("ListAttachments",), ("Detach", "edge"), ("Reload",), ("Plan",), ("Maps", "edge")]
+        for method, *args in calls:
             with pytest.raises(AssertionError, match="may not call the daemon"):
                 await _call(address_of(tmp_path), method, *args)
         assert service.calls == []
+
+        status, out, err = await _busctl(address_of(tmp_path), *OPEN_MAP)
+        assert (status != 0, out) == (True, "")
+        assert "may not call the daemon" in err
 
     with private_bus(tmp_path, policy=False) as place:
         _serve(place, test, uids=frozenset({os.geteuid() + 1}))

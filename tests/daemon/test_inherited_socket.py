@@ -13,11 +13,6 @@ from xdploaderd.control.listener import listening
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "control"
-
-
-@pytest.fixture
 def passed(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     """Yield the environment that tells of a socket listening on `path`, which the code under test comes to own."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:

@@ -9,7 +9,7 @@ from typing import Any
 
 from xdploaderd.daemon.caller import Caller, caller
 from xdploaderd.daemon.requests import AttachRequest
-from xdploaderd.daemon.status import AttachedMap, AttachmentStatus, DaemonStatus, PlannedAction, State
+from xdploaderd.daemon.status import AttachedMap, AttachmentStatus, DaemonStatus, PlannedAction, PlannedMap, State
 from xdploaderd.errors import NoSuchAttachmentError
 from xdploaderd.hooks import Hook, XdpMode
 
@@ -28,6 +28,16 @@ EDGE = AttachmentStatus(
 )
 
 CORE_LOG = [{"program": "xdp_pass", "kind": "byte_off", "new_value": 2**64 - 1, "target": None, "candidates": []}]
+
+
+PLANNED = PlannedAction(
+    action="replace",
+    name="edge",
+    interface="eth0",
+    hook=Hook.XDP,
+    reason="object changed",
+    maps=(PlannedMap(name="frames", action="migrate", pin="", entries=4, lost=0, reason="max entries"),),
+)
 
 
 class FakeLoader:
@@ -113,7 +123,7 @@ class FakeLoader:
 
     async def plan(self) -> tuple[PlannedAction, ...]:
         await self._called("plan")
-        return (PlannedAction(action="replace", name="edge", interface="eth0", hook=Hook.XDP, reason="object changed"),)
+        return (PLANNED,)
 
     async def maps(self, name: str) -> tuple[AttachedMap, ...]:
         await self._called(f"maps {name}")

@@ -45,13 +45,13 @@ SOLE_USERS = {
     "yaml": {"config/yaml_text.py"},
     "pydantic": {"config/attachment_model.py", "config/validate.py"},
     "pydantic_core": {"config/field_values.py", "config/validate.py"},
-    "asyncvarlink": {"control/server.py"},
+    "asyncvarlink": {"control/interface.py", "control/server.py"},
     "pyroute2": {"net/rtnl.py"},
     "ctypes": {"kernel/syscall.py", "kernel/bpf.py", "kernel/attr.py"},
     "systemd": {"log.py"},
     "zstandard": {"kernel/unpack.py"},
     "lz4": {"kernel/unpack.py"},
-    "dbus_fast": {"control/dbus.py"},
+    "dbus_fast": {"control/dbus.py", "control/dbus_object.py", "control/dbus_values.py"},
 }
 STDLIB = {"__future__"} | set(__import__("sys").stdlib_module_names)
 MODULES = sorted(ROOT.rglob("*.py"))
