@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def run_verb(words: Sequence[str]) -> int:
     """Run the command line and return its exit status: 0, 3 degraded or partial, or the error's own."""
     try:
-        args = plain_arguments(words) or file_arguments(words) or _parsed(words)
+        args = plain_arguments(words) or file_arguments(words) or _help(words) or _parsed(words)
     except UsageError as error:
         output.print_error(error, as_json="--json" in words, verbose=False)
         return output.EXIT_COMMAND_LINE
@@ -32,6 +32,14 @@ def run_verb(words: Sequence[str]) -> int:
     except BrokenPipeError:
         discard_output()
         return output.EXIT_BROKEN_PIPE
+
+
+def _help(words: Sequence[str]) -> SimpleNamespace | None:
+    if words[-1:] not in (["-h"], ["--help"]):
+        return None
+    from xdploaderd.cli.help_page import help_arguments
+
+    return help_arguments(words)
 
 
 def _parsed(words: Sequence[str]) -> argparse.Namespace:

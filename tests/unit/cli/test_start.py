@@ -68,3 +68,8 @@ def test_prepare_is_imported_without_the_package(package: str, prepare: set[str]
 @pytest.mark.parametrize("module", ["elftools", "hashlib", "json", "logging", "platform", "socket", "tempfile"])
 def test_prepare_is_imported_without(module: str, prepare: set[str]) -> None:
     assert module not in prepare
+
+
+@pytest.mark.parametrize("module", ["argparse", "enum", "re", "textwrap"])
+def test_help_of_a_verb_is_shown_without(module: str) -> None:
+    assert module not in imported("load", "--help")
