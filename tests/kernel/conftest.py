@@ -1,12 +1,14 @@
 """What most kernel tests start from: a pair of interfaces, and a daemon that has not been started."""
 
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import Daemon, daemon_in
-from tests.support.netns import Veth, veth_pair
+from tests.support.daemon import BPFFS, Daemon, daemon_in
+from tests.support.netns import Veth, two_veth_pairs, veth_pair
 
 
 @pytest.fixture
@@ -16,6 +18,32 @@ def veth() -> Iterator[Veth]:
 
 
 @pytest.fixture
+def veths() -> Iterator[Veth]:
+    """Yield the same pair as `veth`; veth8 and its peer are there too."""
+    with two_veth_pairs() as pair:
+        yield pair
+
+
+@pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[Daemon]:
     with daemon_in(tmp_path) as made:
         yield made
+
+
+@pytest.fixture
+def conf(tmp_path: Path) -> str:
+    """Return an empty pinning.conf: the defaults, whatever this machine has."""
+    path = tmp_path / "pinning.conf"
+    path.write_text("")
+    path.chmod(0o644)
+    return str(path)
+
+
+@pytest.fixture
+def pins_go(_no_kernel_leak: None) -> Iterator[None]:
+    """Remove what the test pinned, before it is looked for leaks."""
+    before = set(os.listdir(BPFFS))
+    yield
+    for name in set(os.listdir(BPFFS)) - before:
+        path = BPFFS / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()

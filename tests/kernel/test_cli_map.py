@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 
 from tests.support.daemon import BPFFS, OBJECTS, Daemon, daemon_in, tail_entry, xdp_entry
 from tests.support.netns import Veth
+from tests.support.tools import bpftool_json
 from xdploaderd.control.client import ControlClient
 from xdploaderd.errors import KernelError, NoSuchMapError
 from xdploaderd.kernel.bpf import Bpf
@@ -27,19 +27,15 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
         yield made
 
 
-def bpftool(*words: str) -> Any:
-    return json.loads(subprocess.run(["bpftool", "-j", *words], capture_output=True, check=True).stdout)
-
-
 def shown(daemon: Daemon, name: str = "edge") -> dict[str, dict[str, Any]]:
     return {one["name"]: one for one in json.loads(daemon.ctl("map", "show", name, "--json"))}
 
 
 def test_maps_of_an_attachment_are_those_of_its_program(veth: Veth, daemon: Daemon) -> None:
     maps = shown(daemon)
-    prog = bpftool("prog", "show", "id", str(daemon.attachment("edge")["prog_id"]))
+    prog = bpftool_json("prog", "show", "id", str(daemon.attachment("edge")["prog_id"]))
     assert sorted(one["id"] for one in maps.values()) == sorted(prog["map_ids"])
-    theirs = bpftool("map", "show", "id", str(maps["flows"]["id"]))
+    theirs = bpftool_json("map", "show", "id", str(maps["flows"]["id"]))
     assert (maps["flows"]["type"], maps["flows"]["max_entries"]) == (theirs["type"], theirs["max_entries"])
     assert "flows" in daemon.ctl("map", "show", "edge")
     assert any("arrays_" in one["pin"] for one in shown(daemon, "tail").values())
@@ -50,14 +46,14 @@ def test_entry_that_is_set_is_seen_got_and_deleted(veth: Veth, daemon: Daemon) -
     number = str(shown(daemon)["flows"]["id"])
     assert "NoSuchEntry" in daemon.ctl("map", "get", "edge", "flows", key, status=66)
     assert daemon.ctl("map", "set", "edge", "flows", key, value) == "1 entry set\n"
-    (entry,) = bpftool("map", "dump", "id", number)
+    (entry,) = bpftool_json("map", "dump", "id", number)
     assert (entry["key"], entry["value"]) == (["0x01"] * 12, ["0x02"] * 24)
     got = json.loads(daemon.ctl("map", "get", "edge", "flows", key, "--json"))
     (dumped,) = json.loads(daemon.ctl("map", "dump", "edge", "flows", "--json"))["entries"]
     assert got == dumped
     assert json.loads(daemon.ctl("map", "get", "edge", number, json.dumps(got["key"]), "--json")) == got
     daemon.ctl("map", "delete", "edge", "flows", json.dumps(got["key"]))
-    assert bpftool("map", "dump", "id", number) == []
+    assert bpftool_json("map", "dump", "id", number) == []
     assert "NoSuchEntry" in daemon.ctl("map", "delete", "edge", "flows", key, status=66)
     assert "open map 'flows' to write" in daemon.log()
 
@@ -66,7 +62,7 @@ def test_file_of_entries_goes_into_a_map_of_an_attachment(veth: Veth, daemon: Da
     file = tmp_path / "flows.json"
     file.write_text(json.dumps([{"key": f"hex:{n:02x}" + "00" * 11, "value": "hex:" + "00" * 24} for n in (1, 2)]))
     assert daemon.ctl("map", "load", "edge", "flows", str(file)) == "2 entries set\n"
-    assert len(bpftool("map", "dump", "id", str(shown(daemon)["flows"]["id"]))) == 2
+    assert len(bpftool_json("map", "dump", "id", str(shown(daemon)["flows"]["id"]))) == 2
 
 
 def test_pins_are_opened_without_the_daemon(veth: Veth, daemon: Daemon) -> None:

@@ -3,16 +3,15 @@
 import asyncio
 import json
 import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.support.daemon import OBJECTS, OWN_PINS, Daemon, counters_of, daemon_in, tc_ids, wait_for, xdp_id
 from tests.support.netns import Veth, add_veth, ip, tc
 from tests.support.rawbpf import XDP_PASS, RawFd, returning, xdp_link
+from tests.support.tools import bpftool_json
 from xdploaderd.net.door import NOTHING
 from xdploaderd.net.rtnl import Rtnl
 from xdploaderd.uapi.bpf import ProgType
@@ -29,10 +28,6 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
         made.whole_directory = True
         made.start()
         yield made
-
-
-def bpftool(*words: str) -> Any:
-    return json.loads(subprocess.run(["bpftool", "-j", *words], capture_output=True, text=True, check=True).stdout)
 
 
 def attach_by_ip(path: Path = COUNT) -> int:
@@ -94,7 +89,7 @@ def test_without_an_object_what_is_known_is_told(veth: Veth, daemon: Daemon) -> 
     before = attach_by_ip()
     told = json.loads(daemon.ctl("adopt", "--all", "--json", status=3))
     (one,) = [one for one in told if one["interface"] == "veth0"]
-    info = bpftool("prog", "show", "id", str(before))
+    info = bpftool_json("prog", "show", "id", str(before))
     assert (one["prog_name"], one["prog_tag"], one["map_ids"]) == (info["name"], info["tag"], info["map_ids"])
     assert (one["uid"], one["result"]) == (0, "left")
     assert "--object" in one["reason"]

@@ -1,7 +1,7 @@
 """A real daemon that reloads: all of a configuration comes into force, or nothing of it is changed (F19, G10)."""
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from tests.support.daemon import (
     xdp_id,
 )
 from tests.support.kernel_writes import kernel_writes, to_file
-from tests.support.netns import Veth, two_veth_pairs
+from tests.support.netns import Veth
 from xdploaderd.errors import LoaderError
 
 pytestmark = pytest.mark.kernel
@@ -29,14 +29,8 @@ pytestmark = pytest.mark.kernel
 COUNT = 5  # of entries in the bounded form of F19; the bad one is the first, the middle one and the last
 
 
-@pytest.fixture
-def veth() -> Iterator[Veth]:
-    with two_veth_pairs() as pair:
-        yield pair
-
-
 @pytest.mark.parametrize("position", [0, COUNT // 2, COUNT])
-def test_g10_f19_one_bad_entry_changes_nothing(veth: Veth, daemon: Daemon, tmp_path: Path, position: int) -> None:
+def test_g10_f19_one_bad_entry_changes_nothing(veths: Veth, daemon: Daemon, tmp_path: Path, position: int) -> None:
     daemon.configure(*entries(COUNT))
     daemon.start()
     for kind in KINDS:
@@ -68,13 +62,13 @@ def assert_partial_applies_the_rest(daemon: Daemon) -> None:
     assert not status["config_error"]
 
 
-def test_reload_counts_on_through_a_change_of_everything(veth: Veth, daemon: Daemon, tmp_path: Path) -> None:
+def test_reload_counts_on_through_a_change_of_everything(veths: Veth, daemon: Daemon, tmp_path: Path) -> None:
     copy = tmp_path / "count.o"
     shutil.copy(OBJECTS / "xdp_count.bpf.o", copy)
     daemon.configure(xdp_entry(object=copy), tail_entry(), xdp_entry("gone", interface="veth8"))
     daemon.start()
     first = xdp_id()
-    veth.send_in(2)
+    veths.send_in(2)
     wait_for(lambda: sum(counters("xdp_frames")) == 2, "two frames")
     shutil.copy(OBJECTS / "xdp_count_v2.bpf.o", copy)
     daemon.configure(tail_entry("moved"), xdp_entry(object=copy), tail_entry("more", interface="veth8"))
@@ -94,7 +88,7 @@ def test_reload_counts_on_through_a_change_of_everything(veth: Veth, daemon: Dae
 
 
 def test_entry_that_failed_before_does_not_keep_others_from_a_reload(
-    veth: Veth, daemon: Daemon, tmp_path: Path
+    veths: Veth, daemon: Daemon, tmp_path: Path
 ) -> None:
     bad = bad_entry("file", tmp_path)
     daemon.configure(bad)
@@ -111,7 +105,7 @@ def traced(daemon: Daemon, trace: Path, work: Mapping[str, Any]) -> list[str]:
     return kernel_writes(trace)
 
 
-def test_g10_reload_without_a_change_writes_nothing_to_the_kernel(veth: Veth, daemon: Daemon, tmp_path: Path) -> None:
+def test_g10_reload_without_a_change_writes_nothing_to_the_kernel(veths: Veth, daemon: Daemon, tmp_path: Path) -> None:
     daemon.configure(*entries(COUNT), xdp_entry("one", interface="veth8", maps="shared"))
     daemon.start()
     daemon.end()

@@ -1,6 +1,5 @@
 """A real daemon that attaches by bpf_link: found again, changed in place, and noticed when others take it off."""
 
-import json
 import signal
 import socket
 import subprocess
@@ -11,6 +10,7 @@ import pytest
 
 from tests.support.daemon import OBJECTS, OWN_PINS, Daemon, counters, tc_ids, wait_for, xdp_entry, xdp_id
 from tests.support.netns import Veth, add_veth, ip, veth_pair
+from tests.support.tools import bpftool_json
 from xdploaderd.errors import KernelError
 from xdploaderd.info import LinkInfo
 from xdploaderd.kernel.bpf import Bpf
@@ -90,8 +90,7 @@ def test_tcx_program_counts_and_leaves_clsact_alone(veth: Veth, daemon: Daemon) 
     daemon.start()
     veth.send_in(10)
     prog = daemon.attachment("in")["prog_id"]
-    run = subprocess.run(["bpftool", "-j", "prog", "show", "id", str(prog)], capture_output=True, text=True, check=True)
-    assert json.loads(run.stdout)["type"] == "sched_cls"
+    assert bpftool_json("prog", "show", "id", str(prog))["type"] == "sched_cls"
     assert tc_ids() == []
     assert "clsact" not in subprocess.run(["tc", "qdisc", "show"], capture_output=True, text=True, check=True).stdout
 

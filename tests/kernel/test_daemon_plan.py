@@ -1,15 +1,15 @@
 """What `plan` says of maps is what a reload then does; to say it changes nothing."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.kernel.test_daemon_apply import traced
-from tests.support.daemon import BPFFS, OBJECTS, Daemon, daemon_in, tail_entry, xdp_entry, xdp_id
-from tests.support.netns import Veth, two_veth_pairs
+from tests.support.daemon import BPFFS, OBJECTS, Daemon, tail_entry, xdp_entry, xdp_id
+from tests.support.netns import Veth
 from tests.support.sandbox import pin_tree
 from xdploaderd.errors import LoaderError
 from xdploaderd.info import MapInfo
@@ -19,20 +19,6 @@ from xdploaderd.uapi.bpf import MapId, ProgId
 
 pytestmark = pytest.mark.kernel
 PIN = BPFFS / "xdp_frames"
-
-
-@pytest.fixture
-def veth() -> Iterator[Veth]:
-    with two_veth_pairs() as pair:
-        yield pair
-
-
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    with daemon_in(tmp_path) as made:
-        yield made
-    for name in ("xdp_frames", "devices"):
-        (BPFFS / name).unlink(missing_ok=True)
 
 
 def planned(daemon: Daemon) -> dict[str, dict[str, Any]]:
@@ -66,7 +52,7 @@ def changed_object(tmp_path: Path) -> Path:
 
 
 def test_plan_of_a_new_object_then_apply_does_to_every_map_what_was_said(
-    veth: Veth, daemon: Daemon, tmp_path: Path
+    veths: Veth, daemon: Daemon, tmp_path: Path
 ) -> None:
     obj = changed_object(tmp_path)
     daemon.configure(xdp_entry(object=obj, program="use_maps", keep_maps=["flows"]))
@@ -86,7 +72,7 @@ def test_plan_of_a_new_object_then_apply_does_to_every_map_what_was_said(
 
 @pytest.mark.parametrize(("rule", "kept", "lost"), [("migrate", 2, 0), ("recreate", 0, 2)])
 def test_plan_counts_entries_that_go_over_and_that_are_lost(
-    veth: Veth, daemon: Daemon, tmp_path: Path, rule: str, kept: int, lost: int
+    veths: Veth, daemon: Daemon, tmp_path: Path, rule: str, kept: int, lost: int
 ) -> None:
     entry = xdp_entry(object=changed_object(tmp_path), program="use_maps", keep_maps=["flows"])
     daemon.configure(entry)
@@ -102,7 +88,7 @@ def test_plan_counts_entries_that_go_over_and_that_are_lost(
 
 
 @pytest.mark.parametrize("rule", ["migrate", "recreate"])
-def test_plan_tells_of_a_pinned_map_that_two_attachments_get_anew(veth: Veth, daemon: Daemon, rule: str) -> None:
+def test_plan_tells_of_a_pinned_map_that_two_attachments_get_anew(veths: Veth, daemon: Daemon, rule: str) -> None:
     daemon.configure(xdp_entry(), xdp_entry("other", interface="veth8"))
     daemon.start()
     old = maps_of()["xdp_frames"][0].id
@@ -118,7 +104,7 @@ def test_plan_tells_of_a_pinned_map_that_two_attachments_get_anew(veth: Veth, da
     assert old not in ids
 
 
-def test_plan_refuses_what_reload_refuses_and_in_the_same_words(veth: Veth, daemon: Daemon, tmp_path: Path) -> None:
+def test_plan_refuses_what_reload_refuses_and_in_the_same_words(veths: Veth, daemon: Daemon, tmp_path: Path) -> None:
     daemon.configure(xdp_entry())
     daemon.start()
     before, pins = xdp_id(), pin_tree()
@@ -137,7 +123,7 @@ def test_plan_refuses_what_reload_refuses_and_in_the_same_words(veth: Veth, daem
 
 
 def test_plan_says_that_unpinned_maps_start_empty_and_how_full_a_file_makes_them(
-    veth: Veth, daemon: Daemon, tmp_path: Path
+    veths: Veth, daemon: Daemon, tmp_path: Path
 ) -> None:
     entries = tmp_path / "flows.json"
     entries.write_text(json.dumps([{"key": "hex:" + "00" * 12, "value": "hex:" + "00" * 24}]))
@@ -151,7 +137,7 @@ def test_plan_says_that_unpinned_maps_start_empty_and_how_full_a_file_makes_them
     assert maps_of()["flows"][1] == 1
 
 
-def test_plan_tells_who_takes_the_program_of_another(veth: Veth, daemon: Daemon) -> None:
+def test_plan_tells_who_takes_the_program_of_another(veths: Veth, daemon: Daemon) -> None:
     daemon.start()
     daemon.configure(xdp_entry(maps="shared"), xdp_entry("other", interface="veth8", maps="shared"))
     said = planned(daemon)
@@ -161,7 +147,7 @@ def test_plan_tells_who_takes_the_program_of_another(veth: Veth, daemon: Daemon)
     assert xdp_id("veth0") == xdp_id("veth8")
 
 
-def test_plan_and_reload_go_by_the_pinning_that_comes_with_the_entry(veth: Veth, daemon: Daemon) -> None:
+def test_plan_and_reload_go_by_the_pinning_that_comes_with_the_entry(veths: Veth, daemon: Daemon) -> None:
     daemon.start()
     daemon.pinning.write_text("by-name shared/maps\n")
     daemon.configure(xdp_entry())
@@ -172,7 +158,7 @@ def test_plan_and_reload_go_by_the_pinning_that_comes_with_the_entry(veth: Veth,
     assert not PIN.exists()
 
 
-def test_plan_writes_nothing_to_the_kernel(veth: Veth, daemon: Daemon, tmp_path: Path) -> None:
+def test_plan_writes_nothing_to_the_kernel(veths: Veth, daemon: Daemon, tmp_path: Path) -> None:
     daemon.configure(xdp_entry(), tail_entry("tail", interface="veth8"))
     daemon.start()
     grown: Mapping[str, Any] = {"max_entries": {"xdp_frames": 4}, "on_mismatch": "migrate"}

@@ -2,28 +2,21 @@
 
 import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.daemon import OBJECTS, OWN_PINS, Daemon, tail_entry, tc_ids, wait_for, xdp_entry, xdp_id
-from tests.support.netns import Veth, ip, two_veth_pairs
+from tests.support.netns import Veth, ip
 
 pytestmark = pytest.mark.kernel
-
-
-@pytest.fixture
-def veth() -> Iterator[Veth]:
-    with two_veth_pairs() as pair:
-        yield pair
 
 
 def entries(**fields: object) -> tuple[dict[str, object], dict[str, object]]:
     return xdp_entry("one", **fields), xdp_entry("two", interface="veth8", **fields)
 
 
-def test_shared_entries_have_one_program_and_others_one_each(veth: Veth, daemon: Daemon) -> None:
+def test_shared_entries_have_one_program_and_others_one_each(veths: Veth, daemon: Daemon) -> None:
     daemon.configure(*entries(maps="shared"))
     daemon.start()
     assert xdp_id() == xdp_id("veth8") != 0
@@ -36,7 +29,7 @@ def test_shared_entries_have_one_program_and_others_one_each(veth: Veth, daemon:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_f4_restart_adopts_a_shared_load(veth: Veth, daemon: Daemon, number: int) -> None:
+def test_f4_restart_adopts_a_shared_load(veths: Veth, daemon: Daemon, number: int) -> None:
     daemon.configure(*entries(maps="shared"))
     daemon.start()
     before = xdp_id()
@@ -47,7 +40,7 @@ def test_f4_restart_adopts_a_shared_load(veth: Veth, daemon: Daemon, number: int
     assert daemon.changes() == changes
 
 
-def test_entry_that_goes_leaves_the_shared_program_on_the_other_interface(veth: Veth, daemon: Daemon) -> None:
+def test_entry_that_goes_leaves_the_shared_program_on_the_other_interface(veths: Veth, daemon: Daemon) -> None:
     daemon.configure(*entries(maps="shared"))
     daemon.start()
     before = xdp_id()
@@ -59,7 +52,7 @@ def test_entry_that_goes_leaves_the_shared_program_on_the_other_interface(veth: 
     assert not xdp_id("veth8")
 
 
-def test_changed_object_is_loaded_once_for_all_that_share_it(veth: Veth, daemon: Daemon, tmp_path: Path) -> None:
+def test_changed_object_is_loaded_once_for_all_that_share_it(veths: Veth, daemon: Daemon, tmp_path: Path) -> None:
     copy = tmp_path / "count.o"
     shutil.copy(OBJECTS / "xdp_count.bpf.o", copy)
     daemon.configure(*entries(maps="shared", object=copy))
@@ -71,7 +64,7 @@ def test_changed_object_is_loaded_once_for_all_that_share_it(veth: Veth, daemon:
 
 
 def test_interface_made_anew_gets_the_shared_program_although_its_file_changed(
-    veth: Veth, daemon: Daemon, tmp_path: Path
+    veths: Veth, daemon: Daemon, tmp_path: Path
 ) -> None:
     copy = tmp_path / "count.o"
     shutil.copy(OBJECTS / "xdp_count.bpf.o", copy)
@@ -85,7 +78,7 @@ def test_interface_made_anew_gets_the_shared_program_although_its_file_changed(
     ip("link", "del", "late0")
 
 
-def test_shared_program_without_records_is_replaced_with_no_interface_left_bare(veth: Veth, daemon: Daemon) -> None:
+def test_shared_program_without_records_is_replaced_with_no_interface_left_bare(veths: Veth, daemon: Daemon) -> None:
     daemon.configure(*entries(maps="shared"))
     daemon.start()
     before = xdp_id()
@@ -96,7 +89,7 @@ def test_shared_program_without_records_is_replaced_with_no_interface_left_bare(
     assert "detached" not in daemon.log()
 
 
-def test_shared_tail_calls_survive_the_entry_that_loaded_them(veth: Veth, daemon: Daemon) -> None:
+def test_shared_tail_calls_survive_the_entry_that_loaded_them(veths: Veth, daemon: Daemon) -> None:
     daemon.configure(tail_entry("one", maps="shared"), tail_entry("two", interface="veth8", maps="shared"))
     daemon.start()
     (number,) = tc_ids("veth8")

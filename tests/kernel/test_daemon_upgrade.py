@@ -1,19 +1,17 @@
 """A real daemon whose new object wants another pinned map: migrated with the program, or nothing is changed (F18)."""
 
-import json
 import os
 import signal
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.kernel.test_daemon_kill import killed_at
-from tests.support.daemon import BPFFS, OBJECTS, Daemon, counters, daemon_in, wait_for, xdp_entry, xdp_id
-from tests.support.netns import Veth, two_veth_pairs
+from tests.support.daemon import BPFFS, OBJECTS, Daemon, counters, wait_for, xdp_entry, xdp_id
+from tests.support.netns import Veth
 from tests.support.sandbox import pin_tree
+from tests.support.tools import bpftool_json
 from xdploaderd.errors import LoaderError
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.uapi.bpf import MapId
@@ -22,29 +20,12 @@ pytestmark = pytest.mark.kernel
 PIN = BPFFS / "xdp_frames"
 
 
-@pytest.fixture
-def veth() -> Iterator[Veth]:
-    with two_veth_pairs() as pair:
-        yield pair
-
-
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    with daemon_in(tmp_path) as made:
-        yield made
-    PIN.unlink(missing_ok=True)
-
-
 def _map(*which: str) -> Any:
-    words = which or ("pinned", str(PIN))
-    return json.loads(subprocess.run(["bpftool", "-j", "map", "show", *words], capture_output=True, check=True).stdout)
+    return bpftool_json("map", "show", *(which or ("pinned", str(PIN))))
 
 
 def _maps_of(interface: str) -> list[int]:
-    shown = subprocess.run(
-        ["bpftool", "-j", "prog", "show", "id", str(xdp_id(interface))], capture_output=True, check=True
-    ).stdout
-    return list(json.loads(shown)["map_ids"])
+    return list(bpftool_json("prog", "show", "id", str(xdp_id(interface)))["map_ids"])
 
 
 def _entries(entries: int, on_mismatch: str = "migrate") -> list[dict[str, object]]:
@@ -62,7 +43,7 @@ def _start(daemon: Daemon, count: int) -> int:
 
 @pytest.mark.parametrize(("rule", "first"), [("migrate", 77), ("recreate", 0)])
 def test_f18_map_of_another_size_is_replaced_with_the_programs_of_all_interfaces(
-    veth: Veth, daemon: Daemon, rule: str, first: int
+    veths: Veth, daemon: Daemon, rule: str, first: int
 ) -> None:
     old = _start(daemon, 77)
     daemon.configure(*_entries(4, rule))
@@ -74,7 +55,7 @@ def test_f18_map_of_another_size_is_replaced_with_the_programs_of_all_interfaces
     assert not any("maps_new" in path for path in pin_tree())
 
 
-def test_f18_reload_that_fails_leaves_the_old_map_and_its_pin(veth: Veth, daemon: Daemon) -> None:
+def test_f18_reload_that_fails_leaves_the_old_map_and_its_pin(veths: Veth, daemon: Daemon) -> None:
     old = _start(daemon, 77)
     before, pins = (xdp_id("veth0"), xdp_id("veth8")), pin_tree()
     refused = xdp_entry("other", interface="veth8", object=OBJECTS / "reject.bpf.o", program="bad")
@@ -87,7 +68,7 @@ def test_f18_reload_that_fails_leaves_the_old_map_and_its_pin(veth: Veth, daemon
     assert ((xdp_id("veth0"), xdp_id("veth8")), pin_tree(), _map()["id"]) == (before, pins, old)
 
 
-def test_f18_migration_that_nobody_confirms_gives_the_old_map_its_pin_back(veth: Veth, daemon: Daemon) -> None:
+def test_f18_migration_that_nobody_confirms_gives_the_old_map_its_pin_back(veths: Veth, daemon: Daemon) -> None:
     old = _start(daemon, 77)
     before = xdp_id("veth0"), xdp_id("veth8")
     daemon.configure(*_entries(4))
@@ -101,7 +82,7 @@ def test_f18_migration_that_nobody_confirms_gives_the_old_map_its_pin_back(veth:
 
 @pytest.mark.parametrize(("call", "number"), [("rename", n) for n in range(1, 7)] + [("sendto", 1), ("sendto", 2)])
 def test_f18_kill_while_pins_move_leaves_every_program_with_the_pinned_map(
-    veth: Veth, daemon: Daemon, call: str, number: int
+    veths: Veth, daemon: Daemon, call: str, number: int
 ) -> None:
     _start(daemon, 77)
     daemon.configure(*_entries(4))
@@ -124,13 +105,12 @@ def _flows() -> int:
 
 
 def _flow_keys() -> list[Any]:
-    shown = ["bpftool", "-j", "map", "dump", "id", str(_flows())]
-    return [e["key"] for e in json.loads(subprocess.run(shown, capture_output=True, check=True).stdout)]
+    return [entry["key"] for entry in bpftool_json("map", "dump", "id", str(_flows()))]
 
 
 @pytest.mark.parametrize("kept", [True, False])
 def test_kept_maps_go_over_to_the_program_of_a_changed_object(
-    veth: Veth, daemon: Daemon, tmp_path: Path, *, kept: bool
+    veths: Veth, daemon: Daemon, tmp_path: Path, *, kept: bool
 ) -> None:
     obj = tmp_path / "maps.o"
     obj.write_bytes((OBJECTS / "std_maps.bpf.o").read_bytes())

@@ -15,6 +15,7 @@ import pytest
 
 from tests.support import sandbox
 from tests.support.netns import Veth, ip, veth_pair
+from tests.support.tools import bpftool_json
 from xdploaderd.cli.main import main
 from xdploaderd.front import bpf_root
 from xdploaderd.front import load as front_load
@@ -61,8 +62,8 @@ def shown(name: str = "veth0") -> Any:
 
 def counted(pin: str, index: int) -> int:
     """Return an element of a pinned array of u64."""
-    out = subprocess.run(["bpftool", "-j", "map", "dump", "pinned", pin], check=True, capture_output=True).stdout
-    return int.from_bytes(bytes(int(byte, 16) for byte in json.loads(out)[index]["value"]), "little")
+    entries = bpftool_json("map", "dump", "pinned", pin)
+    return int.from_bytes(bytes(int(byte, 16) for byte in entries[index]["value"]), "little")
 
 
 @pytest.mark.parametrize(("word", "mode"), [("xdp", 1), ("xdpdrv", 1), ("xdpgeneric", 2)])
@@ -175,8 +176,7 @@ def test_xdp_and_tc_share_a_map(veth: Veth) -> None:
     before = shown()["xdp"]["prog"]["id"]
     with load_for_hook(classifier(LEGACY), Bpf(), say=print, environ={}) as program:
         theirs = program.info.map_ids
-    out = subprocess.run(["bpftool", "-j", "prog", "show", "id", str(before)], check=True, capture_output=True).stdout
-    assert json.loads(out)["map_ids"] == list(theirs)
+    assert bpftool_json("prog", "show", "id", str(before))["map_ids"] == list(theirs)
 
 
 def classifier(path: str) -> BpfSpec:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.support import sandbox
 from tests.support.netns import Veth, tc, veth_pair
+from tests.support.tools import bpftool_json
 from xdploaderd.cli.main import main
 from xdploaderd.front.ip_xdp import clean_up
 from xdploaderd.kernel.bpf import Bpf
@@ -63,8 +64,8 @@ def filters(direction: str = "ingress") -> list[dict[str, Any]]:
 
 def counted(pin: Path, index: int) -> int:
     """Return an element of a pinned array of u64."""
-    out = subprocess.run(["bpftool", "-j", "map", "dump", "pinned", str(pin)], check=True, capture_output=True).stdout
-    return int.from_bytes(bytes(int(byte, 16) for byte in json.loads(out)[index]["value"]), "little")
+    entries = bpftool_json("map", "dump", "pinned", str(pin))
+    return int.from_bytes(bytes(int(byte, 16) for byte in entries[index]["value"]), "little")
 
 
 def test_packets_of_both_directions_are_counted(veth: Veth) -> None:

@@ -3,9 +3,7 @@
 import errno
 import itertools
 import json
-import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import pytest
 from tests.builders.prepared import Pins, map_spec, prepared
 from tests.fakes.bpf import FailingDoor
 from tests.support import sandbox
+from tests.support.tools import bpftool_json
 from xdploaderd.cli.main import main
 from xdploaderd.errors import ConfigError, LoaderError
 from xdploaderd.kernel.bpf import Bpf
@@ -27,30 +26,13 @@ from xdploaderd.load.restore import restore_entries
 from xdploaderd.obj.map_document import Document, Entry
 from xdploaderd.uapi.bpf import BpfCmd, MapFlags, MapType
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("pins_go")]
 Capture = pytest.CaptureFixture[str]
 OBJECT = str(Path(__file__).parents[1] / "bpf" / "std_maps.bpf.o")
 DIR = Path("/sys/fs/bpf/app")
 MANY = 10_000
 FLOW = {"source": 1, "target": 2, "port": 53, "protocol": 17, "flags": 5, "state": 31}
 TOTALS = {"packets": 7, "bytes": 1 << 63, "label": "dns"}
-
-
-@pytest.fixture(autouse=True)
-def _empty_afterwards(_no_kernel_leak: None) -> Iterator[None]:
-    yield
-    if DIR.exists():
-        shutil.rmtree(DIR)
-    (DIR.parent / "devices").unlink(missing_ok=True)
-
-
-@pytest.fixture
-def conf(tmp_path: Path) -> str:
-    """Return an empty pinning.conf: the defaults, whatever this machine has."""
-    path = tmp_path / "pinning.conf"
-    path.write_text("")
-    path.chmod(0o644)
-    return str(path)
 
 
 def _write(path: Path, value: object) -> str:
@@ -84,12 +66,7 @@ def test_new_maps_are_filled_and_dumps_are_read_back(capsys: Capture, conf: str,
     for name in ("flows", "per_cpu", "routes"):
         pin, before = DIR / "maps" / name, _dump(capsys, name)
         ours = _write(tmp_path / "ours.json", {"map": {}, "entries": before})
-        theirs = _write(
-            tmp_path / "theirs.json",
-            subprocess.run(
-                ["bpftool", "-j", "map", "dump", "pinned", pin], capture_output=True, check=True
-            ).stdout.decode(),
-        )
+        theirs = _write(tmp_path / "theirs.json", bpftool_json("map", "dump", "pinned", str(pin)))
         for file in (ours, theirs):
             for entry in before if name != "per_cpu" else ():
                 subprocess.run(["bpftool", "map", "delete", "pinned", pin, "key", *_bytes(entry["key"])], check=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tests.support.sandbox import pin_tree
+from tests.support.tools import bpftool_json
 from xdploaderd.control.client import ControlClient
 
 ROOT = Path(__file__).parents[2]
@@ -252,26 +253,22 @@ def counters(pin: str) -> list[int]:
 
 def counters_of(prog_id: int) -> list[int]:
     """Return the values of the only map of a program, as `counters` does."""
-    (map_id,) = _bpftool("prog", "show", "id", str(prog_id))["map_ids"]
+    (map_id,) = bpftool_json("prog", "show", "id", str(prog_id))["map_ids"]
     return _counters("id", str(map_id))
 
 
 def _counters(*words: str) -> list[int]:
-    return [sum(_number(value) for value in _values(entry)) for entry in _bpftool("map", "dump", *words)]
+    return [sum(_number(value) for value in _values(entry)) for entry in bpftool_json("map", "dump", *words)]
 
 
 def data_of(prog_id: int) -> Mapping[str, Any]:
     """Return the variables of a program's data sections by name, as bpftool(8) reads them."""
     found: dict[str, Any] = {}
-    for map_id in _bpftool("prog", "show", "id", str(prog_id)).get("map_ids", ()):
-        for entry in _bpftool("map", "dump", "id", str(map_id)):
+    for map_id in bpftool_json("prog", "show", "id", str(prog_id)).get("map_ids", ()):
+        for entry in bpftool_json("map", "dump", "id", str(map_id)):
             for variables in entry.get("formatted", {}).get("value", {}).values():
                 found |= {name: value for variable in variables for name, value in variable.items()}
     return found
-
-
-def _bpftool(*words: str) -> Any:
-    return json.loads(subprocess.run(["bpftool", "-j", *words], capture_output=True, text=True, check=True).stdout)
 
 
 def _values(entry: Mapping[str, Any]) -> list[Any]:

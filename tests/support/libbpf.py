@@ -2,11 +2,12 @@
 
 import ctypes
 import json
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.support.tools import bpftool_json
 
 INSN_SIZE = 8
 _PRINT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
@@ -183,5 +184,4 @@ def _dump(library: ctypes.CDLL, btf_fd: int) -> str:
 
 
 def _bpftool(*source: str) -> str:
-    done = subprocess.run(["bpftool", "-j", "btf", "dump", *source], check=True, capture_output=True, text=True)
-    return "\n".join(json.dumps(btf_type) for btf_type in json.loads(done.stdout)["types"])
+    return "\n".join(json.dumps(btf_type) for btf_type in bpftool_json("btf", "dump", *source)["types"])

@@ -1,10 +1,12 @@
 """Where the tools and objects are that tests compare with. A missing one skips the test; in CI it fails it."""
 
 import ctypes
+import json
 import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,6 +78,12 @@ def libbpf() -> ctypes.CDLL:
 def bpftool() -> Path:
     """Return Debian's bpftool: libbpf's own loading."""
     return tool("bpftool")
+
+
+def bpftool_json(*words: str) -> Any:
+    """Return what bpftool prints as JSON, None where it prints nothing."""
+    printed = subprocess.run([bpftool(), "-j", *words], capture_output=True, check=True).stdout
+    return json.loads(printed) if printed else None
 
 
 def skip_if_bpftool_cannot_load(path: Path) -> None:
