@@ -113,6 +113,17 @@ def test_only_what_is_used_stays_and_files_of_one_content_have_one_copy(tmp_path
     )
 
 
+def test_what_a_crash_left_half_written_is_swept(tmp_path: Path, file: PurePosixPath) -> None:
+    objects = read_objects(tmp_path)
+    sha1 = str(objects.read(file))
+    (copies(tmp_path)[0].parent / ".new").write_bytes(b"on")
+    (tmp_path / "read-objects/another").mkdir()
+    (tmp_path / "read-objects/another/.new").write_bytes(b"on")
+    objects.keep_only({file: sha1}, set())
+    assert [copy.read_bytes() for copy in copies(tmp_path)] == [b"one"]
+    assert len(list((tmp_path / "read-objects").iterdir())) == 1
+
+
 def test_object_of_a_store_is_its_own_copy_and_damage_to_it_is_told(tmp_path: Path) -> None:
     store = KeptObjects(tmp_path / "objects", durable=False)
     path = store.keep(b"one", "fw.o")

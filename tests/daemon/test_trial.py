@@ -50,6 +50,42 @@ def test_copies_that_a_crash_left_go_with_the_first_save(tmp_path: Path, paths: 
     assert [path.name for path in (data / "confirmed-objects").glob("*/*")] == ["one.o"]
 
 
+def test_confirmed_object_is_kept_as_it_was_read(tmp_path: Path, paths: tuple[Path, Path]) -> None:
+    both, read = settings(*paths), read_objects(tmp_path)
+    confirming = Confirming(tmp_path / "data", read, boot_id="boot")
+    digests = read.read_all(both.attachments)
+    paths[0].write_bytes(b"changed before it was kept")
+    paths[1].unlink()
+    confirming.save(both, digests)
+    found = confirming.confirmed(both)
+    assert found is not None
+    assert [Path(entry.object).read_bytes() for entry in found[0].attachments] == [b"one.o", b"two.o"]
+    assert sorted(map(str, found[1].values())) == sorted(map(str, digests.values()))
+
+
+def test_copy_for_a_roll_back_is_made_as_soon_as_there_is_room(tmp_path: Path, paths: tuple[Path, Path]) -> None:
+    one, read = settings(paths[0]), read_objects(tmp_path)
+    confirming = Confirming(tmp_path / "data", read, boot_id="boot")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/confirmed-objects").write_bytes(b"in the way")
+    confirming.save(one, read.read_all(one.attachments))
+    (tmp_path / "data/confirmed-objects").unlink()
+    confirming.save(one, read.read_all(one.attachments))
+    assert [path.read_bytes() for path in (tmp_path / "data").glob("confirmed-objects/*/*")] == [b"one.o"]
+
+
+def test_copy_for_a_roll_back_outlives_what_it_was_made_of(tmp_path: Path, paths: tuple[Path, Path]) -> None:
+    one, both, read = settings(paths[0]), settings(*paths), read_objects(tmp_path)
+    confirming = Confirming(tmp_path / "data", read, boot_id="boot")
+    digests = read.read_all(both.attachments)
+    confirming.save(one, digests)
+    paths[0].write_bytes(b"changed")
+    shutil.rmtree(tmp_path / "read-objects")
+    confirming.save(both, digests)
+    names = {path.name for path in (tmp_path / "data").glob("confirmed-objects/*/*")}
+    assert names == {"one.o", "two.o"}
+
+
 @pytest.mark.parametrize("waits", [True, False])
 def test_pins_of_old_programs_outlive_a_start_where_a_trial_goes_on(tmp_path: Path, *, waits: bool) -> None:
     class World(FakeWorld):

@@ -10,8 +10,13 @@ from typing import Any
 import pytest
 
 from tests.support.daemon import BPFFS, OBJECTS, OWN_PINS, Daemon, counters, tail_entry, wait_for, xdp_entry, xdp_id
+from tests.support.in_process import in_process
 from tests.support.kernel_writes import kernel_writes, to_file
 from tests.support.netns import Veth, add_veth, ip
+from xdploaderd.daemon import object_file
+from xdploaderd.daemon.options import parse_options
+from xdploaderd.daemon.status import State
+from xdploaderd.limits import Limits
 
 pytestmark = pytest.mark.kernel
 
@@ -309,3 +314,33 @@ def test_names_of_maps_are_those_of_the_object_that_runs(veth: Veth, daemon: Dae
     shutil.copy(OBJECTS / "std_maps.bpf.o", copy)
     assert daemon.call("Maps", name="edge") == before
     assert BPFFS.joinpath("xdp_frames").exists()
+
+
+def test_file_that_changes_between_look_and_load_is_loaded_as_it_was_looked_at(
+    veth: Veth, daemon: Daemon, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each reading of the file is followed at once by a change to something that nobody can load."""
+    read = object_file.read_named
+
+    def read_and_change(path: Any, what: str, limits: Limits) -> bytes:
+        raw = read(path, what, limits)
+        if Path(path) == copy:
+            copy.write_bytes(b"no object")
+        return raw
+
+    monkeypatch.setattr(object_file, "read_named", read_and_change)
+    daemon.configure(xdp_entry(object=copy), xdp_entry("late", interface="late0", object=copy))
+    with in_process(parse_options(daemon.command()[3:])) as process:
+        assert counted(veth) == 1
+        shutil.copy(COUNT_BY_1000, copy)
+        process.ask(process.service.reload())
+        assert counted(veth) == 1000
+        ip("link", "add", "late0", "type", "veth", "peer", "name", "late1")
+        assert process.ask(process.service.attach("late")).state is State.ATTACHED
+        ip("link", "del", "late0")
+        shutil.copy(COUNT, copy)
+        process.ask(process.service.reload(confirm=600))
+        process.ask(process.service.confirm())
+        assert counted(veth) == 1
+    (kept,) = daemon.data.glob("confirmed-objects/*/*")
+    assert kept.read_bytes() == COUNT.read_bytes()

@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from xdploaderd.config.attachments import AttachmentConfig
 from xdploaderd.config.entry import entry_values, parse_entry
 from xdploaderd.daemon.kept_objects import KeptObjects
 from xdploaderd.daemon.object_digest import digest
@@ -61,7 +60,7 @@ class Confirming:
         self._boot_id = boot_id
         self._clock = clock
         self._objects = KeptObjects(directory / "confirmed-objects", durable=True)
-        self._swept = False  # a crash before it may have left copies that nothing names
+        self._complete = False  # a crash before save() may have left copies that nothing names
         self.pending = self._read_pending()
 
     def waits(self) -> bool:
@@ -103,9 +102,10 @@ class Confirming:
         path = self._directory / "confirmed"
         values = {**_values(settings, digests), "names": sorted(settings.permanent)}
         known = dict(read_state(path, boot_id=_ANY_BOOT)) == json.loads(json.dumps(values))
-        if known and self._swept:
+        if known and self._complete:
             return
-        kept = [self._keep(object_path, digests[object_path], settings.limits) for object_path in _objects(settings)]
+        read = [(name, sha1) for name in _objects(settings) if isinstance(sha1 := digests[name], str)]
+        kept = [self._keep(name, sha1, settings.limits) for name, sha1 in read]
         try:
             if not known:
                 self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -113,7 +113,7 @@ class Confirming:
         except OSError as error:
             raise _unwritable(path, error) from error
         self._objects.sweep(path for path in kept if path is not None)
-        self._swept = True
+        self._complete = None not in kept
 
     def confirmed(self, like: Settings) -> tuple[Settings, Digests] | None:
         """Return the last confirmed configuration, with what else `like` says; None where there is none.
@@ -127,26 +127,28 @@ class Confirming:
             permanent = frozenset(str(name) for name in values["names"])
         except (KeyError, TypeError, AttributeError, ConfigError):
             return None
-        limits = like.limits
-        entries = tuple(self._with_object(config, known.get(str(config.object), ""), limits) for config in read)
-        digests = {
-            config.object: known.get(str(old.object)) or self.read.read(config.object, limits)
-            for config, old in zip(entries, read, strict=True)
+        found = {
+            path: self._as_it_was(path, known.get(str(path), ""), like.limits) for path in {e.object for e in read}
         }
-        return replace(like, attachments=entries, permanent=permanent), digests
+        entries = tuple(replace(config, object=found[config.object][0]) for config in read)
+        return replace(like, attachments=entries, permanent=permanent), dict(found.values())
 
-    def _with_object(self, config: AttachmentConfig, sha1: str, limits: Limits) -> AttachmentConfig:
-        if not sha1 or self.read.read(config.object, limits) == sha1:
-            return config
-        copy = self._objects.find(config.object.name, lambda raw: digest(raw) == sha1)
-        return config if copy is None else replace(config, object=copy)
+    def _as_it_was(self, path: PurePosixPath, sha1: str, limits: Limits) -> tuple[PurePosixPath, str | LoaderError]:
+        """Return where an object is with that digest ('': any), and its digest."""
+        now = self.read.read(path, limits)
+        if sha1 in ("", now):
+            return path, now
+        return self._copy_of(path, sha1) or path, sha1
 
-    def _keep(self, path: PurePosixPath, sha1: str | LoaderError, limits: Limits) -> PurePosixPath | None:
-        if isinstance(sha1, LoaderError):
-            return None  # there is nothing yet to go back to
+    def _copy_of(self, path: PurePosixPath, sha1: str) -> PurePosixPath | None:
+        return self._objects.find(path.name, lambda raw: digest(raw) == sha1)
+
+    def _keep(self, path: PurePosixPath, sha1: str, limits: Limits) -> PurePosixPath | None:
         try:
             return self._objects.keep(self.read.bytes_of(path, sha1, limits), path.name)
         except LoaderError as error:
+            if copy := self._copy_of(path, sha1):
+                return copy
             log.warning("no copy of an object of the confirmed configuration is kept: %s", error)
             return None
 
