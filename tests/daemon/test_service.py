@@ -291,10 +291,31 @@ def test_each_request_is_recorded_with_how_all_stood_before_and_after(
     run(main())
     records = [vars(record) for record in caplog.records if record.getMessage().startswith("audit:")]
     done, failed = records
-    assert (done["AUDIT_VERB"], done["BEFORE"], done["AFTER"]) == ("detach", "attached with program 101", "detached")
+    assert (done["AUDIT_VERB"], done["AFTER"]) == ("detach", "detached")
+    assert done["BEFORE"] == "attached with program 101 (native)"
+    assert len(done["OBJECT_SHA1"]) == 40
     assert (done["TRANSPORT"], done["CALLER_UID"], done["RESULT"]) == ("signal", 0, "done")
     assert (failed["AUDIT_VERB"], failed["BEFORE"]) == ("attach", "")
     assert "no attachment named 'nobody'" in failed["RESULT"]
+
+
+def test_reload_is_recorded_as_a_whole_and_for_each_attachment_that_it_changes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        daemon = Daemon(tmp_path, FakeWorld("eth0", "eth1"), "edge", "other")
+        async with running(daemon) as service:
+            caplog.set_level("INFO")
+            daemon.settings = daemon.make_settings("edge", "later")
+            await service.reload()
+
+    run(main())
+    records = [vars(record) for record in caplog.records if record.getMessage().startswith("audit:")]
+    assert {record["AUDIT_VERB"] for record in records} == {"reload"}
+    assert {record["ATTACHMENT"] for record in records} == {"", "other", "later"}
+    assert records[-1]["ATTACHMENT"] == ""
+    gone = next(record for record in records if record["ATTACHMENT"] == "other")
+    assert gone["AFTER"] == ""
 
 
 def test_failed_attachment_tells_when_it_is_tried_again(tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 """Who asks: set by a front-end around each call, read where a change is recorded."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from xdploaderd.daemon.status import Stand
 from xdploaderd.errors import LoaderError
 from xdploaderd.printable import printable
 
@@ -25,10 +26,12 @@ class Caller:
 
 caller: ContextVar[Caller] = ContextVar("caller")
 _DAEMON = Caller("signal", 0)  # where no front-end called: SIGHUP
+NOWHERE = Stand()  # there is no such attachment
+DEADLINE = Caller("deadline", 0)  # nobody: the time to confirm is over
 
 
 @contextmanager
-def audited(verb: str, name: str, stand: Callable[[], str]) -> Iterator[None]:
+def audited(verb: str, name: str, stand: Callable[[], Stand]) -> Iterator[None]:
     """Record the change that the block makes, or fails to; `stand` tells how what it changes stands."""
     before = stand()
     try:
@@ -39,15 +42,35 @@ def audited(verb: str, name: str, stand: Callable[[], str]) -> Iterator[None]:
     audit(verb, name, before=before, after=stand())
 
 
-def audit(verb: str, name: str, *, digest: str = "", before: str = "", after: str = "", result: str = "done") -> None:
-    """Record one change that was asked for: by whom, of what, with which object, how all stood, and how it ended."""
+def audit_each(verb: str, before: Mapping[str, Stand], after: Mapping[str, Stand]) -> None:
+    """Record the change of every attachment that stands otherwise than before."""
+    for name in dict.fromkeys((*before, *after)):
+        was, now = before.get(name, NOWHERE), after.get(name, NOWHERE)
+        if was != now:
+            audit(verb, name, before=was, after=now)
+
+
+def audit(
+    verb: str,
+    name: str,
+    *,
+    digest: str = "",
+    before: Stand = NOWHERE,
+    after: Stand = NOWHERE,
+    result: str = "done",
+) -> None:
+    """Record one change that was asked for: by whom, of what, with which object, how all stood, and how it ended.
+
+    `digest`: the SHA-256 of an object that came with the request.
+    """
     who = caller.get(_DAEMON)
     extra: dict[str, str | int] = {"MESSAGE_ID": MESSAGE_AUDIT, "ATTACHMENT": name, "AUDIT_VERB": verb}
     extra |= {"CALLER_UID": who.uid, "CALLER_PID": who.pid, "TRANSPORT": who.transport, "OBJECT_SHA256": digest}
-    extra |= {"BEFORE": before, "AFTER": after, "RESULT": result}
-    with_object = f", object sha256 {digest}" if digest else ""
+    sha1 = after.sha1 or before.sha1
+    extra |= {"OBJECT_SHA1": sha1, "BEFORE": before.words, "AFTER": after.words, "RESULT": result}
+    with_object = f", object sha256 {digest}" if digest else f", object sha1 {sha1}" if sha1 else ""
     log.info(
         "audit: %s '%s' by uid %d, process %d, over %s%s, was %s, is %s: %s",
-        verb, printable(name), who.uid, who.pid, who.transport, with_object, printable(before) or "nothing",
-        printable(after) or "nothing", printable(result), extra=extra,
+        verb, printable(name), who.uid, who.pid, who.transport, with_object, printable(before.words) or "nothing",
+        printable(after.words) or "nothing", printable(result), extra=extra,
     )  # fmt: skip

@@ -1,13 +1,16 @@
 """What a request names: whether there is it, how it stands, and whether it may change now."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from xdploaderd.daemon.attached_maps import Running
+from xdploaderd.daemon.caller import audit_each, audited
 from xdploaderd.daemon.matching import resolve
 from xdploaderd.daemon.news import News
 from xdploaderd.daemon.reconcile import Reconciler
-from xdploaderd.daemon.report import stand_of, status_of
-from xdploaderd.daemon.status import AttachmentStatus
+from xdploaderd.daemon.report import stand_of, stands_of, status_of
+from xdploaderd.daemon.status import AttachmentStatus, Stand
 from xdploaderd.daemon.trial import Trial
 from xdploaderd.daemon.wishes import Wishes
 from xdploaderd.errors import NoSuchAttachmentError
@@ -51,10 +54,18 @@ class Names:
             raise NoSuchAttachmentError(f"attachment {quoted(name)} went from the configuration meanwhile")
         return found
 
-    def stand(self, name: str) -> str:
-        """Return in a few words how it stands, for the audit log; with '' how all do."""
+    def stand(self, name: str) -> Stand:
+        """Return how it stands, for the audit log; with '' how all do."""
         picture = self._reconciler.picture
-        return "orphan" if name in picture.orphans else stand_of(picture, name)
+        return Stand("orphan") if name in picture.orphans else stand_of(picture, name)
+
+    @contextmanager
+    def recorded(self, verb: str) -> Iterator[None]:
+        """Record a change of all, which the block makes or fails to, and that of each attachment."""
+        before = stands_of(self._reconciler.picture)
+        with audited(verb, "", lambda: self.stand("")):
+            yield
+            audit_each(verb, before, stands_of(self._reconciler.picture))
 
     def running(self, name: str) -> Running | None:
         """Return the program in force, None where there is none. Raises NoSuchAttachmentError."""

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from xdploaderd.config.interface_match import entry_of
@@ -10,7 +10,7 @@ from xdploaderd.daemon import rungs, tcx_order
 from xdploaderd.daemon.actions import Action, Refuse, Rename, Wait
 from xdploaderd.daemon.link_pins import is_at
 from xdploaderd.daemon.reconcile import Picture
-from xdploaderd.daemon.status import AttachmentStatus, Orphan, State
+from xdploaderd.daemon.status import AttachmentStatus, Orphan, Stand, State
 from xdploaderd.daemon.world import Observed, Owned, Place, Wanted
 from xdploaderd.errors import LoaderError
 from xdploaderd.hooks import AttachKind, Hook
@@ -37,15 +37,24 @@ def status_of(picture: Picture, name: str) -> AttachmentStatus | None:
     return found if found is not None or not parts else summary(parts)
 
 
-def stand_of(picture: Picture, name: str) -> str:
-    """Return in a few words how an attachment stands, or with '' all of them; '' where there is none of that name."""
+def stand_of(picture: Picture, name: str) -> Stand:
+    """Return how an attachment stands, or with '' all of them; an empty one where there is none of that name."""
     if not name:
         states = Counter(status.state for status in attachment_statuses(picture))
-        return ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+        return Stand(", ".join(f"{count} {state}" for state, count in sorted(states.items())))
     status = status_of(picture, name)
-    if status is None:
-        return ""
-    return f"{status.state} with program {status.prog_id}" if status.prog_id else str(status.state)
+    return _stand(status) if status is not None else Stand()
+
+
+def stands_of(picture: Picture) -> Mapping[str, Stand]:
+    """Return how each attachment stands, by name."""
+    return {status.name: _stand(status) for status in attachment_statuses(picture)}
+
+
+def _stand(status: AttachmentStatus) -> Stand:
+    program = f" with program {status.prog_id}" if status.prog_id else ""
+    how = ", ".join([*filter(None, [status.actual_mode]), *([f"link {status.link_id}"] if status.link_id else [])])
+    return Stand(f"{status.state}{program}{f' ({how})' if program and how else ''}", status.object_sha1)
 
 
 def orphans_of(picture: Picture) -> tuple[Orphan, ...]:

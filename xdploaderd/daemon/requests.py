@@ -28,7 +28,7 @@ from xdploaderd.daemon.read_objects import ReadObjects
 from xdploaderd.daemon.reconcile import Reconciler
 from xdploaderd.daemon.report import stand_of
 from xdploaderd.daemon.settle import settle
-from xdploaderd.daemon.status import AttachmentStatus, Origin, State
+from xdploaderd.daemon.status import AttachmentStatus, Origin, Stand, State
 from xdploaderd.daemon.wishes import Checkpoint, Wishes
 from xdploaderd.errors import LoaderError, UsageError
 from xdploaderd.hooks import Hook
@@ -121,7 +121,7 @@ class Requests:
         """
         before = self._wishes.checkpoint()
         made: _Made | None = None
-        stood = ""
+        stood = Stand()
         program = None if request.program is None else Fd(os.dup(request.program))
         try:
             made = await self._make(request)
@@ -140,8 +140,8 @@ class Requests:
         self._audit("attach-object" if program is None else "adopt", status.name, stood, made)
         return status
 
-    def _audit(self, verb: str, name: str, stood: str, made: _Made | None, *, result: str = "done") -> None:
-        after = stand_of(self._reconciler.picture, name) if name else ""
+    def _audit(self, verb: str, name: str, stood: Stand, made: _Made | None, *, result: str = "done") -> None:
+        after = stand_of(self._reconciler.picture, name) if name else Stand()
         audit(verb, name, digest=made.sha256 if made else "", before=stood, after=after, result=result)
 
     async def forget(self, status: AttachmentStatus) -> AttachmentStatus:

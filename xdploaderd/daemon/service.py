@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from xdploaderd import __version__
 from xdploaderd.config.interface_match import entry_of
 from xdploaderd.daemon.attached_maps import AttachedMaps, Running
-from xdploaderd.daemon.caller import audit, audited
+from xdploaderd.daemon.caller import DEADLINE, audited, caller
 from xdploaderd.daemon.core_logs import CoreLogs
 from xdploaderd.daemon.file_changes import FileChanges
 from xdploaderd.daemon.names import Names
@@ -210,38 +210,40 @@ class Service:
         keeps the configuration from being carried out; then nothing was changed, and the last good one stays in force.
         """
         async with self._changing:
-            before = self._names.stand("")
-            try:
-                settings, digests = await asyncio.to_thread(self._read)
-                await self._trial.apply(settings, digests, partial=partial, confirm=confirm)
-            except LoaderError as error:
-                self._config_error = str(error)
-                log.error("configuration not applied, the last good one stays: %s", error, extra=_code(error))
-                await self._reconciler.settled()
-                await self._requests.clean()
-                audit("reload", "", before=before, after=self._names.stand(""), result=str(error))
-                raise
-            self._config_error, self._applied = "", time.time()
-            self._reconciler.forgive()
+            with self._names.recorded("reload"):
+                await self._reload(partial=partial, confirm=confirm)
+        return await self.status()
+
+    async def _reload(self, *, partial: bool, confirm: int) -> None:
+        try:
+            settings, digests = await asyncio.to_thread(self._read)
+            await self._trial.apply(settings, digests, partial=partial, confirm=confirm)
+        except LoaderError as error:
+            self._config_error = str(error)
+            log.error("configuration not applied, the last good one stays: %s", error, extra=_code(error))
             await self._reconciler.settled()
             await self._requests.clean()
-        audit("reload", "", before=before, after=self._names.stand(""))
-        return await self.status()
+            raise
+        self._config_error, self._applied = "", time.time()
+        self._reconciler.forgive()
+        await self._reconciler.settled()
+        await self._requests.clean()
 
     async def confirm(self) -> DaemonStatus:
         """Let what was done with `confirm` stay in force. Raises UsageError where nothing waits."""
         async with self._changing:
-            on_request = self._trial.request.waits()
-            await self._trial.confirm()
-            if on_request:
-                await self._requests.clean()
-            else:
-                self._config_error = ""
-        audit("confirm", "")
+            with self._names.recorded("confirm"):
+                on_request = self._trial.request.waits()
+                await self._trial.confirm()
+                if on_request:
+                    await self._requests.clean()
+                else:
+                    self._config_error = ""
         return await self.status()
 
     async def keep_trials(self) -> NoReturn:
         """Keep what the daemon began with as confirmed, and roll back whatever is not confirmed in time."""
+        caller.set(DEADLINE)
         await self._reconciler.settled()
         async with self._changing:
             await asyncio.to_thread(self._trial.tidy)
@@ -274,10 +276,11 @@ class Service:
             with audited("roll-back", pending.name, lambda: self._names.stand(pending.name)):
                 await self._undo_request()
             return
-        await self._trial.roll_back()
-        self._config_error, self._applied = NOT_CONFIRMED, time.time()
-        self._reconciler.forgive()
-        await self._reconciler.settled()
+        with self._names.recorded("roll-back"):
+            await self._trial.roll_back()
+            self._config_error, self._applied = NOT_CONFIRMED, time.time()
+            self._reconciler.forgive()
+            await self._reconciler.settled()
         self._reconciler.orphans.sweep(None)  # a start took what the configuration brought for left over
         self._reconciler.poke()
 

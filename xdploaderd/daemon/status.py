@@ -73,6 +73,14 @@ class AttachmentStatus:
         return {**asdict(self), "pins": list(self.pins), "modes": list(self.modes), "chain": list(self.chain)}
 
 
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """How an attachment stands, in a few words for the audit log; `sha1`: of the object of its program."""
+
+    words: str = ""
+    sha1: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orphan:
     """What is pinned as ours and no entry wants; `places` it runs at, `swept_at` in seconds of CLOCK_MONOTONIC."""

@@ -9,7 +9,6 @@ import logging
 
 from xdploaderd.daemon.actions import interfaces_of
 from xdploaderd.daemon.applying import Applier
-from xdploaderd.daemon.caller import audit
 from xdploaderd.daemon.confirming import Confirming
 from xdploaderd.daemon.request_trial import OldPrograms, RequestTrial, drop_decided
 from xdploaderd.daemon.status import PlannedAction
@@ -157,7 +156,6 @@ class Trial:
             self._wishes.adopt(settings, digests, back=True)
         await asyncio.to_thread(self._confirming.reject)
         await asyncio.to_thread(drop_decided, self._old)
-        audit("roll-back", "")
 
     def tidy(self) -> None:
         """Remove the pins of old programs that a crash before or after a trial left; blocks."""
