@@ -119,21 +119,23 @@ def test_any_rung_of_the_ladder_will_do(mode: XdpMode) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tried", "retake", "due"),
+    ("tried", "retake", "asked", "due"),
     [
-        ("MTU 1500, features 1", False, False),
-        ("MTU 9000, features 1", False, True),
-        ("MTU 1500, features 3", False, True),
-        ("MTU 1500, features 1", True, True),
+        ("MTU 1500, features 1", False, False, False),
+        ("MTU 9000, features 1", False, False, True),
+        ("MTU 1500, features 3", False, False, True),
+        ("MTU 1500, features 1", True, False, False),
+        ("MTU 1500, features 1", True, True, True),
     ],
-    ids=["as it was", "other MTU", "other features", "reload"],
+    ids=["as it was", "other MTU", "other features", "reload", "attach by name"],
 )
-def test_better_mode_is_tried_again_when_that_may_help(tried: str, retake: bool, due: bool) -> None:
+def test_better_mode_is_tried_again_when_that_may_help(tried: str, retake: bool, asked: bool, due: bool) -> None:
     config = entry(modes=LADDER, allow_gap=True)
     ours, there = owned(config, refused="too large", tried=tried), {place_of(config, XdpMode.SKB): 7}
-    actions = plans(replace(want(config), retake=retake), there, ours)
+    wish = replace(want(config), retake=retake, asked=asked)
+    actions = plans(wish, there, ours)
     assert [isinstance(action, Replace) and action.gap for action in actions] == [True] * due
-    assert plans(replace(want(replace(config, allow_gap=False)), retake=retake), there, ours) == ()
+    assert plans(replace(wish, config=replace(config, allow_gap=False)), there, ours) == ()
 
 
 def climb(answers: Mapping[XdpMode, Exception | None]) -> tuple[Any, list[XdpMode]]:

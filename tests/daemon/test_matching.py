@@ -106,6 +106,9 @@ def test_marks_of_one_interface_hold_for_it_alone() -> None:
     first, second = resolve((replace(glob(), marks=marks),), LINKS)
     assert (first.held, first.retake, first.may_restore) == (True, False, False)
     assert (second.held, second.retake, second.may_restore) == (False, True, True)
+    asked = Marks(asked=frozenset({"all@eth1"}), done=frozenset({"all@eth0"}))
+    assert [one.asked for one in resolve((replace(glob(), marks=asked),), LINKS)] == [False, True]
+    assert [one.asked for one in resolve((replace(glob(), asked=True, marks=asked),), LINKS)] == [False, True]
 
 
 def renamed() -> FakeWorld:

@@ -292,7 +292,7 @@ def test_each_request_is_recorded_with_how_all_stood_before_and_after(
     records = [vars(record) for record in caplog.records if record.getMessage().startswith("audit:")]
     done, failed = records
     assert (done["AUDIT_VERB"], done["AFTER"]) == ("detach", "detached")
-    assert done["BEFORE"] == "attached with program 101 (native)"
+    assert done["BEFORE"] == "attached with program 101 (eth0, native)"
     assert len(done["OBJECT_SHA1"]) == 40
     assert (done["TRANSPORT"], done["CALLER_UID"], done["RESULT"]) == ("signal", 0, "done")
     assert (failed["AUDIT_VERB"], failed["BEFORE"]) == ("attach", "")

@@ -254,6 +254,15 @@ def test_native_mode_that_is_refused_leads_to_skb_and_is_tried_again_when_the_mt
     daemon.configure(xdp_entry(modes="[native, skb]", allow_gap=True))
     daemon.reload()
     assert (xdp_id(), daemon.attachment("edge")["actual_mode"]) == (before, "skb")
+    changes = daemon.changes()
+    assert daemon.call("Plan")["actions"] == []
+    daemon.reload()
+    assert [line for line in daemon.changes() if "audit:" not in line] == [
+        line for line in changes if "audit:" not in line
+    ]
+    daemon.call("Attach", name="edge")
+    assert "a better mode of XDP is tried again" in daemon.changes()[-2]
+    assert daemon.attachment("edge")["actual_mode"] == "skb"
     ip("link", "set", veth.peer, "mtu", "1500", namespace=veth.namespace)
     ip("link", "set", "veth0", "mtu", "1400")
     wait_for(lambda: daemon.attachment("edge")["actual_mode"] == "native", "native mode is taken")

@@ -88,6 +88,7 @@ def _instance(want: Wanted, interface: Interface) -> Wanted:
         config=config,
         held=want.held or name in want.marks.held,
         retake=(want.retake and name not in want.marks.done) or name in want.marks.retake,
+        asked=(want.asked and name not in want.marks.done) or name in want.marks.asked,
         may_restore=name not in want.marks.exhausted,
     )
 

@@ -52,9 +52,12 @@ def stands_of(picture: Picture) -> Mapping[str, Stand]:
 
 
 def _stand(status: AttachmentStatus) -> Stand:
-    program = f" with program {status.prog_id}" if status.prog_id else ""
-    how = ", ".join([*filter(None, [status.actual_mode]), *([f"link {status.link_id}"] if status.link_id else [])])
-    return Stand(f"{status.state}{program}{f' ({how})' if program and how else ''}", status.object_sha1)
+    if not status.prog_id:
+        return Stand(str(status.state), status.object_sha1)
+    link = f"link {status.link_id}" if status.link_id else ""
+    numbers = f"priority {status.priority}, handle {status.handle:#x}" if status.priority else ""
+    where = ", ".join(filter(None, (status.interface, status.actual_mode, link, numbers)))
+    return Stand(f"{status.state} with program {status.prog_id} ({where})", status.object_sha1)
 
 
 def orphans_of(picture: Picture) -> tuple[Orphan, ...]:

@@ -2,7 +2,7 @@
 
 A driver refuses native mode for a while only: a large MTU, too few queues, LRO. Trying again means a moment without a
 program, since the kernel has no way to ask, so it is done only where `allow_gap` says so: when MTU or features are
-others than at the refusal, and when it is asked for.
+others than at the refusal, and when it is asked for by name: a reload that changes nothing leaves no such moment.
 """
 
 import errno
@@ -56,7 +56,7 @@ def is_due(want: Wanted, owned: Owned, place: Place, found: Place) -> bool:
     """Return whether a better mode than the one the program runs in is to be tried now."""
     if found.mode not in place.rungs[1:] or not want.config.allow_gap or owned.record is None:
         return False
-    return want.retake or owned.record.tried != place.conditions
+    return want.asked or owned.record.tried != place.conditions
 
 
 def note_of(want: Wanted, owned: Owned, found: Place) -> str:
@@ -65,7 +65,7 @@ def note_of(want: Wanted, owned: Owned, found: Place) -> str:
     if found.hook is not Hook.XDP or found.mode not in ladder[1:]:
         return ""
     why = owned.record.refused if owned.record is not None else ""
-    again = "tried again when MTU or features change, and by a reload"
+    again = f"tried again when MTU or features change, and by `attach {owned.name}`"
     if not want.config.allow_gap:
         again = "tried again only where the entry says `allow_gap: true`"
     return f"runs in {found.mode} mode, wanted {ladder[0]}{f': {why}' if why else ''}; {again}"

@@ -68,6 +68,7 @@ class Wishes:
         self._to_load: Settings | None = None
         self._digests: dict[str, str | LoaderError] = {}
         self._retaken: set[str] = set()
+        self._asked: set[str] = set()  # of these, those that were asked for by name
         self._done: set[str] = set()  # attached since its entry was wanted again
         self._ended: set[str] = set()
         self._restoring = restoring or Restoring()
@@ -134,7 +135,7 @@ class Wishes:
         self._adopt(settings, by_name)
         self._note_ended(before)
         for config in self.entries:
-            self.retake(config.name)
+            self._retake(config.name)
 
     def _adopt(self, settings: Settings, by_name: Mapping[str, str | LoaderError]) -> None:
         self._settings = settings
@@ -240,6 +241,7 @@ class Wishes:
     def carried_out(self, name: str) -> None:
         """Take note that the entry's program was attached: what was asked for is done."""
         self._retaken.discard(name)
+        self._asked.discard(name)
         self._done.add(name)
 
     def passed(self, actions: Iterable[Action], pinned: Iterable[str]) -> None:
@@ -249,6 +251,7 @@ class Wishes:
         """
         left = {action.name: action for action in actions}
         self._retaken &= {*left, *map(entry_of, left)}
+        self._asked &= self._retaken
         self._done = {name for name in self._done if entry_of(name) in self._retaken}
         for name, action in left.items():
             if isinstance(action, Refuse) and action.state is State.FOREIGN and not self._restoring.allows(name):
@@ -259,6 +262,10 @@ class Wishes:
 
     def retake(self, name: str) -> None:
         """Want the entry's place again, whatever others did there."""
+        self._asked.add(name)
+        self._retake(name)
+
+    def _retake(self, name: str) -> None:
         self._retaken.add(name)
         self._done -= {name, *_parts_of(name, self._done)}
         self._restoring.forgive(name)
@@ -295,6 +302,7 @@ class Wishes:
                 held=config.name in self._held,
                 origin=origins[config.name],
                 retake=config.name in retaken,
+                asked=config.name in self._asked,
                 may_restore=self._restoring.allows(config.name),
                 marks=self._marks(config, retaken),
             )
@@ -307,6 +315,7 @@ class Wishes:
         return Marks(
             held=_parts_of(config.name, self._held.names()),
             retake=_parts_of(config.name, retaken),
+            asked=_parts_of(config.name, self._asked),
             exhausted=_parts_of(config.name, self._restoring.exhausted()),
             done=_parts_of(config.name, self._done) if retaken is self._retaken else frozenset(),
         )

@@ -28,22 +28,24 @@ XDP_CONFLICTS = frozenset({XdpMode.NATIVE, XdpMode.SKB})  # the kernel lets one 
 class Marks:
     """What holds of single attachments of an entry for several interfaces: `exhausted` are not restored now.
 
-    `done` were attached since the entry was asked for as a whole.
+    `done` were attached since the entry was asked for as a whole, `asked` were asked for by name.
     """
 
     held: frozenset[str] = frozenset()
     retake: frozenset[str] = frozenset()
     exhausted: frozenset[str] = frozenset()
     done: frozenset[str] = frozenset()
+    asked: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """One wanted attachment; `sha1` is its object file's, '' where `problem` says why it could not be read.
 
-    `retake`: it was asked for, so what others did to it before does not count. `may_restore`: what they do to it may
-    be undone now. `missing`: why there is no interface for it. daemon.matching makes one of these for each interface
-    of an entry for several, whose name has an `@` then; `marks` are for that.
+    `retake`: it was asked for, so what others did to it before does not count; `asked`: by name, not by a reload of
+    all. `may_restore`: what they do to it may be undone now. `missing`: why there is no interface for it.
+    daemon.matching makes one of these for each interface of an entry for several, whose name has an `@` then; `marks`
+    are for that.
     """
 
     config: AttachmentConfig
@@ -51,6 +53,7 @@ class Wanted:
     held: bool = False
     origin: Origin = Origin.CONFIGURED
     retake: bool = False
+    asked: bool = False
     may_restore: bool = False
     missing: str = ""
     marks: Marks = Marks()
