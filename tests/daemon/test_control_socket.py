@@ -179,6 +179,19 @@ def test_request_for_an_object_that_makes_no_sense_is_refused(path: Path, parame
     serve(path, test)
 
 
+@pytest.mark.parametrize(
+    ("method", "parameters"),
+    [("Attach", {"name": "edge"}), ("Detach", {"name": "edge"}), ("Reload", {}), ("AttachObject", {"entry": {}})],
+)
+def test_truth_is_no_time_to_confirm_in(path: Path, method: str, parameters: dict[str, Any]) -> None:
+    async def test(service: FakeLoader, call: Call) -> None:
+        with pytest.raises(UsageError, match="want seconds"):
+            await call(method, **parameters, confirm=True)
+        assert service.calls == []
+
+    serve(path, test)
+
+
 def test_message_of_an_error_reply_is_one_short_line() -> None:
     for name in ("org.xdploaderd.Loader.Failed", "org.varlink.service.\x1b"):
         frame = json.dumps({"error": name, "parameters": {"message": "\x1b[2J\n\ud800" + "x" * 20_000}})

@@ -60,7 +60,7 @@ class LoaderInterface(VarlinkInterface, name=INTERFACE):
         """Attach a configured attachment now, after Detach or a failure. After confirm seconds that is undone, unless
         Confirm is called before; so it is with AttachObject and Detach.
         """
-        return await _answer(self._service.attach(name, confirm=confirm or 0))
+        return await _answer(self._service.attach(name, confirm=_seconds(confirm)))
 
     @varlinkmethod(return_parameter="attachment", return_type=wire.Attachment, allow_foreign=True)
     async def AttachObject(
@@ -88,7 +88,7 @@ class LoaderInterface(VarlinkInterface, name=INTERFACE):
             force=bool(force),
             descriptor=None if descriptor is None else descriptor.fileno(),
             program=None if program is None else program.fileno(),
-            confirm=confirm or 0,
+            confirm=_seconds(confirm),
         )
         return await _answer(self._service.attach_object(request))
 
@@ -97,7 +97,7 @@ class LoaderInterface(VarlinkInterface, name=INTERFACE):
         """Detach our program and keep it off until Attach or reboot; one that AttachObject made is forgotten,
         and with permanent one that it made permanent.
         """
-        return await _answer(self._service.detach(name, permanent=bool(permanent), confirm=confirm or 0))
+        return await _answer(self._service.detach(name, permanent=bool(permanent), confirm=_seconds(confirm)))
 
     @varlinkmethod(return_parameter="status", return_type=wire.Status)
     async def Reload(self, *, partial: bool | None = None, confirm: int | None = None) -> Any:
@@ -105,7 +105,7 @@ class LoaderInterface(VarlinkInterface, name=INTERFACE):
         With partial every entry is carried out by itself. After confirm seconds all is rolled back, unless Confirm
         is called before.
         """
-        return await _answer(self._service.reload(partial=bool(partial), confirm=confirm or 0))
+        return await _answer(self._service.reload(partial=bool(partial), confirm=_seconds(confirm)))
 
     @varlinkmethod(return_parameter="status", return_type=wire.Status)
     async def Confirm(self) -> Any:
@@ -148,6 +148,13 @@ class LoaderInterface(VarlinkInterface, name=INTERFACE):
     async def CoreLog(self, *, name: str) -> Any:
         """Tell how each CO-RE relocation of an attachment's program came about, as core-log.schema.json has it."""
         return await _answer(self._service.core_log(name))
+
+
+def _seconds(confirm: int | None) -> int:
+    """Return the seconds to confirm in. JSON's true, which Python counts as 1, is no number of them."""
+    if isinstance(confirm, bool):
+        raise UsageError("confirm is true or false, want seconds")
+    return confirm or 0
 
 
 async def _answer(value: Awaitable[Any]) -> Any:
