@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.builders.elf import object_of, program
 from tests.kernel.loaded import BPFFS, DIR, OBJECTS, Capture, load_cli, pinned_tree
 from tests.support.tools import bpftool_json
 from xdploaderd.cli import load as cli_load
@@ -138,6 +139,22 @@ def test_type_may_be_given_for_a_section_that_does_not_say(capsys: Capture, conf
 def test_object_without_programs_loads_to_none(capsys: Capture, conf: str) -> None:
     status, report, _ = load_cli(capsys, conf, "maps_only.bpf.o")
     assert (status, report["programs"]) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("section", "why"),
+    [
+        ("?xdp", "'p' is loaded on demand: name it by --program"),
+        (".text", "'p' without a section can only be called, want SEC(\"xdp\") or the like before a program"),
+    ],
+)
+def test_object_of_which_nothing_is_loaded_tells_why(
+    section: str, why: str, capsys: Capture, conf: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.o"
+    path.write_bytes(object_of(program("p", section)).build())
+    assert main(["load", str(path), str(DIR), "--pinning", conf]) == 0
+    assert f"no program was loaded: {why}" in capsys.readouterr().out
 
 
 def test_directory_that_is_not_empty_is_refused(capsys: Capture, conf: str) -> None:

@@ -23,6 +23,7 @@ from xdploaderd.load.tree import TreePins, load_tree, tree_paths, unload_tree
 from xdploaderd.obj.prepare import prepare, target_needs
 from xdploaderd.obj.sections import FROM_PREFIX
 from xdploaderd.obj.spec import ObjectSpec
+from xdploaderd.printable import quoted
 from xdploaderd.uapi.bpf import MapType, ProgType, enum_name
 
 
@@ -101,7 +102,7 @@ def _load(
         if args.json:
             print_json(asdict(report))
         else:
-            _print_report(report)
+            _print_report(report, obj)
         loaded.commit()  # last: who never learned of the pins would not look for them
     return EXIT_DEGRADED if report.failed else 0
 
@@ -166,13 +167,25 @@ def _guessed_types(obj: ObjectSpec) -> Iterator[str]:
             yield f"prog '{program.name}': type {kind} is a guess from section '{program.section}'"
 
 
-def _print_report(report: Report) -> None:
+def _why_nothing(obj: ObjectSpec) -> str:
+    """Tell why an object has no program to load, and what to do about it."""
+    if optional := [quoted(name) for name in obj.programs]:
+        return f"{', '.join(optional)} {'is' if len(optional) == 1 else 'are'} loaded on demand: name it by --program"
+    if functions := [quoted(function.name) for function in obj.subprograms.values()]:
+        which = ", ".join(functions)
+        return f'{which} without a section can only be called, want SEC("xdp") or the like before a program'
+    return "the object has none"
+
+
+def _print_report(report: Report, obj: ObjectSpec) -> None:
     print_line(f"object {report.object}: {report.dialect}, {report.why}")
     if report.programs:
         rows = [(p.name, p.section, p.type, str(p.id), p.tag, ", ".join(p.pins)) for p in report.programs]
         print_table(("PROGRAM", "SECTION", "TYPE", "ID", "TAG", "PINS"), rows)
-    else:
+    elif report.failed:
         print_line("no program was loaded")
+    else:
+        print_line(f"no program was loaded: {_why_nothing(obj)}")
     if report.maps:
         rows_of_maps = [
             (m.name, m.type, str(m.id), "yes" if m.reused else "no", ", ".join(m.pins)) for m in report.maps

@@ -80,10 +80,17 @@ def _linkage_name(linkage: int) -> str:
     return Linkage(linkage).name.lower() if linkage in set(Linkage) else f"of linkage {linkage}"
 
 
+def _words_of(kind: BtfKind) -> str:
+    if kind is BtfKind.VOID:  # what clang makes of an array of structs in .maps
+        return "of no type (is it an array of maps?)"
+    name = kind.name.lower()
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
 def _definition_type(btf: Btf, var: Var, entry: SecVar) -> Composite:
     definition = btf.type_by_id(btf.skip_mods_and_typedefs(var.type_id))
     if not isinstance(definition, Composite) or definition.kind is not BtfKind.STRUCT:
-        raise BtfError(f"is a {definition.kind.name.lower()}, want a struct")
+        raise BtfError(f"is {_words_of(definition.kind)}, want a struct")
     if definition.size > entry.size:
         raise BtfError(f"definition takes {definition.size} bytes, its variable has {entry.size}")
     return definition

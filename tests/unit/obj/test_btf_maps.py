@@ -164,7 +164,10 @@ def test_map_of_no_structure_or_beyond_its_section_is_refused(maps: MapObject) -
     assert "map 'm': reaches to byte 4 of a section of 2 bytes" in maps.refused(size=2)
     maps = MapObject()
     maps.vars.append(("m", maps.types.add(Var("m", maps.u32, Linkage.GLOBAL)), 0, 4))
-    assert "map 'm': is a int, want a struct" in maps.refused(size=4)
+    assert "map 'm': is an int, want a struct" in maps.refused(size=4)
+    maps = MapObject()
+    maps.vars.append(("m", maps.types.add(Var("m", 0, Linkage.GLOBAL)), 0, 64))
+    assert "map 'm': is of no type (is it an array of maps?), want a struct" in maps.refused(size=64)
 
 
 def test_map_variable_smaller_than_its_structure_is_refused(maps: MapObject) -> None:
