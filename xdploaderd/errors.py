@@ -28,6 +28,8 @@
     │  └─ GapNeededError            GapNeeded             71
     ├─ NoSuchAttachmentError        NoSuchAttachment      66
     ├─ NoCoreLogError               NoCoreLog             66
+    ├─ NoSuchMapError               NoSuchMap             66
+    ├─ NoSuchEntryError             NoSuchEntry           66
     ├─ NotAuthorizedError           NotAuthorized         77
     ├─ LockedError                  Locked                75
     └─ UnreachableError             DaemonUnreachable     69
@@ -39,11 +41,11 @@ journal field ERROR_CODE, `code` in --json output.
 from __future__ import annotations
 
 import errno as errno_module
-from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
 
-TYPE_CHECKING = False  # typing takes longer to import than all that a command does with this module
+TYPE_CHECKING = False  # these take longer to import than all that a command does with this module
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import TracebackType
     from typing import ClassVar
 
 _OBJECT = "object "  # how places begin that name an object file

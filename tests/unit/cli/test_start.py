@@ -70,6 +70,6 @@ def test_prepare_is_imported_without(module: str, prepare: set[str]) -> None:
     assert module not in prepare
 
 
-@pytest.mark.parametrize("module", ["argparse", "enum", "re", "textwrap"])
+@pytest.mark.parametrize("module", ["argparse", "collections", "enum", "re", "textwrap"])
 def test_help_of_a_verb_is_shown_without(module: str) -> None:
     assert module not in imported("load", "--help")
