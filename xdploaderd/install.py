@@ -34,6 +34,7 @@ FILES: Mapping[str, str] = {  # where each file goes, below the root; its source
     "usr/local/share/man/man8/xdploaderctl-tc.8": "docs/xdploaderctl-tc.8.md",
     "usr/local/share/man/man5/pinning.conf.5": "docs/pinning.conf.5.md",
     "usr/local/share/man/man5/xdploaderd.yaml.5": "docs/xdploaderd.yaml.5.md",
+    "usr/local/share/man/man5/org.xdploaderd1.5": "docs/org.xdploaderd1.5.md",
 }
 LINKS = {"usr/local/sbin/xdploaderd": "xdploaderd", "usr/local/bin/xdploaderctl": "xdploaderctl"}
 TOOL_LINKS = {

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ from xdploaderd.control.dbus_values import to_properties
 from xdploaderd.errors import HookBusyError
 
 NOBODY = 65534
+MANUAL = Path(__file__).parents[2] / "docs" / "org.xdploaderd1.5.md"
 OWN_TEXT = Path(__file__).read_bytes()[: 1 << 16]
 OWN_UID = frozenset({os.geteuid()})
 OPEN_MAP = ["call", BUS_NAME, OBJECT_PATH, INTERFACE, "OpenMap", "ssb", "edge", "frames", "false"]
@@ -136,6 +138,12 @@ def test_introspection_tells_methods_and_signal(address: str) -> None:
             ".Maps": ["method", "s", "aa{sv}"],
             ".OpenMap": ["method", "ssb", "h"],
             ".AttachmentChanged": ["signal", "a{sv}", "-"],
+        }
+        manual = re.findall(r"^- `(\w+)\((.*?)\)(?: -> (\S+))?`:", MANUAL.read_text(), re.MULTILINE)
+        told = {name: "".join(one.split()[0] for one in given.split(", ") if one) for name, given, _ in manual}
+        assert told == {name[1:]: line[1].strip("-") for name, line in lines.items()}
+        assert {name: answer or "-" for name, _, answer in manual} == {
+            name[1:]: line[2] for name, line in lines.items()
         }
 
     _serve(address, test)
