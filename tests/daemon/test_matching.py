@@ -93,6 +93,7 @@ def test_two_globs_on_one_interface_are_refused_there_and_nowhere_else() -> None
 
 def test_two_exact_entries_that_come_to_one_interface_are_refused() -> None:
     wanted = resolve((want(entry("a", "eth0")), glob("b", altname="up")), LINKS)
+    assert len(wanted) == 2
     assert all("'a' and 'b' alike; let one of them go" in str(w.problem) for w in wanted)
 
 

@@ -58,6 +58,7 @@ def test_record_tells_source_specs_and_instructions() -> None:
     log = log_of("fields", "fields")
     obj = opened("fields")
     prepared = prepare(obj, target_from_file(CORE / "fields.target.o"))
+    assert any(entry["candidates"] for entry in log)
     for entry, decision in zip(log, prepared.core_log, strict=True):
         lines = format_decision(decision)
         assert entry["local"]["spec"] in lines[0]
