@@ -97,7 +97,10 @@ class Interface:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TcFilter:
-    """A cls_bpf filter on clsact (tc-bpf(8)); prog_id None for classic BPF bytecode."""
+    """A cls_bpf filter on clsact (tc-bpf(8)); prog_id None for classic BPF bytecode.
+
+    `plain`: it has nothing besides what is told here, such as actions of its own.
+    """
 
     ifindex: Ifindex
     hook: Hook
@@ -109,3 +112,4 @@ class TcFilter:
     tag: str = ""
     direct_action: bool = False
     classid: int = 0
+    plain: bool = True

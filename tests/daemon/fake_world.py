@@ -142,6 +142,13 @@ class FakeWorld:
     def drop(self) -> None:
         """Stand for removing them."""
 
+    def lost(self) -> tuple[str, ...]:
+        """Tell that no program of others was lost."""
+        return ()
+
+    def acknowledge(self) -> None:
+        """Stand for no longer telling of that."""
+
     def _put(self, action: Attach | Replace) -> Outcome:
         place = action.place
         if isinstance(action, Replace):

@@ -189,6 +189,8 @@ def _print_status(reply: Mapping[str, Any]) -> None:
     print_line(f"pinning:       {text_of(reply, 'pinning') or 'built-in defaults'}")
     if reply["config_error"]:
         print_line(f"configuration refused, that of {reply['applied']} stays in force: {reply['config_error']}")
+    for lost in reply.get("lost", ()):
+        print_line(f"lost: {lost}")
     _print_orphans(reply.get("orphans", ()))
     if reply.get("confirm_seconds"):
         print_line(f"rolled back in {reply['confirm_seconds']} s unless confirmed: xdploaderctl confirm")

@@ -27,12 +27,13 @@ from xdploaderd.daemon.actions import (
 from xdploaderd.daemon.foretelling import REFUSE
 from xdploaderd.daemon.matching import resolve
 from xdploaderd.daemon.plan import awaited_places, make_plan
+from xdploaderd.daemon.putting_back import PuttingBack
 from xdploaderd.daemon.reconcile import Reconciler, finish
 from xdploaderd.daemon.seams import Executes, Outcome, Snapshots, Transacts
 from xdploaderd.daemon.status import PlannedAction
 from xdploaderd.daemon.wishes import Digests, Settings, Wishes
 from xdploaderd.daemon.world import Observed, Wanted
-from xdploaderd.errors import error_context
+from xdploaderd.errors import LoaderError, error_context
 
 
 class Applier:
@@ -51,6 +52,7 @@ class Applier:
         self._snapshots = snapshots
         self._executor = executor
         self._transaction = transaction
+        self.putting_back: PuttingBack | None = None  # None where others' programs are not held
 
     async def plan(self, settings: Settings, digests: Digests) -> tuple[Action, ...]:
         """Return what apply() would do now, and the pass after it, without doing it."""
@@ -91,31 +93,64 @@ class Applier:
         spared = self._reconciler.orphans.peek(resolved, observed, ended)
         return resolved, make_plan(resolved, observed, spared.keys())
 
-    async def apply(
-        self, settings: Settings, digests: Digests, *, begin: Callable[[], None] = lambda: None, back: bool = False
-    ) -> None:
+    async def apply(self, settings: Settings, digests: Digests, *, begin: Callable[[], None] = lambda: None) -> None:
         """Carry the configuration out and want it from now on; a caller that is cancelled waits for the end.
 
-        `back`: it is that of before a trial, and runtime entries are what they were then. Raises the LoaderError that
-        keeps one of its changes from being made; then nothing was changed.
+        Raises the LoaderError that keeps one of its changes from being made; then nothing was changed.
         """
-        await finish(self._apply(settings, digests, begin, back=back))
+        await finish(self._apply(settings, digests, begin))
 
-    async def _apply(self, settings: Settings, digests: Digests, begin: Callable[[], None], *, back: bool) -> None:
+    async def roll_back(self, settings: Settings, digests: Digests) -> None:
+        """Put the configuration of before a trial in force again, and the programs of others that gave way to it.
+
+        Raises LoaderError where not all can be done at once: it is in force all the same, and each entry by itself.
+        """
+        await finish(self._roll_back(settings, digests))
+
+    async def _roll_back(self, settings: Settings, digests: Digests) -> None:
         async with self._reconciler.writing:
-            preview = self._wishes.preview(settings, digests, back=back)
-            observed = await self._look(preview)
-            wanted, actions = self._plan(preview, observed)
-            part = tuple(_changed(actions, wanted, self._now(observed)))
-            for refusal in part:
-                if isinstance(refusal, Refuse):
-                    with error_context(f"attachment '{refusal.name}'"):
-                        raise refusal.error
-            changes = [action for action in part if not isinstance(action, Refuse)]
-            with self._wishes.loading_by(settings):
-                done = await self._transaction.carry_out(changes, begin=begin)
-            self._wishes.adopt(settings, digests, back=back)
+            try:
+                await self._put_back(self._wishes.preview(settings, digests, back=True))
+                done = await self._carry_out(settings, digests, back=True)
+            except LoaderError:
+                self._wishes.adopt(settings, digests, back=True)
+                raise
         self._take_note(done)
+
+    async def put_back(self, restore: Callable[[], None]) -> None:
+        """Let `restore` want again what was wanted before; what of others gave way since is put back."""
+        await finish(self._restore(restore))
+
+    async def _restore(self, restore: Callable[[], None]) -> None:
+        async with self._reconciler.writing:  # no pass takes ours off before
+            restore()
+            await self._put_back(self._wishes.wanted())
+
+    async def _put_back(self, wanted: Sequence[Wanted]) -> None:
+        if self.putting_back is not None:
+            await self.putting_back.put_back(wanted)
+
+    async def _apply(self, settings: Settings, digests: Digests, begin: Callable[[], None]) -> None:
+        async with self._reconciler.writing:
+            done = await self._carry_out(settings, digests, begin=begin)
+        self._take_note(done)
+
+    async def _carry_out(
+        self, settings: Settings, digests: Digests, *, begin: Callable[[], None] = lambda: None, back: bool = False
+    ) -> Sequence[tuple[Change, Outcome]]:
+        preview = self._wishes.preview(settings, digests, back=back)
+        observed = await self._look(preview)
+        wanted, actions = self._plan(preview, observed)
+        part = tuple(_changed(actions, wanted, self._now(observed)))
+        for refusal in part:
+            if isinstance(refusal, Refuse):
+                with error_context(f"attachment '{refusal.name}'"):
+                    raise refusal.error
+        changes = [action for action in part if not isinstance(action, Refuse)]
+        with self._wishes.loading_by(settings):
+            done = await self._transaction.carry_out(changes, begin=begin)
+        self._wishes.adopt(settings, digests, back=back)
+        return done
 
     async def end(self, name: str, *, begin: Callable[[], None] = lambda: None) -> None:
         """Take an entry's program off, or put there that of the entry whose turn it is; then want it no longer.

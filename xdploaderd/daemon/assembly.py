@@ -13,6 +13,7 @@ from xdploaderd.daemon.applying import Applier
 from xdploaderd.daemon.attached_maps import AttachedMaps
 from xdploaderd.daemon.confirming import Confirming, boot_clock
 from xdploaderd.daemon.core_logs import CoreLogs
+from xdploaderd.daemon.displaced import Displaced
 from xdploaderd.daemon.drop_ins import DropIns
 from xdploaderd.daemon.executor import Executor
 from xdploaderd.daemon.kept_objects import KeptObjects
@@ -24,6 +25,7 @@ from xdploaderd.daemon.orphans import Orphans
 from xdploaderd.daemon.pins import OwnPins
 from xdploaderd.daemon.placing import Placer
 from xdploaderd.daemon.programs import OwnPrograms
+from xdploaderd.daemon.putting_back import PuttingBack
 from xdploaderd.daemon.read_objects import ReadObjects
 from xdploaderd.daemon.reconcile import Reconciler
 from xdploaderd.daemon.records import Held, Records
@@ -88,16 +90,21 @@ def assemble(options: Options, doors: Doors) -> tuple[Reconciler, Service]:
     programs = OwnPrograms(kernel, pins, records, core_logs, read, lambda: wishes.settings_to_load)
     observer = Observer(doors.rtnl, programs, doors.worker)
     placer = Placer(doors.rtnl, bpf, LinkPlacer(doors.rtnl, bpf, pins.links))
-    executor = Executor(placer, programs, doors.worker)
+    programs.before.displaced = displaced = Displaced(
+        programs.before.directory, bpf, options.state_dir / "displaced", boot_id=boot_id
+    )
+    executor = Executor(placer, programs, doors.worker, displaced.hold)
     orphans = Orphans(options.orphan_grace, doors.steady)
     reconciler = Reconciler(wishes, observer, executor, orphans=orphans, clock=doors.steady)
     applier = Applier(reconciler, wishes, observer, executor, Transaction(executor, placer, programs, doors.worker))
+    applier.putting_back = putting_back = PuttingBack(displaced, observer, doors.rtnl, placer, programs, doors.worker)
     requests = Requests(reconciler, wishes, stores, Adopter(observer, executor), applier)
     request = RequestTrial(options.state_dir / "trial", wishes, programs.before, boot_id=boot_id, clock=doors.boot)
-    if request.waits() and not request.seconds_left():
+    if not request.seconds_left() and (request.waits() or start.error):
         request.undo()  # before the first look; the service sees to the rest
+        reconciler.first = lambda: putting_back.put_back(wishes.wanted())
     requests.spared = lambda: (*request.spared(), *wishes.remembered())
-    requests.spared_digests = lambda: request.digests() | programs.digests()
+    requests.spared_digests = lambda: request.digests() | programs.digests() | wishes.remembered_digests()
     requests.sweep()
     trial = Trial(applier, wishes, confirming, programs.before, request, start_error=start.error)
     service = Service(reconciler, wishes, requests, trial, source, core_logs)

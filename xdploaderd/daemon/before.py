@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from xdploaderd.daemon.before_maps import BeforeMaps
+from xdploaderd.daemon.displaced import Displaced
 from xdploaderd.daemon.pin_names import name_in
 from xdploaderd.daemon.pins import OwnPins
 from xdploaderd.errors import LoaderError
 from xdploaderd.kernel.bpf import Bpf
-from xdploaderd.kernel.bpffs import list_dir, remove_dirs
+from xdploaderd.kernel.bpffs import list_dir, make_pin_dir, remove_dirs
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.uapi.bpf import ProgId
 
@@ -24,11 +25,19 @@ class Before:
 
     def __init__(self, pins: OwnPins, bpf: Bpf) -> None:
         self._pins = pins
+        self.directory = pins.root / DIRECTORY
+        self.displaced: Displaced | None = None  # None where others' programs are not held
         self._maps = BeforeMaps(bpf, pins.root.parent, pins.root, pins.root / DIRECTORY / MAPS)
 
     def keep(self) -> None:
-        """Pin every program that is in force once more, with its arrays and pinned maps; all or nothing."""
+        """Pin every program that is in force once more, with its arrays and pinned maps; all or nothing.
+
+        From now on programs of others that give way are held as well.
+        """
+        self.acknowledge()
         try:
+            make_pin_dir(self.directory)
+            self._pins.claim()  # the root may be one that was just made
             found = [(name, self._pins.prog(name)) for name in self._pins.names()]
             progs = [(name, prog) for name, prog in found if prog is not None]
             for name, prog in progs:
@@ -51,6 +60,15 @@ class Before:
         """Give the pins that were migrated back to the maps of the programs, which run again."""
         self._maps.restore()
 
+    def lost(self) -> tuple[str, ...]:
+        """Return which programs of others that gave way cannot be put back, or could not be, and why."""
+        return self.displaced.lost() if self.displaced is not None else ()
+
+    def acknowledge(self) -> None:
+        """Tell of them no longer: something else is in force now."""
+        if self.displaced is not None:
+            self.displaced.acknowledge()
+
     def drop(self) -> None:
         """Remove the pins, where there are any; once more where the first time left some."""
         with suppress(LoaderError):
@@ -64,6 +82,8 @@ class Before:
     def _drop(self) -> None:
         if not self._are_there():
             return
+        if self.displaced is not None:
+            self.displaced.drop()
         self._maps.drop()
         for name in self._names():
             self._pins.forget(f"{DIRECTORY}/{name}")

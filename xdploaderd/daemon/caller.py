@@ -31,15 +31,17 @@ DEADLINE = Caller("deadline", 0)  # nobody: the time to confirm is over
 
 
 @contextmanager
-def audited(verb: str, name: str, stand: Callable[[], Stand]) -> Iterator[None]:
-    """Record the change that the block makes, or fails to; `stand` tells how what it changes stands."""
+def audited(
+    verb: str, name: str, stand: Callable[[], Stand], done: Callable[[], str] = lambda: "done"
+) -> Iterator[None]:
+    """Record the change that the block makes, or fails to; `stand` tells how it stands, `done` how it went."""
     before = stand()
     try:
         yield
     except LoaderError as error:
         audit(verb, name, before=before, after=stand(), result=str(error))
         raise
-    audit(verb, name, before=before, after=stand())
+    audit(verb, name, before=before, after=stand(), result=done())
 
 
 def audit_each(verb: str, before: Mapping[str, Stand], after: Mapping[str, Stand]) -> None:

@@ -19,7 +19,7 @@ from xdploaderd.daemon.placing import Placer
 from xdploaderd.daemon.programs import OwnPrograms
 from xdploaderd.daemon.rungs import Put
 from xdploaderd.daemon.seams import Outcome
-from xdploaderd.daemon.world import Place, Record
+from xdploaderd.daemon.world import Occupant, Place, Record
 from xdploaderd.errors import LoaderError, error_context
 from xdploaderd.info import ProgInfo
 from xdploaderd.kernel.syscall import Fd
@@ -33,10 +33,17 @@ Args = TypeVarTuple("Args")
 class Executor:
     """Carries out changes one at a time. Raises LoaderError; then the program that ran before still runs."""
 
-    def __init__(self, placer: Placer, programs: OwnPrograms, worker: Pool) -> None:
+    def __init__(
+        self,
+        placer: Placer,
+        programs: OwnPrograms,
+        worker: Pool,
+        hold: Callable[[Occupant], None] = lambda _: None,
+    ) -> None:
         self._placer = placer
         self._programs = programs
         self._worker = worker
+        self._hold = hold  # called with a program of others before it is replaced; blocks
 
     async def execute(self, action: Change) -> Outcome:
         """Carry out one change."""
@@ -101,6 +108,8 @@ class Executor:
 
     async def _switch(self, action: Attach | Replace, prog: Fd) -> Put:
         label = f"{action.wanted.config.object.name}:[{action.wanted.config.program}]"
+        if isinstance(action, Replace) and action.owner is None and not action.restores:
+            await self._in_worker(self._hold, action.current)
         match action:
             case Attach():
                 put = await self._placer.put(action.place, prog, label=label)

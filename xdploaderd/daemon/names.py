@@ -1,6 +1,6 @@
 """What a request names: whether there is it, how it stands, and whether it may change now."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -60,10 +60,10 @@ class Names:
         return Stand("orphan") if name in picture.orphans else stand_of(picture, name)
 
     @contextmanager
-    def recorded(self, verb: str) -> Iterator[None]:
+    def recorded(self, verb: str, done: Callable[[], str] = lambda: "done") -> Iterator[None]:
         """Record a change of all, which the block makes or fails to, and that of each attachment."""
         before = stands_of(self._reconciler.picture)
-        with audited(verb, "", lambda: self.stand("")):
+        with audited(verb, "", lambda: self.stand(""), done):
             yield
             audit_each(verb, before, stands_of(self._reconciler.picture))
 

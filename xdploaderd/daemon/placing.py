@@ -5,6 +5,7 @@ from dataclasses import replace
 from xdploaderd.daemon.link_placing import LinkPlacer
 from xdploaderd.daemon.rungs import Put, climb_down
 from xdploaderd.daemon.world import Occupant, Place
+from xdploaderd.errors import LoaderError
 from xdploaderd.hooks import AttachKind, Hook
 from xdploaderd.info import Interface, TcFilter
 from xdploaderd.kernel.bpf import Bpf
@@ -57,6 +58,33 @@ class Placer:
                 expected_id = self._bpf.prog_info(expected).id
                 await replace_tc(self._rtnl, self._bpf, _filter(place, label), prog, expected=expected_id)
 
+    async def put_back(self, there: Occupant | None, old: Occupant, prog: Fd, *, expected: Fd | None) -> None:
+        """Put a program of somebody else where it was, as it was; `there` is our program `expected`, None: nothing.
+
+        In one step where the kernel can; else ours is taken off first, and comes back when the other is refused.
+        """
+        if there is None or expected is None:
+            await self._attach_old(old, prog)
+        elif not _takes_the_place(there.place, old.place):
+            await self.take_off(there.place, expected)
+            try:
+                await self._attach_old(old, prog)
+            except LoaderError:
+                await self.put(there.place, expected, label=there.name)
+                raise
+        elif old.filter is None:
+            interface, mode = _interface(old.place), old.place.mode
+            await replace_xdp(self._rtnl, self._bpf, interface, prog, mode, expected=expected)
+        else:
+            ours = self._bpf.prog_info(expected).id
+            await replace_tc(self._rtnl, self._bpf, _as_it_was(old), prog, expected=ours)
+
+    async def _attach_old(self, old: Occupant, prog: Fd) -> None:
+        if old.filter is None:
+            await attach_xdp(self._rtnl, self._bpf, _interface(old.place), prog, old.place.mode)
+        else:
+            await attach_tc(self._rtnl, self._bpf, _as_it_was(old), prog)
+
     async def take_off(self, place: Place, expected: Fd, *, remove_clsact: bool = False) -> None:
         """Detach `expected`; nothing to do where it, or its interface, is already gone."""
         if place.kind is AttachKind.LINK:
@@ -71,6 +99,18 @@ class Placer:
     def hand_over(self, place: Place, name: str) -> None:
         """Make the link at a place that of the entry `name`."""
         self._links.hand_over(place, name)
+
+
+def _takes_the_place(there: Place, old: Place) -> bool:
+    """Whether the kernel makes of a program at one place one at the other in one step."""
+    alike = (there.kind, there.protocol) == (AttachKind.NETLINK, old.protocol)
+    return alike and (old.hook is not Hook.XDP or there.mode is old.mode)
+
+
+def _as_it_was(old: Occupant) -> TcFilter:
+    if old.filter is None:
+        raise AssertionError("an occupant of a tc hook has its filter")
+    return replace(old.filter, ifindex=old.place.ifindex)
 
 
 def _interface(place: Place) -> Interface:

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from xdploaderd.daemon import events
@@ -88,6 +88,7 @@ class Reconciler:
         self.writing = asyncio.Lock()  # held by a pass, and by whoever changes hooks and pins besides
         self.passed = asyncio.Event()  # set at the end of each pass; whoever waits for it clears it
         self.on_pass: Callable[[Picture], None] = lambda _: None
+        self.first: Callable[[], Awaitable[None]] | None = None  # what is done before the first pass, under the lock
 
     def poke(self) -> None:
         """Ask for a pass; any number of pokes before it begins ask for the same one."""
@@ -117,6 +118,9 @@ class Reconciler:
     async def run(self) -> None:
         """Reconcile for ever; when cancelled, end after the action that is being carried out."""
         try:
+            if self.first is not None:
+                async with self.writing:
+                    await self.first()
             while True:
                 self._wake.clear()  # before reading: a poke during the pass makes another pass
                 await self.reconcile_once()

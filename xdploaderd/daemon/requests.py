@@ -106,7 +106,7 @@ class Requests:
         self.spared_digests: Callable[[], AbstractSet[str]] = frozenset
         self._reconciler = reconciler
         self.adopter = adopter
-        self._applier = applier
+        self.applier = applier
         self._wishes = wishes
         self._stores = stores
 
@@ -165,12 +165,12 @@ class Requests:
 
     async def _end(self, name: str, *, permanent: bool) -> None:
         if not permanent:
-            await self._applier.end(name)
+            await self.applier.end(name)
             return
         drop_ins = self._stores.drop_ins
         file = drop_ins.read(name)
         try:
-            await self._applier.end(name, begin=lambda: drop_ins.restore(name, None))
+            await self.applier.end(name, begin=lambda: drop_ins.restore(name, None))
         except LoaderError:
             if file is not None:
                 with suppress(LoaderError):  # the first error is the one to tell
@@ -270,7 +270,7 @@ class Requests:
         except LoaderError:
             if program is not None:  # first, for the same reason
                 await self.adopter.disown(name)
-            self._wishes.restore(before)
+            await self.applier.put_back(lambda: self._wishes.restore(before))
             if permanent:
                 with suppress(LoaderError):  # the first error is the one to tell
                     await asyncio.to_thread(drop_ins.restore, name, file_before)

@@ -75,7 +75,7 @@ class Service:
         """Return the daemon's status, as of the last pass; never waits for a load. Before the first pass: degraded."""
         picture = self._reconciler.picture
         attachments = await self._noted(attachment_statuses(picture))
-        unlike = any(a.state not in AS_WANTED for a in attachments)
+        unlike = any(a.state not in AS_WANTED for a in attachments) or bool(self._trial.lost)
         return DaemonStatus(
             version=__version__,
             pid=os.getpid(),
@@ -85,6 +85,7 @@ class Service:
             config_error=self._config_error,
             applied=_utc(self._applied),
             confirm_seconds=self._trial.seconds_left,
+            lost=self._trial.lost,
             protect=tuple(sorted(self._wishes.settings.protect)),
             attachments=attachments,
             orphans=orphans_of(picture),
@@ -130,7 +131,7 @@ class Service:
 
     async def _undo_request(self) -> None:
         request = self._trial.request
-        request.undo()
+        await self._requests.applier.put_back(request.undo)
         self._reconciler.forgive()
         await self._reconciler.settled()
         await asyncio.to_thread(request.undone)
@@ -273,16 +274,19 @@ class Service:
     async def _roll_back(self) -> None:
         if (pending := self._trial.request.pending) is not None:
             log.warning("the change of '%s' was not confirmed and is rolled back", pending.name)
-            with audited("roll-back", pending.name, lambda: self._names.stand(pending.name)):
+            with audited("roll-back", pending.name, lambda: self._names.stand(pending.name), self._how_it_went):
                 await self._undo_request()
             return
-        with self._names.recorded("roll-back"):
+        with self._names.recorded("roll-back", self._how_it_went):
             await self._trial.roll_back()
             self._config_error, self._applied = NOT_CONFIRMED, time.time()
             self._reconciler.forgive()
             await self._reconciler.settled()
         self._reconciler.orphans.sweep(None)  # a start took what the configuration brought for left over
         self._reconciler.poke()
+
+    def _how_it_went(self) -> str:
+        return "; ".join(self._trial.lost) or "done"
 
     async def plan(self) -> tuple[PlannedAction, ...]:
         """Return what reload() would do now, without doing it; raises as reload() does for faults of files."""

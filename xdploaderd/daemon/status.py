@@ -104,6 +104,7 @@ class DaemonStatus:
 
     `applied`: since when the configuration in force is (RFC 3339, UTC). `confirm_seconds`: how long it, or a change by
     request, waits to be confirmed before it is rolled back, 0: it does not. `protect`: interfaces that change so alone.
+    `lost`: programs of others that gave way to what was on trial and do not come back, each with the reason.
     """
 
     version: str
@@ -115,13 +116,14 @@ class DaemonStatus:
     applied: str = ""
     confirm_seconds: int = 0
     protect: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
     attachments: tuple[AttachmentStatus, ...]
     orphans: tuple[Orphan, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
         attachments, orphans = ([one.to_json() for one in many] for many in (self.attachments, self.orphans))
-        lists = {"attachments": attachments, "orphans": orphans, "protect": list(self.protect)}
+        lists = {"attachments": attachments, "orphans": orphans, "protect": list(self.protect), "lost": list(self.lost)}
         return {**asdict(self), **lists}
 
 

@@ -127,6 +127,10 @@ class Transaction:
         match action:
             case Attach():
                 await self._placer.take_off(place, prog, remove_clsact=remove_clsact)
+            case Replace(owner=None, current=current) if old is not None:
+                there = replace(current, place=replace(place, mode=current.place.mode))
+                there = there if not action.gap else replace(current, place=place)
+                await self._placer.put_back(there, current, old, expected=prog)
             case Replace() if old is None:
                 raise LoaderError("the program of others that was there cannot be put back: that needs CAP_SYS_ADMIN")
             case Replace(gap=True, current=current):

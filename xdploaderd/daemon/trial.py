@@ -58,6 +58,11 @@ class Trial:
         """Return whether the time is over in which something could be confirmed."""
         return self._waits() and self._left() <= 0
 
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """Which programs of others do not come back, or did not, and why."""
+        return self._old.lost()
+
     def _waits(self) -> bool:
         return self._confirming.waits() or self.request.waits()
 
@@ -80,6 +85,7 @@ class Trial:
             self._wishes.adopt(settings, digests)
         else:
             await self._applier.apply(settings, digests)
+        self._old.acknowledge()
         await asyncio.to_thread(self.keep)
 
     def check_settled(self, confirm: int) -> None:
@@ -124,10 +130,12 @@ class Trial:
         """Let the configuration that waits stay in force. Raises UsageError where none waits."""
         if self.request.waits():
             await asyncio.to_thread(self.request.end)
+            self._old.acknowledge()
             return
         self.check_waits()
         await asyncio.to_thread(self._confirming.save, self._wishes.settings, self._digests())
         await asyncio.to_thread(self._forget)
+        self._old.acknowledge()
         log.info("the configuration is confirmed")
 
     async def expired(self) -> None:
@@ -149,11 +157,10 @@ class Trial:
         settings, digests = found[0], {**absent, **self._digests(), **found[1]}
         log.warning("the configuration was not confirmed and is rolled back")
         try:
-            await self._applier.apply(settings, digests, back=True)
+            await self._applier.roll_back(settings, digests)
             await asyncio.to_thread(self._old.restore_maps)
         except LoaderError as error:
             log.error("not all can be rolled back at once: %s", error, extra={"ERROR_CODE": error.code})
-            self._wishes.adopt(settings, digests, back=True)
         await asyncio.to_thread(self._confirming.reject)
         await asyncio.to_thread(drop_decided, self._old)
 

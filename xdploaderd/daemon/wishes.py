@@ -120,6 +120,10 @@ class Wishes:
         """Return what runtime entries were before the trial, as far as it is not over."""
         return tuple(one.entry for one in self._runtime.remembered())
 
+    def remembered_digests(self) -> AbstractSet[str]:
+        """Return the digests of their objects."""
+        return frozenset(one.sha1 for one in self._runtime.remembered() if one.sha1)
+
     def comes_back(self, name: str) -> bool:
         """Return whether a runtime entry of that name gave way to the configuration on trial."""
         return any(entry.name == name for entry in self._runtime.absent())

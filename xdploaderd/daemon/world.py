@@ -105,12 +105,13 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Occupant:
-    """A program at a place; `prog_id` None for a tc filter of classic BPF."""
+    """A program at a place; `prog_id` None for a tc filter of classic BPF. `filter` is the filter as it was read."""
 
     place: Place
     prog_id: ProgId | None
     name: str = ""
     tag: str = ""
+    filter: TcFilter | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,7 +287,7 @@ def tc_occupant(interface: Interface, item: TcFilter) -> Occupant:
         protocol=item.protocol,
         classid=item.classid,
     )
-    return Occupant(place, item.prog_id, item.name, item.tag)
+    return Occupant(place, item.prog_id, item.name, item.tag, item)
 
 
 def overrides_of(config: AttachmentConfig) -> str:

@@ -44,7 +44,9 @@ _XDP_ATTACHED = {1: XdpMode.NATIVE, 2: XdpMode.SKB, 3: XdpMode.OFFLOAD}
 _RTEXT_FILTER_SKIP_STATS = 0x8
 _TCA_KIND, _TCA_OPTIONS = 1, 2
 _TCA_BPF_CLASSID, _TCA_BPF_NAME, _TCA_BPF_FLAGS, _TCA_BPF_TAG, _TCA_BPF_ID = 3, 7, 8, 10, 11
+_TCA_BPF_ACT, _TCA_BPF_POLICE, _TCA_BPF_FLAGS_GEN = 1, 2, 9
 _TCA_BPF_FLAG_ACT_DIRECT = 0x1
+_SKIP_FLAGS = 0x3  # TCA_CLS_FLAGS_SKIP_HW, TCA_CLS_FLAGS_SKIP_SW
 _NLMSGERR_ATTR_MSG = 1
 _IFNAMSIZ = 16
 
@@ -203,6 +205,9 @@ def parse_filter(payload: memoryview, hook: Hook) -> FilterEntry:
         tag=bytes(options.get(_TCA_BPF_TAG, b"")).hex(),
         direct_action=bool(u32_of(options.get(_TCA_BPF_FLAGS)) & _TCA_BPF_FLAG_ACT_DIRECT),
         classid=u32_of(options.get(_TCA_BPF_CLASSID)),
+        plain=_TCA_BPF_ACT not in options
+        and _TCA_BPF_POLICE not in options
+        and not u32_of(options.get(_TCA_BPF_FLAGS_GEN)) & _SKIP_FLAGS,
     )
     return FilterEntry(kind, handle, bpf)
 

@@ -150,7 +150,7 @@ class Rtnl:
         return [entry for entry in entries if entry.handle]
 
     async def add_filter(self, wanted: TcFilter, fd: int) -> None:
-        """Add a direct-action filter with the program `fd`; the place (priority and handle) must be free."""
+        """Add a filter with the program `fd`; the place (priority and handle) must be free."""
         await self._set_filter("add-filter", wanted, fd)
 
     async def replace_filter(self, wanted: TcFilter, fd: int) -> None:
@@ -170,7 +170,7 @@ class Rtnl:
             protocol=wanted.protocol,
             fd=fd,
             name=wanted.name,
-            flags=_TCA_BPF_FLAG_ACT_DIRECT,
+            flags=_TCA_BPF_FLAG_ACT_DIRECT if wanted.direct_action else 0,
             **({"classid": wanted.classid} if wanted.classid else {}),
         )
         await _change(f"{wanted.hook} filter", wanted.ifindex, request)
