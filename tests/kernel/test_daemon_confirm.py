@@ -164,6 +164,26 @@ def test_protected_interface_changes_with_confirm_alone(veth: Veth, daemon: Daem
     assert xdp_id() not in (0, before)
 
 
+def test_files_that_protect_no_more_change_nothing_there_by_a_start(veth: Veth, daemon: Daemon) -> None:
+    daemon.configure(xdp_entry())
+    daemon.config.write_text("protect: [veth0]\n" + daemon.config.read_text())
+    daemon.start()
+    wait_for((daemon.data / "confirmed").exists, "the first configuration is kept")
+    before = xdp_id()
+    daemon.end()
+    daemon.configure()
+    daemon.start()
+    status = daemon.call("Status")["status"]
+    assert (xdp_id(), status["protect"], status["orphans"]) == (before, ["veth0"], [])
+    assert "protected and was changed" in status["config_error"]
+    with pytest.raises(UsageError, match="protected"):
+        daemon.call("Detach", name="edge")
+    daemon.call("Reload", confirm=60)
+    assert daemon.call("Status")["status"]["protect"] == []
+    daemon.call("RollBack")
+    assert daemon.call("Status")["status"]["protect"] == ["veth0"]
+
+
 def test_bad_files_at_start_are_no_reason_to_detach(veth: Veth, daemon: Daemon, copy: Path) -> None:
     daemon.configure(xdp_entry(object=copy))
     daemon.start()

@@ -100,7 +100,8 @@ class Confirming:
     def save(self, settings: Settings, digests: Digests) -> None:
         """Keep this configuration as the last confirmed one, with the objects as they were when they were read."""
         path = self._directory / "confirmed"
-        values = {**_values(settings, digests), "names": sorted(settings.permanent)}
+        lists = {"names": sorted(settings.permanent), "protect": sorted(settings.protect)}
+        values = {**_values(settings, digests), **lists}
         known = dict(read_state(path, boot_id=_ANY_BOOT)) == json.loads(json.dumps(values))
         if known and self._complete:
             return
@@ -125,13 +126,19 @@ class Confirming:
             read = [parse_entry(value, source="confirmed") for value in values["entries"]]
             known = {str(path): str(sha1) for path, sha1 in values["digests"].items()}
             permanent = frozenset(str(name) for name in values["names"])
+            protect = frozenset(str(name) for name in values.get("protect", like.protect))
         except (KeyError, TypeError, AttributeError, ConfigError):
             return None
         found = {
             path: self._as_it_was(path, known.get(str(path), ""), like.limits) for path in {e.object for e in read}
         }
         entries = tuple(replace(config, object=found[config.object][0]) for config in read)
-        return replace(like, attachments=entries, permanent=permanent), dict(found.values())
+        return replace(like, attachments=entries, permanent=permanent, protect=protect), dict(found.values())
+
+    def protected(self) -> frozenset[str]:
+        """Return the interfaces that the last confirmed configuration protects."""
+        found = read_state(self._directory / "confirmed", boot_id=_ANY_BOOT).get("protect")
+        return frozenset(map(str, found)) if isinstance(found, list) else frozenset()
 
     def _as_it_was(self, path: PurePosixPath, sha1: str, limits: Limits) -> tuple[PurePosixPath, str | LoaderError]:
         """Return where an object is with that digest ('': any), and its digest."""

@@ -1,7 +1,7 @@
 """Which configuration a daemon starts with: that of the files, or the last confirmed one."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xdploaderd.config.attachments import AttachmentConfig
 from xdploaderd.config.pinning import PinningConf
@@ -32,7 +32,8 @@ def choose_start(
     """Return the configuration of the files, where it may be used.
 
     The last confirmed one is used instead where the files cannot be read, where theirs waited to be confirmed and the
-    time is over or was that of another boot, and where they change what is attached to a protected interface.
+    time is over or was that of another boot, and where they change what is attached to an interface that is protected
+    by them or by it.
     Raises ConfigError or FileError for bad files when none was ever confirmed.
     """
     try:
@@ -45,7 +46,9 @@ def choose_start(
     digests = read_objects(settings.attachments, settings.limits)
     why = _not_to_be_used(settings, digests, confirming)
     old = confirming.confirmed(settings) if why else None
-    return Start(settings, digests) if old is None else Start(*old, error=why)
+    if old is None:
+        return Start(settings, digests)
+    return Start(replace(old[0], protect=old[0].protect | settings.protect), old[1], error=why)
 
 
 def _not_to_be_used(settings: Settings, digests: Digests, confirming: Confirming) -> str:
@@ -54,10 +57,11 @@ def _not_to_be_used(settings: Settings, digests: Digests, confirming: Confirming
         return NOT_CONFIRMED if confirming.seconds_left() == 0 else ""
     if pending is not None and pending.fingerprint == fingerprint(settings, digests):
         return NOT_CONFIRMED
-    old = confirming.confirmed(settings) if settings.protect else None
+    protected = settings.protect | confirming.protected()
+    old = confirming.confirmed(settings) if protected else None
     if old is None:
         return ""
-    for name in sorted(settings.protect):
+    for name in sorted(protected):
         if on_interface(settings, digests, name) != on_interface(*old, name):
             return f"interface {quoted(name)} is protected and was changed: `xdploaderctl apply --confirm 60s`"
     return ""
