@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.encode import encode_value, hex_bytes
 from xdploaderd.errors import BtfError, ConfigError, error_context
+from xdploaderd.obj.json_lines import line_of
 from xdploaderd.printable import quoted
 from xdploaderd.uapi.bpf import MapType, enum_name
 
 HEX = "hex:"
+LIST = "entries"  # the member of a document that is an object
 SLOT = 8  # bytes that each CPU's value is rounded up to
 PER_CPU = frozenset(
     {MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PERCPU_HASH, MapType.PERCPU_CGROUP_STORAGE_DEPRECATED}
@@ -103,7 +105,13 @@ def read_entries(document: Document, shape: EntryShape) -> tuple[Entry, ...]:
         items = _items(document.raw)
         if len(items) > shape.max_entries:
             raise ConfigError(f"{len(items)} entries, the map has room for {shape.max_entries}")
-        return tuple(_unlike(_entries(items, shape)))
+        entries: list[Entry] = []
+        try:
+            entries.extend(_unlike(_entries(items, shape)))
+        except ConfigError:
+            with error_context(f"line {line_of(document.raw, LIST, len(entries))}"):
+                raise
+        return tuple(entries)
 
 
 def read_entry(item: Mapping[str, object], shape: EntryShape) -> Entry:
@@ -128,7 +136,7 @@ def _items(raw: bytes) -> Sequence[object]:
         raise ConfigError("is nested too deeply") from None
     except ValueError:
         raise ConfigError("holds a number of too many digits") from None
-    items = parsed.get("entries") if isinstance(parsed, dict) else parsed
+    items = parsed.get(LIST) if isinstance(parsed, dict) else parsed
     if not isinstance(items, list):
         raise ConfigError("is neither a list of entries nor an object that has one as 'entries'")
     return items

@@ -62,7 +62,7 @@ def test_members_left_out_are_zero_and_names_stand_for_numbers() -> None:
 def test_value_that_does_not_fit_is_refused_with_its_place(value: object, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         read([{"key": 0, "value": {}}, {"key": 1, "value": value}])
-    assert str(caught.value).startswith(f"file 'rules.json': entry 1: {said}")
+    assert str(caught.value).startswith(f"file 'rules.json': line 1: entry 1: {said}")
 
 
 @pytest.mark.parametrize(
@@ -70,14 +70,15 @@ def test_value_that_does_not_fit_is_refused_with_its_place(value: object, said: 
     [
         (7, "is neither a list of entries nor an object that has one as 'entries'"),
         ({"entries": 7}, "is neither a list of entries nor an object that has one as 'entries'"),
-        ([7], "entry 0: is no object with 'key' and 'value'"),
-        ([{"value": {}}], "entry 0: key: is missing"),
-        ([{"key": 1}], "entry 0: value: is missing"),
-        ([{"key": 1, "values": [{"cpu": 0, "value": {}}]}], "entry 0: value: is missing"),
-        ([{"key": 1, "value": {}, "valu": 1}], "entry 0: has 'valu', wanted only 'key' and 'value' or 'values'"),
-        ([{"key": 1, "error": "unreadable"}], "entry 0: has 'error', wanted only 'key' and 'value' or 'values'"
+        ([7], "line 1: entry 0: is no object with 'key' and 'value'"),
+        ([{"value": {}}], "line 1: entry 0: key: is missing"),
+        ([{"key": 1}], "line 1: entry 0: value: is missing"),
+        ([{"key": 1, "values": [{"cpu": 0, "value": {}}]}], "line 1: entry 0: value: is missing"),
+        ([{"key": 1, "value": {}, "valu": 1}], "line 1: entry 0: has 'valu', wanted only 'key' and 'value' or"
+                                               " 'values'"),
+        ([{"key": 1, "error": "unreadable"}], "line 1: entry 0: has 'error', wanted only 'key' and 'value' or 'values'"
                                               ": 'unreadable'"),
-        ([{"key": 1, "value": {}}, {"key": "0x1", "value": {}}], "entry 1 has the key of entry 0"),
+        ([{"key": 1, "value": {}}, {"key": "0x1", "value": {}}], "line 1: entry 1 has the key of entry 0"),
         ([{"key": k, "value": {}} for k in range(4)], "4 entries, the map has room for 3"),
     ],
 )  # fmt: skip
@@ -112,10 +113,13 @@ def test_map_without_types_takes_hexadecimal_digits() -> None:
 @pytest.mark.parametrize(
     ("item", "said"),
     [
-        ({"key": "02 00 00 00", "value": "0000"}, "entry 0: key: there is no element 2, the map has 2"),
-        ({"key": "020000", "value": "0000"}, "entry 0: key: 3 bytes are given, wanted 4"),
-        ({"key": [0, 0, 0, 256], "value": "0000"}, "entry 0: key: a byte in the list is not from 0 to 255"),
-        ({"key": "00000000", "value": "0g"}, "entry 0: value: '0g' is no text of two hexadecimal digits for each byte"),
+        ({"key": "02 00 00 00", "value": "0000"}, "line 1: entry 0: key: there is no element 2, the map has 2"),
+        ({"key": "020000", "value": "0000"}, "line 1: entry 0: key: 3 bytes are given, wanted 4"),
+        ({"key": [0, 0, 0, 256], "value": "0000"}, "line 1: entry 0: key: a byte in the list is not from 0 to 255"),
+        (
+            {"key": "00000000", "value": "0g"},
+            "line 1: entry 0: value: '0g' is no text of two hexadecimal digits for each byte",
+        ),
     ],
 )
 def test_bytes_that_do_not_fit_are_refused(item: object, said: str) -> None:
@@ -145,7 +149,7 @@ def test_one_value_goes_to_every_cpu_and_a_cpu_without_one_has_zeros() -> None:
 def test_values_of_cpus_that_do_not_fit_are_refused(values: object, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         read([{"key": "00000000", "values": values}], PER_CPU)
-    assert str(caught.value) == f"file 'rules.json': entry 0: values: {said}"
+    assert str(caught.value) == f"file 'rules.json': line 1: entry 0: values: {said}"
 
 
 @pytest.mark.parametrize("type_", [MapType.QUEUE, MapType.RINGBUF, MapType.PROG_ARRAY, MapType.HASH_OF_MAPS])
