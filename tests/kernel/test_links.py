@@ -1,6 +1,5 @@
 """bpf_links of the running kernel: pinned ones outlive their maker, others end with their last descriptor."""
 
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import PurePosixPath
 
@@ -9,7 +8,7 @@ import pytest
 from tests.builders.prepared import Pins, prepared, prog
 from tests.support import sandbox
 from tests.support.daemon import wait_for
-from tests.support.netns import Veth, ip, veth_pair
+from tests.support.netns import Veth, ip
 from tests.support.old_kernel import skip_before
 from xdploaderd.errors import KernelError, PinError
 from xdploaderd.kernel.bpf import Answer, Bpf, ObjectKind
@@ -18,15 +17,8 @@ from xdploaderd.load.object import load
 from xdploaderd.load.pins import open_pin, pin
 from xdploaderd.uapi.bpf import AttachType, Feature, Ifindex, ProgType
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("pins_go")]
 PIN = PurePosixPath("/sys/fs/bpf/links/edge")
-
-
-@pytest.fixture
-def veth(_no_kernel_leak: None) -> Iterator[Veth]:
-    with veth_pair() as pair:
-        yield pair
-    sandbox.clear_pins()
 
 
 def index_of(veth: Veth) -> Ifindex:

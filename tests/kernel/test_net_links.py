@@ -1,15 +1,14 @@
 """Item 85 of the standard loader's list, as the daemon meets it: each refusal of a link is an error of its own."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TypeVar
 
 import pytest
 
 from tests.builders.prepared import Pins, prepared, prog
-from tests.support import sandbox
-from tests.support.netns import Veth, ip, veth_pair
+from tests.support.netns import Veth, ip
 from xdploaderd.errors import HookBusyError, LinkChangedError, LinkGoneError, NoSuchInterfaceError, StaleOrderError
 from xdploaderd.hooks import Hook, XdpMode
 from xdploaderd.info import Chain, Interface
@@ -20,15 +19,8 @@ from xdploaderd.net.links import Order, attach_tcx_link, attach_xdp_link, detach
 from xdploaderd.net.rtnl import Rtnl
 from xdploaderd.uapi.bpf import AttachType, Ifindex, ProgId, ProgType
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("pins_go")]
 T = TypeVar("T")
-
-
-@pytest.fixture
-def veth(_no_kernel_leak: None) -> Iterator[Veth]:
-    with veth_pair() as pair:
-        yield pair
-    sandbox.clear_pins()
 
 
 def with_rtnl(work: Callable[[Rtnl, Interface], Awaitable[T]]) -> T:

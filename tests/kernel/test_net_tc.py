@@ -2,13 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from tests.support.netns import Veth, ip, tc, veth_pair
+from tests.support.netns import Veth, ip, tc
 from tests.support.rawbpf import (
     TC_ACT_OK,
     XDP_PASS,
@@ -29,12 +29,6 @@ from xdploaderd.uapi.bpf import ProgId, ProgType
 pytestmark = pytest.mark.kernel
 PROGRAMS = RawPrograms()
 HOOKS = [Hook.TC_INGRESS, Hook.TC_EGRESS]
-
-
-@pytest.fixture
-def veth(_no_kernel_leak: None) -> Iterator[Veth]:
-    with veth_pair() as pair:
-        yield pair
 
 
 @asynccontextmanager

@@ -2,12 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.support.netns import Veth, ip, veth_pair
+from tests.support.netns import Veth, ip
 from tests.support.old_kernel import fails_before
 from tests.support.rawbpf import (
     XDP_DROP,
@@ -31,12 +31,6 @@ from xdploaderd.uapi.bpf import Ifindex, ProgId, ProgType
 
 pytestmark = pytest.mark.kernel
 PROGRAMS = RawPrograms()
-
-
-@pytest.fixture
-def veth(_no_kernel_leak: None) -> Iterator[Veth]:
-    with veth_pair() as pair:
-        yield pair
 
 
 @asynccontextmanager

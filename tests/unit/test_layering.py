@@ -90,3 +90,21 @@ def test_module_keeps_to_its_layer(path: Path) -> None:
             assert str(path.relative_to(ROOT)) in SOLE_USERS["ctypes"]
         if package in PURE:
             assert top not in IMPURE_MODULES, f"{package} is pure, {top} is not"
+
+
+def _modules_of(path: Path) -> Iterator[str]:
+    """Yield the modules of ours that a module imports, within functions too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    names = {".".join(path.relative_to(ROOT.parent).with_suffix("").parts): path for path in MODULES}
+    left = {name: {other for other in _modules_of(path) if other in names} for name, path in names.items()}
+    while free := {name for name, others in left.items() if not others & left.keys()}:
+        left = {name: others for name, others in left.items() if name not in free}
+    assert sorted(left) == []

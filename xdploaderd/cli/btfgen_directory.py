@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from xdploaderd.cli.btfgen import Minimised, minimise_file
+from xdploaderd.cli.btfgen_file import Minimised, minimise_file
 from xdploaderd.cli.output import print_error, print_note
 from xdploaderd.errors import LoaderError, UsageError
 from xdploaderd.kernel.btf_search import btf_files

@@ -3,12 +3,12 @@
 Files are written whole and read back before they count; a file without the mark is the administrator's, and stays.
 """
 
-import os
 from contextlib import suppress
 from pathlib import Path
 
 from xdploaderd.config.attachments import AttachmentConfig, parse_attachments
 from xdploaderd.config.entry import entry_yaml
+from xdploaderd.daemon.new_file import write_new
 from xdploaderd.daemon.state_file import sync_directory
 from xdploaderd.errors import ConfigError, FileError, UsageError
 from xdploaderd.load.checked_files import read_config_file
@@ -50,7 +50,7 @@ class DropIns:
         new = path.with_name(f".{path.name}.new")
         try:
             path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            _write(new, MARK + entry_yaml(config).encode())
+            write_new(new, MARK + entry_yaml(config).encode(), mode=0o644, durable=True)
             if parse_attachments(read_config_file(new), source=str(path)) != (config,):
                 raise ConfigError(f"'{path}' would not say what was asked for")
             new.replace(path)
@@ -70,7 +70,7 @@ class DropIns:
                 path.unlink(missing_ok=True)
             else:
                 new = path.with_name(f".{path.name}.new")
-                _write(new, raw)
+                write_new(new, raw, mode=0o644, durable=True)
                 new.replace(path)
             sync_directory(path.parent)
         except OSError as error:
@@ -84,16 +84,6 @@ class DropIns:
 
 def _file(name: str) -> str:
     return f"{_PREFIX}{name}{_SUFFIX}"
-
-
-def _write(path: Path, raw: bytes) -> None:
-    with suppress(FileNotFoundError):
-        path.unlink()
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-    with os.fdopen(fd, "wb") as file:
-        file.write(raw)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _unwritable(path: Path, error: OSError) -> FileError:

@@ -6,13 +6,13 @@ not at all, belong to the daemon's user alone, and go when no entry names them.
 
 import hashlib
 import logging
-import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from shutil import rmtree
 from typing import Final
 
+from xdploaderd.daemon.new_file import write_new
 from xdploaderd.daemon.state_file import sync_directory
 from xdploaderd.errors import FileError, LimitError
 from xdploaderd.printable import quoted
@@ -98,15 +98,8 @@ class KeptObjects:
 
     def _write(self, path: Path, raw: bytes) -> None:
         new = path.parent / ".new"
-        with suppress(FileNotFoundError):
-            new.unlink()
-        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            with os.fdopen(fd, "wb") as file:
-                file.write(raw)
-                file.flush()
-                if self._durable:
-                    os.fsync(file.fileno())
+            write_new(new, raw, mode=0o600, durable=self._durable)
             new.replace(path)
         except OSError:
             with suppress(OSError):  # a full disk would stay full of it
