@@ -11,7 +11,7 @@ FARTHEST = (State.FAILED, State.FOREIGN, State.WAITING, State.DETACHED, State.AT
 
 def start(model: Model) -> None:
     """Begin anew with nothing but what is on disk, pinned and attached."""
-    known = ((entry.file, model.digests[name]) for name, entry in reversed(model.entries.items()))
+    known = ((entry.file, model.digests.get(name, MISSING)) for name, entry in reversed(model.entries.items()))
     before = {file: content for file, content in known if content != MISSING}
     model.force, model.runtime = dict(model.disk), _not_claimed(model, model.disk)
     for name, entry in model.entries.items():  # a file that cannot be read now is what it was
