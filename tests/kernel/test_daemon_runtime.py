@@ -257,3 +257,20 @@ def test_every_change_leaves_a_line_that_names_the_caller(veth: Veth, daemon: Da
     failed = daemon.log().splitlines()[-1]
     assert f"audit: attach 'nobody' by uid 0, process {os.getpid()}" in failed
     assert "is nothing: no attachment named 'nobody'" in failed
+
+
+def test_runtime_entry_by_match_is_for_each_interface_that_fits(veth: Veth, daemon: Daemon) -> None:
+    ip("link", "add", "veth8", "type", "veth", "peer", "name", "other8")
+    daemon.start()
+    words = ("--object", str(COUNT), "--match", "name=veth[08]", "--match", "driver=veth", "--hook", "xdp")
+    told = daemon.ctl("attach", *words, "--maps", "shared", "--on-foreign", "restore", "all")
+    assert "all: attached" in told
+    assert xdp_id("veth0") == xdp_id("veth8") != 0
+    daemon.end()
+    daemon.start()
+    assert daemon.names() == ["all@veth0", "all@veth8"]
+    ip("link", "set", "veth8", "xdp", "off")
+    wait_for(lambda: xdp_id("veth8") == xdp_id("veth0"), "restored")
+    daemon.call("Detach", name="all")
+    assert (xdp_id("veth0"), xdp_id("veth8"), daemon.names()) == (0, 0, [])
+    ip("link", "del", "veth8")

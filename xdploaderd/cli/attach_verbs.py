@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from xdploaderd.cli.declared import Options, Verbs
 
 _WITH_OBJECT = (
-    *("interface", "hook", "mode", "modes", "attach", "order", "allow_gap"),
+    *("interface", "match", "hook", "mode", "modes", "attach", "order", "allow_gap", "on_foreign"),
     *("program", "priority", "handle", "protocol", "classid"),
-    *("globals", "max_entries", "share", "no_map", "map_init", "on_mismatch"),
+    *("globals", "max_entries", "share", "no_map", "map_init", "on_mismatch", "maps", "keep_map"),
     *("permanent", "force", "by_path"),
 )
 
@@ -26,6 +26,14 @@ def attach_verb(verbs: Verbs, name: str) -> None:
     parser.add_argument("name", metavar="NAME", nargs="?", default="", help="with --object: INTERFACE-HOOK by default")
     parser.add_argument("--object", metavar="FILE", default="", help="attach a program of this object file")
     parser.add_argument("--interface", metavar="DEV", default="", help="the interface")
+    parser.add_argument(
+        "--match",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="in place of --interface: each one with this name, altname (globs too), mac, driver or ifindex; given"
+        " again, all must hold",
+    )
     parser.add_argument("--hook", metavar="HOOK", default="", help="xdp, tc-ingress or tc-egress")
     parser.add_argument("--mode", metavar="MODE", default="", help="of XDP: native, skb, offload or unspecified")
     parser.add_argument("--modes", metavar="M,M", default="", help="of XDP, the first that the driver takes")
@@ -34,6 +42,9 @@ def attach_verb(verbs: Verbs, name: str) -> None:
         "--order", metavar="WHERE", default="", help="of a link on tc: first, last, before:NAME or after:NAME"
     )
     parser.add_argument("--allow-gap", action="store_true", help="allow changes that need a moment without a program")
+    parser.add_argument(
+        "--on-foreign", metavar="WHAT", default="", help="when others take it off: report (default), restore or yield"
+    )
     program = parser.add_mutually_exclusive_group()
     program.add_argument("--program", metavar="NAME", default="", help="the program, where the object has several")
     program.add_argument("--section", dest="program", metavar="NAME", help="the program by its section")
@@ -42,6 +53,14 @@ def attach_verb(verbs: Verbs, name: str) -> None:
     parser.add_argument("--protocol", metavar="P", default="", help="that the tc filter looks at: all, ip, ipv6, ...")
     parser.add_argument("--classid", metavar="C", default="", help="that the tc filter gives to packets, such as 1:10")
     add_value_options(parser)
+    parser.add_argument("--maps", metavar="WHOSE", default="", help="per-interface (default), or shared by entries")
+    parser.add_argument(
+        "--keep-map",
+        action="append",
+        default=[],
+        metavar="MAP",
+        help="an unpinned map that goes over to the program of another object; may be given again",
+    )
     parser.add_argument("--permanent", action="store_true", help="make it an entry of the configuration")
     parser.add_argument("--force", action="store_true", help="replace a program that somebody else put there")
     add_confirm(parser)
@@ -54,8 +73,12 @@ def _check_attach(parser: Options, args: argparse.Namespace) -> None:
     """Refuse options that do not go together, which argparse cannot say."""
     if args.object:
         missing = [f"--{key}" for key in ("interface", "hook") if not getattr(args, key)]
+        if args.match and "--interface" in missing:
+            missing.remove("--interface")
         if missing:
             parser.error(f"--object needs {' and '.join(missing)}")
+        if args.match and (args.interface or not args.name):
+            parser.error("--match takes the place of --interface, and needs NAME")
         return
     given = [f"--{key.replace('_', '-')}" for key in _WITH_OBJECT if getattr(args, key)]
     if given:

@@ -21,7 +21,10 @@ SOCKET_VARIABLE = "XDPLOADERD_SOCKET"
 
 _LIST_HEADER = ("NAME", "INTERFACE", "HOOK", "STATE", "MODE", "PROGRAM", "ID", "DIALECT", "OBJECT")
 _STATUS_HEADER = ("NAME", "INTERFACE", "HOOK", "STATE", "ORIGIN", "PROGRAM", "ID", "PRIORITY", "HANDLE")
-_WORDS = ("name", "interface", "hook", "mode", "attach", "order", "program", "protocol", "classid")
+_WORDS = (
+    *("name", "interface", "hook", "mode", "attach", "order", "program", "protocol", "classid"),
+    *("on_foreign", "on_mismatch", "maps"),
+)
 
 
 def status(args: argparse.Namespace) -> int:
@@ -74,6 +77,8 @@ def entry_of(args: argparse.Namespace) -> dict[str, Any]:
     entry: dict[str, Any] = {"object": os.path.abspath(args.object)}
     entry |= {key: value for key in _WORDS if (value := getattr(args, key))}
     entry |= {key: _number(key, value) for key in ("priority", "handle") if (value := getattr(args, key))}
+    if args.match:
+        entry["match"] = _pairs("--match", args.match, form="KEY=VALUE")
     if args.modes:
         entry["modes"] = args.modes.split(",")
     if args.allow_gap:
@@ -87,8 +92,8 @@ def entry_of(args: argparse.Namespace) -> dict[str, Any]:
         entry["share"] = _pairs("--share", args.share)
     if args.no_map:
         entry["no_maps"] = list(args.no_map)
-    if args.on_mismatch:
-        entry["on_mismatch"] = args.on_mismatch
+    if args.keep_map:
+        entry["keep_maps"] = list(args.keep_map)
     if args.map_init:
         files = _pairs("--map-init", args.map_init)
         entry["map_init"] = {name: os.path.abspath(file) for name, file in files.items()}
@@ -102,10 +107,10 @@ def _number(option: str, word: str) -> int:
         raise UsageError(f"--{option} '{word}' is no whole number") from None
 
 
-def _pairs(option: str, words: Sequence[str]) -> dict[str, str]:
+def _pairs(option: str, words: Sequence[str], *, form: str = "NAME=VALUE") -> dict[str, str]:
     split = [word.partition("=") for word in words]
     if wrong := [name for name, equals, _ in split if not equals or not name]:
-        raise UsageError(f"{option} '{wrong[0]}' is not of the form NAME=VALUE")
+        raise UsageError(f"{option} '{wrong[0]}' is not of the form {form}")
     return {name: value for name, _, value in split}
 
 

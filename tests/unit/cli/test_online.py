@@ -190,3 +190,33 @@ def test_orphan_whose_interface_is_not_here_is_told_so(tmp_path: Path, capsys: C
     _run(tmp_path, {"parameters": {"status": {**daemon_status(), "orphans": [orphan]}}}, "orphans")
     told = "orphan all@m2: program 7 (main), on no interface of this network namespace; swept in 0 s\n"
     assert capsys.readouterr().out == told
+
+
+def test_attach_object_sends_what_its_options_say(tmp_path: Path) -> None:
+    words = "--match name=eth* --match driver=ixgbe --hook xdp --on-foreign restore --maps shared --keep-map flows"
+    reply = {"parameters": {"attachment": attachment()}}
+    status, calls = _run(tmp_path, reply, "attach", "--by-path", "--object", "/fw.o", *words.split(), "all")
+    assert status == 0
+    assert calls[0]["parameters"]["entry"] == {
+        "name": "all",
+        "object": "/fw.o",
+        "hook": "xdp",
+        "match": {"name": "eth*", "driver": "ixgbe"},
+        "on_foreign": "restore",
+        "maps": "shared",
+        "keep_maps": ["flows"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--match name=eth*", "--match takes the place of --interface, and needs NAME"),
+        ("--match name=eth* --interface eth0 all", "--match takes the place of --interface, and needs NAME"),
+        ("--match eth* all", "--match 'eth*' is not of the form KEY=VALUE"),
+        ("all", "--object needs --interface"),
+    ],
+)
+def test_attach_object_names_its_interfaces_in_one_way(tmp_path: Path, capsys: Capture, words: str, said: str) -> None:
+    assert main(["attach", "--object", "/fw.o", "--hook", "xdp", *words.split(), "--socket", str(tmp_path / "s")])
+    assert said in capsys.readouterr().err
