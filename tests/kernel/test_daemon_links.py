@@ -8,15 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import rawbpf
 from tests.support.daemon import OBJECTS, OWN_PINS, Daemon, counters, tc_ids, wait_for, xdp_entry, xdp_id
 from tests.support.netns import Veth, add_veth, ip, veth_pair
+from tests.support.rawbpf import BPF_F_BEFORE, returning
 from tests.support.tools import bpftool_json
 from xdploaderd.errors import KernelError
 from xdploaderd.info import LinkInfo
 from xdploaderd.kernel.bpf import Bpf
-from xdploaderd.uapi.bpf import LinkId
+from xdploaderd.uapi.bpf import LinkId, ProgType
 
 pytestmark = pytest.mark.kernel
+TCX_NEXT = -1  # the next program decides
 
 
 def xdp_link(**fields: object) -> dict[str, object]:
@@ -236,6 +239,34 @@ def test_tcx_programs_run_in_the_order_of_their_entries_and_keep_it(veth: Veth, 
     after = daemon.attachment("a")
     assert (after["state"], after["position"], after["note"]) == ("attached", 4, "")
     assert after["prog_id"] != old
+
+
+def test_tcx_programs_keep_their_order_beside_those_of_others(veth: Veth, daemon: Daemon) -> None:
+    index = socket.if_nametoindex("veth0")
+    with returning(ProgType.SCHED_CLS, TCX_NEXT, "theirs") as theirs, rawbpf.tcx_link(theirs, index):
+        orders = {"a": "first", "b": "last", "c": "{after: theirs}"}
+        daemon.configure(*(tcx_link(name, order=order) for name, order in orders.items()))
+        daemon.start()
+        assert chain(daemon) == ["a", "theirs", "c", "b"]
+        with returning(ProgType.SCHED_CLS, TCX_NEXT, "ahead") as ahead, rawbpf.tcx_link(ahead, index, BPF_F_BEFORE):
+            assert "would change nothing" in daemon.ctl("plan")
+            daemon.call("Reload")
+            assert chain(daemon) == ["ahead", "a", "theirs", "c", "b"]
+            assert "runs as 2 of 5, wanted first" in daemon.attachment("a")["note"]
+            daemon.configure(*(tcx_link(name, order=order, allow_gap=True) for name, order in orders.items()))
+            daemon.call("Reload")
+            assert chain(daemon) == ["a", "ahead", "theirs", "c", "b"]
+            assert daemon.attachment("a")["note"] == ""
+        veth.send_in(3)
+        assert sum(counters("tc_frames")) >= 3  # the first of ours ends the chain
+
+
+def chain(daemon: Daemon) -> list[str]:
+    """Return what runs on the hook in order: our entries' names, and others' programs by their own."""
+    ours = {a["prog_id"]: a["name"] for a in daemon.call("List")["attachments"]}
+    (text,) = {tuple(a["chain"]) for a in daemon.call("List")["attachments"]}
+    numbers = (one.split() for one in text)
+    return [ours.get(int(number), name) for number, name in numbers]
 
 
 def test_native_mode_that_is_refused_leads_to_skb_and_is_tried_again_when_the_mtu_changes(

@@ -159,6 +159,23 @@ def test_f12_interface_that_comes_back_from_another_namespace_is_ours_as_before(
 
 
 @pytest.mark.usefixtures("links")
+def test_names_and_addresses_that_are_given_and_taken_later_are_followed(daemon: Daemon) -> None:
+    for name in ("m1", "m2"):  # the kernel tells nobody of the alternative names of an interface that is down
+        ip("link", "set", name, "up")
+    daemon.configure(entry("named", "{altname: 'uplink-*'}"), entry("card", "{mac: '02:00:00:00:00:cc'}"))
+    daemon.start()
+    assert states(daemon) == {"named": "idle", "card": "idle"}
+    ip("link", "property", "add", "dev", "m1", "altname", "uplink-one")
+    ip("link", "set", "m2", "address", "02:00:00:00:00:cc")
+    wait_for(lambda: states(daemon) == {"named@m1": "attached", "card@m2": "attached"}, "both fit now")
+    assert 0 not in (xdp_id("m1"), xdp_id("m2"))
+    ip("link", "property", "del", "dev", "m1", "altname", "uplink-one")
+    ip("link", "set", "m2", "address", "02:00:00:00:00:dd")
+    wait_for(lambda: states(daemon) == {"named": "idle", "card": "idle"}, "neither fits any more")
+    assert (xdp_id("m1"), xdp_id("m2")) == (0, 0)
+
+
+@pytest.mark.usefixtures("links")
 def test_detach_and_attach_take_one_interface_or_the_whole_entry(daemon: Daemon) -> None:
     daemon.configure(entry())
     daemon.start()

@@ -14,6 +14,8 @@ from xdploaderd.uapi.bpf import BpfCmd, ProgId, ProgType
 
 XDP_DROP, XDP_PASS, TC_ACT_OK, TC_ACT_SHOT = 1, 2, 0, 2
 ATTACH_XDP = 37
+ATTACH_TCX_INGRESS = 46
+BPF_F_BEFORE = 1 << 3  # without another program: the first one
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -134,3 +136,8 @@ def read_counter(counter: RawFd) -> int:
 def xdp_link(prog: RawFd, ifindex: int) -> RawFd:
     """Attach by a bpf_link in native mode, which lives as long as its descriptor."""
     return RawFd(_bpf(BpfCmd.LINK_CREATE, struct.pack("=IIII", prog.fileno(), ifindex, ATTACH_XDP, 4)))
+
+
+def tcx_link(prog: RawFd, ifindex: int, flags: int = 0) -> RawFd:
+    """Attach to TCX ingress, as the last program unless `flags` say otherwise; it lives as long as its descriptor."""
+    return RawFd(_bpf(BpfCmd.LINK_CREATE, struct.pack("=IIII", prog.fileno(), ifindex, ATTACH_TCX_INGRESS, flags)))
