@@ -51,6 +51,7 @@ examples:
   xdploaderctl attach --object filter.o --interface eth0 --hook xdp
   xdploaderctl attach --object shape.o --interface eth0 --hook tc-egress --program shape --priority 10 shaper
   xdploaderctl attach --object filter.o --interface eth0 --hook xdp --mode native --permanent --force edge
+  xdploaderctl attach --object filter.o --match 'name=veth*' --hook xdp --maps shared --on-foreign restore all
 """
 
 ADOPT = """\
