@@ -136,6 +136,10 @@ class FakeWorld:
     def keep(self) -> None:
         """Stand for the pins of old programs."""
 
+    def programs(self) -> tuple[tuple[str, ProgId], ...]:
+        """Tell that nothing was pinned then."""
+        return ()
+
     def restore_maps(self) -> None:
         """Stand for the pins of maps."""
 

@@ -89,6 +89,26 @@ def test_restart_after_the_deadline_rolls_back_first(veth: Veth, daemon: Daemon,
     assert "attached 'new'" not in daemon.log().split("last confirmed configuration is used")[1]
 
 
+def test_roll_back_leaves_orphans_of_before_their_grace_time(veth: Veth, daemon: Daemon) -> None:
+    daemon.configure(xdp_entry(), tail_entry("left", priority=7))
+    daemon.start()
+    wait_for((daemon.data / "confirmed").exists, "the first configuration is kept")
+    daemon.end()
+    daemon.configure(xdp_entry())
+    daemon.start()
+    assert orphans(daemon) == ["left"]
+    daemon.configure(xdp_entry(), tail_entry("new", priority=8))
+    daemon.call("Reload", confirm=60)
+    assert len(tc_ids()) == 2
+    daemon.call("RollBack")
+    daemon.call("Attach", name="edge")  # after another look at all
+    assert (daemon.names(), orphans(daemon), len(tc_ids())) == (["edge"], ["left"], 1)
+
+
+def orphans(daemon: Daemon) -> list[str]:
+    return [orphan["name"] for orphan in daemon.call("Status")["status"]["orphans"]]
+
+
 def test_restart_before_the_deadline_waits_on(veth: Veth, daemon: Daemon, copy: Path) -> None:
     before = started(daemon, copy)
     daemon.call("Reload", confirm=600)

@@ -277,12 +277,14 @@ class Service:
             with audited("roll-back", pending.name, lambda: self._names.stand(pending.name), self._how_it_went):
                 await self._undo_request()
             return
+        before = await asyncio.to_thread(self._trial.there_before)
         with self._names.recorded("roll-back", self._how_it_went):
             await self._trial.roll_back()
             self._config_error, self._applied = NOT_CONFIRMED, time.time()
             self._reconciler.forgive()
-            await self._reconciler.settled()
-        self._reconciler.orphans.sweep(None)  # a start took what the configuration brought for left over
+            picture = await self._reconciler.settled()
+        for brought in picture.orphans.keys() - before:  # a start took what the configuration brought for left over
+            self._reconciler.orphans.sweep(brought)
         self._reconciler.poke()
 
     def _how_it_went(self) -> str:

@@ -146,6 +146,10 @@ class Trial:
                 await self._begun.wait()
             await asyncio.sleep(min(LOOK_SECONDS, self._left()))
 
+    def there_before(self) -> frozenset[str]:
+        """Return the names under which something was pinned when the trial began; blocks."""
+        return frozenset(name for name, _ in self._old.programs())
+
     async def roll_back(self) -> None:
         """Put the last confirmed configuration in force again, each entry by itself where not all can be."""
         found = await asyncio.to_thread(self._confirming.confirmed, self._wishes.settings)
