@@ -8,7 +8,7 @@ import pytest
 from tests.daemon.fake_world import FakeWorld, entry, want
 from xdploaderd.config.interface_match import Match
 from xdploaderd.daemon.actions import Attach, Detach, Refuse, Rename, Replace, Wait
-from xdploaderd.daemon.matching import resolve
+from xdploaderd.daemon.matching import may_be_for, resolve
 from xdploaderd.daemon.orphans import Orphans
 from xdploaderd.daemon.plan import make_plan
 from xdploaderd.daemon.status import State
@@ -184,3 +184,23 @@ def test_program_of_the_glob_stays_until_the_exact_entry_has_its_place(fields: A
     wanted = resolve((glob(), replace(want(entry("edge", "eth5")), **fields)), observed.interfaces)
     actions = make_plan(wanted, observed)
     assert [type(action) for action in actions if not isinstance(action, Wait)] == [done]
+
+
+@pytest.mark.parametrize(
+    ("fields", "there", "absent"),
+    [
+        ({"interface": "eth0"}, True, True),
+        ({"interface": "uplink"}, True, False),
+        ({"interface": "eth1"}, False, False),
+        ({"interface": "", "match": Match(name="eth*")}, True, True),
+        ({"interface": "", "match": Match(name="lan*")}, False, False),
+        ({"interface": "", "match": Match(name="eth*", mac="02:00:00:00:00:99")}, False, True),
+        ({"interface": "", "match": Match(driver="ixgbe")}, True, True),  # it was not asked for yet
+    ],
+)
+def test_entry_may_be_for_an_interface_that_fits_or_is_not_there(
+    fields: dict[str, Any], there: bool, absent: bool
+) -> None:
+    config = entry("edge", **fields)
+    found = Interface(index=Ifindex(1), name="eth0", altnames=("uplink",), mac="02:00:00:00:00:01")
+    assert (may_be_for(config, "eth0", found), may_be_for(config, "eth0", None)) == (there, absent)

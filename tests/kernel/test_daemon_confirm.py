@@ -170,7 +170,7 @@ def test_protected_interface_changes_with_confirm_alone(veth: Veth, daemon: Daem
         ("Reload", {}),
         ("Detach", {"name": "edge"}),
         ("Attach", {"name": "edge"}),
-        ("AttachObject", {"entry": {"interface": "veth0", "hook": "tc-ingress", "object": str(copy)}, "force": True}),
+        ("AttachObject", {"entry": {key: str(value) for key, value in tail_entry().items()}, "force": True}),
     ):
         way = {"Reload": "", "Detach": "detach edge ", "Attach": "attach edge ", "AttachObject": "attach --object ... "}
         with pytest.raises(UsageError, match=f"protected.*xdploaderctl {way[method]}.*apply --confirm"):

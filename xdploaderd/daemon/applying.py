@@ -54,6 +54,10 @@ class Applier:
         self._transaction = transaction
         self.putting_back: PuttingBack | None = None  # None where others' programs are not held
 
+    def is_there(self, interface: str) -> bool:
+        """Return whether there was an interface of that name at the last look."""
+        return any(interface == one.name for one in self._reconciler.picture.observed.interfaces)
+
     async def plan(self, settings: Settings, digests: Digests) -> tuple[Action, ...]:
         """Return what apply() would do now, and the pass after it, without doing it."""
         wanted = self._wishes.preview(settings, digests)

@@ -73,6 +73,16 @@ def matcher(match: Match) -> Callable[[Interface], bool]:
     return fits
 
 
+def may_be_for(config: AttachmentConfig, name: str, interface: Interface | None) -> bool:
+    """Return whether an entry is for the interface of that name, or, where None is there, may be once it comes."""
+    if config.interface:
+        return config.interface == name or (interface is not None and config.interface in interface.altnames)
+    match = config.match
+    if interface is None or (match.driver and not interface.driver):  # drivers are asked for where an entry needs them
+        return not match.name or _name_test(match.name)(name)
+    return matcher(match)(interface)
+
+
 def _name_test(text: str) -> Callable[[str], bool]:
     if not is_glob(text):
         return lambda name: name == text

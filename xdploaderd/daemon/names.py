@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from xdploaderd.config.attachments import AttachmentConfig
 from xdploaderd.daemon.attached_maps import Running
 from xdploaderd.daemon.caller import audit_each, audited
-from xdploaderd.daemon.matching import resolve
+from xdploaderd.daemon.matching import may_be_for, resolve
 from xdploaderd.daemon.news import News
 from xdploaderd.daemon.reconcile import Reconciler
 from xdploaderd.daemon.report import stand_of, stands_of, status_of
@@ -36,9 +37,26 @@ class Names:
     def check_change(self, name: str, verb: str, confirm: int) -> None:
         """Raise UsageError where the change of an entry has to wait, or is for trial alone."""
         self._trial.check_request(confirm)
-        for status in self._news.known.values() if not confirm else ():
+        if confirm:
+            return
+        entry = next((config for config in self._wishes.entries if config.name == name), None)
+        if entry is not None:
+            self.check_entry(entry, f"{verb} {name}")
+        self._check_attachments(name, f"{verb} {name}")
+
+    def check_entry(self, entry: AttachmentConfig, verb: str) -> None:
+        """Raise UsageError where an entry is for a protected interface, or may be, or has its program on one."""
+        observed = self._reconciler.picture.observed
+        for name in sorted(self._trial.protected):
+            found = observed.interface(name)
+            if may_be_for(entry, name, found if found is not None and found.name == name else None):
+                self._trial.check_unprotected(name, verb)
+        self._check_attachments(entry.name, verb)
+
+    def _check_attachments(self, name: str, verb: str) -> None:
+        for status in self._news.known.values():
             if name in (status.name, status.entry):
-                self._trial.check_unprotected(self.interface(status.interface), f"{verb} {name}")
+                self._trial.check_unprotected(self.interface(status.interface), verb)
 
     def interface(self, name: str) -> str:
         """Return the name that the kernel has for an interface, or the given one where there is none."""

@@ -111,11 +111,11 @@ class Requests:
         self._stores = stores
 
     async def attach_object(
-        self, request: AttachRequest, begin: Callable[[str], None] = lambda _name: None
+        self, request: AttachRequest, begin: Callable[[AttachmentConfig], None] = lambda _entry: None
     ) -> AttachmentStatus:
         """Attach a program that no file configures, until reboot or for good.
 
-        `begin` is called with the entry's name before anything is changed; it may block.
+        `begin` is called with the entry before anything is changed; it may block.
         Where a runtime entry has that name, or no name is given and one has that place, it is changed. Raises
         UsageError where the configuration has the name or the place, else what keeps the program from being attached.
         """
@@ -126,7 +126,7 @@ class Requests:
         try:
             made = await self._make(request)
             stood = stand_of(self._reconciler.picture, made.config.name)
-            await asyncio.to_thread(begin, made.config.name)
+            await asyncio.to_thread(begin, made.config)
             status = await self._attach(made, before, program, permanent=request.permanent)
         except LoaderError as error:
             name = made.config.name if made else str(request.entry.get("name", ""))

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, NoReturn
 
 from xdploaderd import __version__
@@ -146,16 +147,13 @@ class Service:
             self._trial.check_request(confirm)
             if confirm:
                 return await self._attach_on_trial(request)
-            for protected in self._wishes.settings.protect if "match" in request.entry else ():
-                self._trial.check_unprotected(protected, "attach --object ...")
-            interface = self._names.interface(str(request.entry.get("interface", "")))
-            self._trial.check_unprotected(interface, "attach --object ...")
-            return await self._requests.attach_object(request)
+            check = partial(self._names.check_entry, verb="attach --object ...")
+            return await self._requests.attach_object(request, check)
 
     async def _attach_on_trial(self, request: AttachRequest) -> AttachmentStatus:
         trial = self._trial.request
         try:
-            return await self._requests.attach_object(request, lambda name: trial.begin(name, request.confirm))
+            return await self._requests.attach_object(request, lambda entry: trial.begin(entry.name, request.confirm))
         except LoaderError:  # nothing was changed
             await asyncio.to_thread(trial.end)
             raise

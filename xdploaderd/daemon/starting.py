@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from xdploaderd.config.attachments import AttachmentConfig
 from xdploaderd.config.pinning import PinningConf
 from xdploaderd.daemon.confirming import Confirming, fingerprint
+from xdploaderd.daemon.matching import may_be_for
 from xdploaderd.daemon.wishes import Digests, Settings
 from xdploaderd.errors import LoaderError
 from xdploaderd.limits import Limits
@@ -69,5 +70,5 @@ def _not_to_be_used(settings: Settings, digests: Digests, confirming: Confirming
 
 def on_interface(settings: Settings, digests: Digests, name: str) -> list[tuple[object, object]]:
     """Return what a configuration may want on an interface, with the digests of the objects."""
-    entries = (entry for entry in settings.attachments if entry.interface in (name, ""))  # "": as `match` says
+    entries = (entry for entry in settings.attachments if may_be_for(entry, name, None))
     return [(entry, str(digests[entry.object])) for entry in entries]

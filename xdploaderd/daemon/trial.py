@@ -6,11 +6,13 @@ A crash after that is followed by a start with the new configuration on trial, o
 
 import asyncio
 import logging
+from collections.abc import Set as AbstractSet
 
 from xdploaderd.daemon.actions import interfaces_of
 from xdploaderd.daemon.applying import Applier
 from xdploaderd.daemon.confirming import Confirming
 from xdploaderd.daemon.request_trial import OldPrograms, RequestTrial, drop_decided
+from xdploaderd.daemon.starting import on_interface
 from xdploaderd.daemon.status import PlannedAction
 from xdploaderd.daemon.wishes import Digests, Settings, Wishes
 from xdploaderd.errors import LoaderError, UsageError
@@ -187,22 +189,34 @@ class Trial:
         except LoaderError as error:
             log.warning("the configuration is in force and cannot be kept as the last good one: %s", error)
 
+    @property
+    def protected(self) -> AbstractSet[str]:
+        """The interfaces whose programs change on trial alone."""
+        return self._wishes.settings.protect
+
     def check_unprotected(self, interface: str, verb: str) -> None:
         """Raise UsageError where programs of the interface change on trial alone; `verb` as on a command line."""
-        if interface in self._wishes.settings.protect:
+        if interface in self.protected:
             raise UsageError(
                 f"interface {quoted(interface)} is protected: use `xdploaderctl {verb} --confirm 60s`, or change the"
                 " configuration and use `xdploaderctl apply --confirm 60s`"
             )
 
     async def _check_protected(self, settings: Settings, digests: Digests) -> None:
-        protected = settings.protect | self._wishes.settings.protect
+        protected = settings.protect | self.protected
         if not protected:
             return
         for action in await self._applier.plan(settings, digests):
             if touched := sorted(interfaces_of(action) & protected):
                 raise UsageError(
                     f"attachment {quoted(action.name)}: interface {quoted(touched[0])} is protected,"
+                    " use `xdploaderctl apply --confirm 60s`"
+                )
+        now = self._wishes.settings, self._digests()
+        for name in sorted(protected):
+            if not self._applier.is_there(name) and on_interface(settings, digests, name) != on_interface(*now, name):
+                raise UsageError(
+                    f"interface {quoted(name)} is protected, and would get something else when it comes,"
                     " use `xdploaderctl apply --confirm 60s`"
                 )
 

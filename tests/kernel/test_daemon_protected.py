@@ -1,0 +1,148 @@
+"""A real daemon with a protected interface: whatever changes what runs there is refused but on trial (`protect`)."""
+
+import os
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.daemon import OBJECTS, OWN_PINS, Daemon, tc_ids, wait_for, xdp_entry, xdp_id
+from tests.support.netns import Veth, ip
+from xdploaderd.errors import UsageError
+
+pytestmark = pytest.mark.kernel
+COUNT, COUNT_V2, TC = (str(OBJECTS / f"{name}.bpf.o") for name in ("xdp_count", "xdp_count_v2", "tc_count"))
+ENTRY = {"name": "mine", "interface": "veth0", "hook": "xdp", "object": COUNT}
+ON_TC = {"hook": "tc-ingress", "object": TC, "program": "count_in"}
+
+
+def glob(match: str = "{name: 'veth*'}", **fields: object) -> dict[str, object]:
+    return {"name": "all", "match": match, "hook": "xdp", "object": COUNT, "program": "xdp_count", **fields}
+
+
+def configure(daemon: Daemon, *entries: dict[str, object], names: str = "veth0") -> None:
+    daemon.configure(*entries)
+    daemon.config.write_text(f"protect: [{names}]\n" + daemon.config.read_text())
+
+
+def standing(daemon: Daemon) -> object:
+    """Return what runs, what is pinned and what is wanted."""
+    return xdp_id(), tc_ids(), sorted(map(str, OWN_PINS.rglob("*"))), daemon.names()
+
+
+def all_refused(daemon: Daemon, *requests: tuple[str, dict[str, Any]]) -> None:
+    """Make the requests, each of which must be refused, told in the audit log, and change nothing."""
+    before = standing(daemon)
+    for number, (method, given) in enumerate(requests, 1):
+        with pytest.raises(UsageError, match="protected"):
+            daemon.call(method, **given)
+        assert standing(daemon) == before, (method, given)
+        told = [line for line in daemon.log().splitlines() if "audit: " in line and "is protected" in line]
+        assert len(told) == number, (method, given)
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    made = tmp_path / "count.o"
+    shutil.copy(COUNT, made)
+    return made
+
+
+def test_protected_interface_of_a_glob(veth: Veth, daemon: Daemon, copy: Path) -> None:
+    configure(daemon, glob(object=copy))
+    daemon.start()  # what starts is confirmed
+    before = xdp_id()
+    assert before
+    shutil.copy(COUNT_V2, copy)
+    all_refused(
+        daemon,
+        ("Detach", {"name": "all"}),
+        ("Detach", {"name": "all@veth0"}),
+        ("Attach", {"name": "all"}),
+        ("Attach", {"name": "all@veth0"}),
+        ("AttachObject", {"entry": ENTRY}),
+        ("AttachObject", {"entry": ENTRY, "force": True}),
+        ("AttachObject", {"entry": {**ON_TC, "name": "more", "match": {"name": "v*"}}}),
+        ("AttachObject", {"entry": {**ON_TC, "name": "more", "match": {"driver": "veth"}}}),
+        ("Reload", {}),
+        ("Reload", {"partial": True}),
+    )
+    os.kill(daemon.pid, signal.SIGHUP)
+    wait_for(lambda: daemon.log().count("configuration not applied") == 3, "the reload is refused")
+    assert xdp_id() == before
+    daemon.ctl("detach", "all@veth0", "--confirm", "60s")
+    assert xdp_id() == 0
+    daemon.ctl("apply", "--rollback", status=3)  # the refused reload is told on
+    assert xdp_id() == before
+    daemon.call("Reload", confirm=60)
+    assert xdp_id() not in (0, before)
+    daemon.call("Confirm")
+
+
+def test_runtime_entry_on_a_protected_interface(veth: Veth, daemon: Daemon, copy: Path) -> None:
+    configure(daemon)
+    daemon.start()
+    entry = {**ENTRY, "object": str(copy)}
+    daemon.call("AttachObject", entry=entry, confirm=60)
+    daemon.call("Confirm")
+    before = xdp_id()
+    assert before
+    shutil.copy(COUNT_V2, copy)
+    all_refused(
+        daemon,
+        ("Detach", {"name": "mine"}),
+        ("Attach", {"name": "mine"}),
+        ("AttachObject", {"entry": entry}),
+        ("AttachObject", {"entry": {**entry, "interface": "veth7"}}),  # off the protected one
+        ("AttachObject", {"entry": {**ENTRY, **ON_TC, "name": "other"}}),
+        ("Reload", {}),  # it reads the objects of runtime entries anew
+    )
+    shutil.copy(COUNT, copy)
+    daemon.end()
+    daemon.start()
+    assert xdp_id() == before
+
+
+def test_protected_interface_by_its_alternative_name(veth: Veth, daemon: Daemon) -> None:
+    ip("link", "property", "add", "dev", "veth0", "altname", "uplink")
+    configure(daemon, xdp_entry(interface="uplink"))
+    daemon.start()
+    other = {**ENTRY, **ON_TC, "interface": "uplink"}
+    all_refused(daemon, ("Detach", {"name": "edge"}), ("AttachObject", {"entry": other}))
+
+
+def test_what_a_protected_interface_would_get_when_it_comes_is_protected(
+    veth: Veth, daemon: Daemon, copy: Path
+) -> None:
+    configure(daemon, glob("{name: 'lan*'}", object=copy), xdp_entry(), names="lan7")
+    daemon.start()
+    shutil.copy(COUNT_V2, copy)
+    all_refused(
+        daemon,
+        ("Detach", {"name": "all"}),
+        ("AttachObject", {"entry": {**ON_TC, "name": "more", "match": {"name": "l*"}}}),
+        ("AttachObject", {"entry": {**ENTRY, "interface": "lan7"}}),
+        ("Reload", {}),
+    )
+    configure(daemon, xdp_entry(), names="lan7")
+    with pytest.raises(UsageError, match=r"'lan7' is protected.*apply --confirm"):
+        daemon.call("Reload")
+    daemon.call("Reload", confirm=60)
+    daemon.call("Confirm")
+    assert daemon.names() == ["edge"]
+
+
+def test_other_interfaces_change_as_ever(veth: Veth, daemon: Daemon, copy: Path) -> None:
+    configure(daemon, glob("{name: 'lan*'}"), xdp_entry(object=copy), names="mgmt0")
+    daemon.start()
+    before = xdp_id()
+    daemon.call("Detach", name="edge")
+    daemon.call("Attach", name="edge")
+    daemon.call("Detach", name="all")
+    daemon.call("AttachObject", entry={**ON_TC, "name": "more", "match": {"name": "veth*"}})
+    shutil.copy(COUNT_V2, copy)
+    daemon.call("Reload")
+    assert (xdp_id() not in (0, before), len(tc_ids())) == (True, 1)
+    daemon.call("Detach", name="more")
