@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.daemon.fake_world import FakeWorld, entry, read_objects
+from xdploaderd.config.interface_match import Match
 from xdploaderd.config.pinning import PinningConf
 from xdploaderd.daemon.adopting import Adopter
 from xdploaderd.daemon.applying import Applier
@@ -160,6 +161,23 @@ def test_attach_raises_what_keeps_the_entry_from_it(tmp_path: Path) -> None:
             with pytest.raises(AttachError, match="attachment 'edge': no memory"):
                 await service.attach("edge")
             assert (await service.attach("edge")).state is State.ATTACHED
+
+    run(main())
+
+
+def test_request_for_a_glob_entry_tries_again_what_failed_on_one_interface(tmp_path: Path) -> None:
+    async def main() -> None:
+        daemon = Daemon(tmp_path, FakeWorld("eth0", "eth1"))
+        every = entry("all", "", object=PurePosixPath(daemon.object), match=Match(name="eth*"))
+        daemon.settings = Settings((every,), PinningConf())
+        async with running(daemon) as service:
+            await service.reload()
+            for asked in ("all", "all@eth1"):
+                daemon.world.failures = [AttachError("no memory")]
+                with pytest.raises(AttachError, match="no memory"):
+                    await service.detach(asked)
+                assert (await service.detach(asked)).state is State.DETACHED
+                await service.attach(asked)
 
     run(main())
 

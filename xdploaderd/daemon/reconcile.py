@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from xdploaderd.config.interface_match import entry_of
 from xdploaderd.daemon import events
 from xdploaderd.daemon.actions import Action, Attach, Change, Refuse, Rename, Repair, Replace, Wait
 from xdploaderd.daemon.matching import resolve
@@ -95,7 +96,10 @@ class Reconciler:
         self._wake.set()
 
     def forgive(self, name: str | None = None) -> None:
-        """Let a failed action of `name` (of all, where none is given) be tried again at once, by the next pass."""
+        """Let a failed action of `name` (of all, where none is given) be tried again at once, by the next pass.
+
+        The name of an entry for several interfaces stands for its attachments.
+        """
         forgiven = self._failures if name is None else (name,)
         self._forgiven.update(forgiven)
 
@@ -158,8 +162,8 @@ class Reconciler:
 
     async def _pass(self) -> Picture:
         op_id, started = secrets.token_hex(4), self._clock()  # an action fails but once in a pass, however long
-        for name in self._forgiven:
-            self._failures.pop(name, None)
+        kept = (name for name in self._failures if self._forgiven.isdisjoint((name, entry_of(name))))
+        self._failures = {name: self._failures[name] for name in kept}
         self._forgiven.clear()
         if any(want.problem for want in self._wishes.wanted()):
             await asyncio.to_thread(self._wishes.read_failed_again)
