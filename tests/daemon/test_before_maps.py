@@ -84,3 +84,20 @@ def test_map_that_cannot_be_opened_is_not_passed_over(
     monkeypatch.setattr(before_maps, "open_pin", fail)
     with pytest.raises(KernelError) if refused else nullcontext():
         maps.keep({MapId(1)})
+
+
+def test_second_pin_that_cannot_be_opened_ends_the_roll_back(
+    tmp_path: Path, maps: BeforeMaps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(bpf: object, path: PurePosixPath, kind: object) -> Pinned | None:
+        if "_before" in path.parts:
+            raise KernelError("cannot open the pin", operation="BPF_OBJ_GET", errno=errno.EACCES)
+        return open_pin(bpf, path, kind)
+
+    (tmp_path / "a").write_text("7")
+    monkeypatch.setattr(before_maps, "open_pin", fail)
+    with pytest.raises(KernelError):
+        maps.restore()
+    monkeypatch.setattr(before_maps, "open_pin", open_pin)
+    maps.restore()
+    assert (tmp_path / "a").read_text() == "1"

@@ -12,10 +12,29 @@ import pytest
 
 from tests.daemon.fake_world import FakeWorld
 from tests.daemon.test_service import Daemon, running
+from xdploaderd.daemon import before as before_module
 from xdploaderd.daemon import service as service_module
 from xdploaderd.daemon.before import DIRECTORY, Before
-from xdploaderd.errors import FileError, PinError
+from xdploaderd.daemon.confirming import read_pending
+from xdploaderd.daemon.wishes import Digests, Settings
+from xdploaderd.errors import FileError, KernelError, PinError
 from xdploaderd.kernel.bpf import Bpf
+
+
+async def _rolled_back(daemon: Daemon, rejected: asyncio.Event) -> None:
+    """Let a configuration on trial be rolled back, until `rejected`."""
+    async with running(daemon) as service:
+        daemon.trial.keep()
+        await service.reload(confirm=60)
+        assert daemon.confirming.pending is not None
+        daemon.confirming.pending = replace(daemon.confirming.pending, deadline=0)
+        trials = asyncio.create_task(service.keep_trials())
+        async with asyncio.timeout(2):
+            await rejected.wait()
+        assert not trials.done()
+        trials.cancel()
+        with suppress(asyncio.CancelledError):
+            await trials
 
 
 def test_roll_back_that_cannot_be_written_down_is_tried_again(
@@ -35,22 +54,49 @@ def test_roll_back_that_cannot_be_written_down_is_tried_again(
 
         monkeypatch.setattr(daemon.confirming, "reject", failing)
         monkeypatch.setattr(service_module, "LOOK_SECONDS", 0.01)
-        async with running(daemon) as service:
-            daemon.trial.keep()
-            await service.reload(confirm=60)
-            assert daemon.confirming.pending is not None
-            daemon.confirming.pending = replace(daemon.confirming.pending, deadline=0)
-            trials = asyncio.create_task(service.keep_trials())
-            async with asyncio.timeout(2):
-                await rejected.wait()
-            assert not trials.done()
-            trials.cancel()
-            with suppress(asyncio.CancelledError):
-                await trials
+        await _rolled_back(daemon, rejected)
 
     with caplog.at_level(logging.ERROR):
         asyncio.run(main())
     assert "tried again: no space left on device" in caplog.text
+
+
+@pytest.mark.parametrize("entry_fails", [False, True])
+def test_map_that_does_not_get_its_pin_back_at_a_roll_back_gets_it_with_the_next_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, entry_fails: bool
+) -> None:
+    class World(FakeWorld):
+        def __init__(self) -> None:
+            super().__init__("eth0")
+            self.steps: list[str] = []
+            self.rejected = asyncio.Event()
+            self.loop = asyncio.get_running_loop()
+
+        def restore_maps(self) -> None:
+            self.steps.append("restore")
+            if self.steps.count("restore") == 1:
+                raise KernelError("cannot open the pin", operation="BPF_OBJ_GET", errno=errno.EIO)
+
+        def drop(self) -> None:
+            if self.steps:
+                self.steps.append("drop")
+                self.loop.call_soon_threadsafe(self.rejected.set)
+
+    async def main() -> None:
+        world = World()
+        daemon = Daemon(tmp_path, world, "edge")
+        confirmed = daemon.confirming.confirmed
+
+        def before(like: Settings) -> tuple[Settings, Digests] | None:
+            world.failures = [PinError("operation not permitted")] if entry_fails and not world.steps else []
+            return confirmed(like)
+
+        monkeypatch.setattr(daemon.confirming, "confirmed", before)
+        monkeypatch.setattr(service_module, "LOOK_SECONDS", 0.01)
+        await _rolled_back(daemon, world.rejected)
+        assert world.steps == ["restore", "restore", "drop"]
+
+    asyncio.run(main())
 
 
 class Pins:
@@ -75,6 +121,17 @@ def test_pins_of_old_programs_go_although_one_stays_at_first(tmp_path: Path) -> 
     assert not (tmp_path / DIRECTORY).exists()
 
 
+def test_pins_that_stayed_after_an_earlier_trial_go_before_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(before_module, "make_pin_dir", lambda _path: ())
+    (tmp_path / DIRECTORY / "gone").mkdir(parents=True)
+    pins: Any = Pins(tmp_path)
+    pins.names, pins.claim = lambda: (), lambda: None
+    Before(pins, Bpf()).keep()
+    assert not (tmp_path / DIRECTORY).exists()
+
+
 def test_change_on_trial_whose_file_cannot_be_removed_waits_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         daemon = Daemon(tmp_path, FakeWorld("eth0"), "edge")
@@ -95,3 +152,33 @@ def test_change_on_trial_whose_file_cannot_be_removed_waits_on(tmp_path: Path, m
             assert not (tmp_path / "trial").exists()
 
     asyncio.run(main())
+
+
+def test_configuration_is_confirmed_although_its_note_cannot_be_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class World(FakeWorld):
+        dropped = 0
+
+        def drop(self) -> None:
+            self.dropped += 1
+
+    async def main() -> None:
+        world = World("eth0")
+        daemon = Daemon(tmp_path, world, "edge")
+        async with running(daemon) as service:
+            daemon.trial.keep()
+            daemon.settings = daemon.make_settings("edge", "more")
+            await service.reload(confirm=60)
+            with monkeypatch.context() as patched:
+                patched.setattr(Path, "unlink", _fail)
+                assert not (await service.confirm()).confirm_seconds
+        assert world.dropped == 1
+        assert (tmp_path / "data/pending").exists()
+        assert read_pending(tmp_path / "data") is None
+
+    asyncio.run(main())
+
+
+def _fail(*_given: object, **_named: object) -> None:
+    raise OSError(errno.EIO, "Input/output error")

@@ -32,9 +32,11 @@ class Before:
     def keep(self) -> None:
         """Pin every program that is in force once more, with its arrays and pinned maps; all or nothing.
 
-        From now on programs of others that give way are held as well.
+        From now on programs of others that give way are held as well. What could not be removed after an earlier
+        trial goes first.
         """
         self.acknowledge()
+        self.drop()
         try:
             make_pin_dir(self.directory)
             self._pins.claim()  # the root may be one that was just made

@@ -41,10 +41,13 @@ class BeforeMaps:
                     self._bpf.obj_pin(found, second)
 
     def restore(self) -> None:
-        """Give every map its pin back where another one has it; where nothing is pinned, nothing will be."""
+        """Give every map its pin back where another one has it; where nothing is pinned, nothing will be.
+
+        A second pin is ours: one that cannot be opened ends it, so that it is tried again.
+        """
         for second in tuple(self._pins(self._directory)):
             path = self._root / second.relative_to(self._directory)
-            now, before = self._id_at(path), self._id_at(second)
+            now, before = self._id_of(self._open(path)), self._id_of(open_pin(self._bpf, second, ObjectKind.MAP))
             if now is not None and before is not None and now != before:
                 move_pin(second, path)
 
@@ -55,8 +58,8 @@ class BeforeMaps:
     def _pins(self, top: PurePosixPath) -> Iterator[PurePosixPath]:
         yield from pins_among(top, (entry for entry in list_dir(top) if top / entry.name != self._own))
 
-    def _id_at(self, path: PurePosixPath) -> MapId | None:
-        found = self._open(path)
+    def _id_of(self, found: Fd | None) -> MapId | None:
+        """Return the id of a map, and close it."""
         if found is None:
             return None
         with found:

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -61,7 +62,7 @@ class Confirming:
         self._clock = clock
         self._objects = KeptObjects(directory / "confirmed-objects", durable=True)
         self._complete = False  # a crash before save() may have left copies that nothing names
-        self.pending = self._read_pending()
+        self.pending = read_pending(directory)
 
     def waits(self) -> bool:
         """Return whether a configuration waits to be confirmed."""
@@ -89,13 +90,19 @@ class Confirming:
     def end(self) -> None:
         """Forget the configuration that waited, or was rejected."""
         try:
-            (self._directory / "pending").unlink()
-            sync_directory(self._directory)
-        except FileNotFoundError:
-            pass
+            (self._directory / "pending").unlink(missing_ok=True)
         except OSError as error:
             raise _unwritable(self._directory / "pending", error) from error
         self.pending = None
+        with suppress(OSError):  # a power cut could bring it back: that of what is confirmed by now counts as absent
+            sync_directory(self._directory)
+
+    def decide(self) -> bool:
+        """Let what waited count as confirmed, where what save() wrote down tells that; return whether it does."""
+        if self.pending is not None and self.pending.same:
+            return False
+        self.pending = None
+        return True
 
     def save(self, settings: Settings, digests: Digests) -> None:
         """Keep this configuration as the last confirmed one, with the objects as they were when they were read."""
@@ -159,22 +166,6 @@ class Confirming:
             log.warning("no copy of an object of the confirmed configuration is kept: %s", error)
             return None
 
-    def _read_pending(self) -> Pending | None:
-        """Return what the file says; None where that was confirmed: the confirmed one is written first."""
-        values = read_state(self._directory / "pending", boot_id=_ANY_BOOT)
-        try:
-            found = Pending(
-                str(values["fingerprint"]),
-                str(values["boot_id"]),
-                float(values["deadline"]),
-                bool(values["rejected"]),
-                bool(values.get("same")),
-            )
-        except (KeyError, TypeError, ValueError):
-            return None
-        confirmed = read_state(self._directory / "confirmed", boot_id=_ANY_BOOT)
-        return None if found.fingerprint == _fingerprint(confirmed) and not found.same else found
-
     def _set(self, pending: Pending) -> None:
         path = self._directory / "pending"
         values = {
@@ -190,6 +181,23 @@ class Confirming:
         except OSError as error:
             raise _unwritable(path, error) from error
         self.pending = pending
+
+
+def read_pending(directory: Path) -> Pending | None:
+    """Return what `pending` says; None where that was confirmed: the confirmed one is written first."""
+    values = read_state(directory / "pending", boot_id=_ANY_BOOT)
+    try:
+        found = Pending(
+            str(values["fingerprint"]),
+            str(values["boot_id"]),
+            float(values["deadline"]),
+            bool(values["rejected"]),
+            bool(values.get("same")),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+    confirmed = read_state(directory / "confirmed", boot_id=_ANY_BOOT)
+    return None if found.fingerprint == _fingerprint(confirmed) and not found.same else found
 
 
 def fingerprint(settings: Settings, digests: Digests) -> str:

@@ -136,7 +136,13 @@ class Trial:
             return
         self.check_waits()
         await asyncio.to_thread(self._confirming.save, self._wishes.settings, self._digests())
-        await asyncio.to_thread(self._forget)
+        try:
+            await asyncio.to_thread(self._confirming.end)
+        except LoaderError as error:
+            if not self._confirming.decide():
+                raise
+            log.warning("that it waited stays on disk, and counts for nothing: %s", error)
+        await asyncio.to_thread(self._drop_old)
         self._old.acknowledge()
         log.info("the configuration is confirmed")
 
@@ -153,7 +159,10 @@ class Trial:
         return frozenset(name for name, _ in self._old.programs())
 
     async def roll_back(self) -> None:
-        """Put the last confirmed configuration in force again, each entry by itself where not all can be."""
+        """Put the last confirmed configuration in force again, each entry by itself where not all can be.
+
+        Raises FileError, PinError, KernelError; then it waits on, to be rolled back again.
+        """
         found = await asyncio.to_thread(self._confirming.confirmed, self._wishes.settings)
         if found is None:
             log.error("the configuration cannot be rolled back: no confirmed one is known")
@@ -164,9 +173,9 @@ class Trial:
         log.warning("the configuration was not confirmed and is rolled back")
         try:
             await self._applier.roll_back(settings, digests)
-            await asyncio.to_thread(self._old.restore_maps)
         except LoaderError as error:
             log.error("not all can be rolled back at once: %s", error, extra={"ERROR_CODE": error.code})
+        await asyncio.to_thread(self._old.restore_maps)  # until that is done they keep their second pins
         await asyncio.to_thread(self._confirming.reject)
         await asyncio.to_thread(drop_decided, self._old)
 
@@ -222,6 +231,9 @@ class Trial:
 
     def _forget(self) -> None:
         self._confirming.end()
+        self._drop_old()
+
+    def _drop_old(self) -> None:
         self._wishes.forget()
         drop_decided(self._old)
 
