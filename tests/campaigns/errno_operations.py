@@ -18,11 +18,16 @@ LONG = 600  # seconds in which somebody might confirm
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """`before` brings the scene to where `act` begins; `in_part`: an error may leave some of it done."""
+    """`before` brings the scene to where `act` begins; `in_part`: an error may leave some of it done.
+
+    So it does where several interfaces are wanted otherwise by one request, each by itself, and where pins are removed.
+    `others`: a pin that may not be opened is taken for somebody else's, and left as it is.
+    """
 
     before: Callable[[Scene], None]
     act: Callable[[Scene], object]
     in_part: bool = False
+    others: bool = False
 
 
 def _unattached(scene: Scene, name: str) -> None:
@@ -198,12 +203,20 @@ def _run(*words: str) -> None:
 
 def _attach(name: str, confirm: int = 0) -> Operation:
     return Operation(
-        lambda s: _unattached(s, name), lambda s: s.daemon.ask(s.daemon.service.attach(name, confirm=confirm))
+        lambda s: _unattached(s, name),
+        lambda s: s.daemon.ask(s.daemon.service.attach(name, confirm=confirm)),
+        others=bool(confirm),
     )
 
 
 def _detach(name: str, confirm: int = 0) -> Operation:
-    return Operation(Scene.ready, lambda s: s.daemon.ask(s.daemon.service.detach(name, confirm=confirm)))
+    return Operation(
+        Scene.ready, lambda s: s.daemon.ask(s.daemon.service.detach(name, confirm=confirm)), others=bool(confirm)
+    )
+
+
+def _rolled_back(before: Callable[[Scene], None]) -> Operation:
+    return Operation(before, _time_is_over, others=True)
 
 
 def _replace(name: str) -> Operation:
@@ -220,7 +233,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "migrate": Operation(_migrating, _reload),
     "runtime": Operation(Scene.ready, _attach_extra),
     "adopt": Operation(_foreign, _adopt_extra),
-    "on-trial": Operation(lambda s: _changed(s, "edge", "tail"), lambda s: _reload(s, confirm=LONG)),
+    "on-trial": Operation(lambda s: _changed(s, "edge", "tail"), lambda s: _reload(s, confirm=LONG), others=True),
     "confirm": Operation(_on_trial, _confirm),
 }
 MORE: Mapping[str, Operation] = {
@@ -231,19 +244,19 @@ MORE: Mapping[str, Operation] = {
     "glob": Operation(_globbed, _reload),
     "glob-replace": Operation(_glob_changes, _reload),
     "glob-end": Operation(_glob_ends, _reload),
-    "glob-detach": Operation(_glob_in_force, lambda s: s.daemon.ask(s.daemon.service.detach("glob"))),
-    "glob-attach": Operation(_glob_detached, lambda s: s.daemon.ask(s.daemon.service.attach("glob"))),
-    "roll-back": Operation(_on_trial, _time_is_over),
-    "migrate-on-trial": Operation(_migrating, lambda s: _reload(s, confirm=LONG)),
-    "migrate-roll-back": Operation(_migrated_on_trial, _time_is_over),
+    "glob-detach": Operation(_glob_in_force, lambda s: s.daemon.ask(s.daemon.service.detach("glob")), in_part=True),
+    "glob-attach": Operation(_glob_detached, lambda s: s.daemon.ask(s.daemon.service.attach("glob")), in_part=True),
+    "roll-back": _rolled_back(_on_trial),
+    "migrate-on-trial": Operation(_migrating, lambda s: _reload(s, confirm=LONG), others=True),
+    "migrate-roll-back": _rolled_back(_migrated_on_trial),
     "attach-on-trial": _attach("edge", LONG),
-    "attach-roll-back": Operation(_attached_on_trial, _time_is_over),
+    "attach-roll-back": _rolled_back(_attached_on_trial),
     "detach-on-trial": _detach("tail", LONG),
     "detach-confirm": Operation(_detached_on_trial, _confirm),
-    "detach-roll-back": Operation(_detached_on_trial, _time_is_over),
-    "runtime-on-trial": Operation(_with_extra, lambda s: _attach_extra(s, confirm=LONG)),
+    "detach-roll-back": _rolled_back(_detached_on_trial),
+    "runtime-on-trial": Operation(_with_extra, lambda s: _attach_extra(s, confirm=LONG), others=True),
     "runtime-confirm": Operation(_extra_on_trial, _confirm),
-    "runtime-roll-back": Operation(_extra_on_trial, _time_is_over),
+    "runtime-roll-back": _rolled_back(_extra_on_trial),
     "load": Operation(Scene.ready, _load),
     "unload": Operation(_loaded, _unload, in_part=True),
 }

@@ -65,7 +65,7 @@ def _paired(scene: Scene, seams: Seams, case: Case, shapes: Shapes, chance: rand
     if not after:
         return None
     call = chance.choice(after)
-    return Pair(case, Case(case.operation, call, chance.choice(errnos.codes_of(call))))
+    return Pair(case, Case(case.operation, call, chance.choice(errnos.codes_of(call, errnos.ALL[case.operation]))))
 
 
 def _try(scene: Scene, seams: Seams, pair: Pair, shapes: Shapes, tally: errnos.Tally) -> None:
@@ -92,7 +92,7 @@ def _come_to_order(scene: Scene, operation: Operation, shapes: Shapes, error: Lo
     if error is not None:
         operation.act(scene)
     deadline = time.monotonic() + IN_ORDER
-    while not shapes.is_after(scene.world()):
+    while scene.world().shape != shapes.after:
         told = f"'{error}', tried again" if error else "no error"
         assert time.monotonic() < deadline, f"{told}, and {errnos.difference(scene, shapes.after)}"
         scene.daemon.ask(asyncio.sleep(errnos.POLL))

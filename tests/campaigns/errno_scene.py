@@ -126,9 +126,7 @@ class Scene:
         service = self.daemon.service
         with suppress(UsageError):  # none waits
             self.daemon.ask(service.confirm())
-        for status in self.daemon.ask(service.list()):
-            if status.state == "detached":  # it is remembered of an entry that goes, too
-                self.daemon.ask(service.attach(status.name.partition("@")[0]))
+        self.release()
         if self.gaps:
             self.allow_gaps()
             self.daemon.ask(service.reload())
@@ -155,15 +153,24 @@ class Scene:
             shutil.rmtree(self.loaded)
         (BPFFS / self.marked.name("tc_frames")).unlink(missing_ok=True)
 
+    def release(self) -> None:
+        """End all holds: one outlives its entry."""
+        for entry in {status.name.partition("@")[0] for status in self.daemon.ask(self.daemon.service.list())} - {
+            EXTRA
+        }:
+            with suppress(LoaderError):
+                self.daemon.ask(self.daemon.service.attach(entry))
+
     def reset(self) -> None:
         """Take everything off, as far as it is in the way, and begin anew: after a case that went wrong."""
         for name in INTERFACES:
             for mode in ("xdpgeneric", "xdpdrv"):
                 subprocess.run(["ip", "link", "set", name, mode, "off"], check=False, capture_output=True)
             subprocess.run(["tc", "qdisc", "del", "dev", name, "clsact"], check=False, capture_output=True)
-        self.configure()
         with suppress(LoaderError):
             self.daemon.ask(self.daemon.service.confirm())
+        self.release()
+        self.configure()
         self.daemon.ask(self.daemon.service.reload(partial=True))
 
     async def rolled_back(self) -> None:

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from tests.campaigns import errnos
-from tests.campaigns.errno_operations import OPERATIONS
+from tests.campaigns.errno_operations import OPERATIONS, Operation
 from tests.campaigns.errno_scene import INTERFACES, Scene
 from tests.campaigns.figures import Figures
 from tests.campaigns.sample import sample
@@ -119,7 +119,7 @@ def run(directory: Path, rounds: int) -> Figures:
             OPERATIONS[name].act(stage.scene)
         for name in NAMES:
             shapes[name], points = _recorded(stage, name)
-            cases += [Case(name, point, code) for point in points for code in codes_of(point)]
+            cases += [Case(name, point, code) for point in points for code in codes_of(point, OPERATIONS[name])]
         for case in sample(cases, 2 * rounds):
             if tally.refused + tally.withstood + len(tally.failures) >= rounds:
                 break
@@ -149,9 +149,9 @@ def _stage(directory: Path) -> Iterator[Stage]:
         daemon.call("Reload")
 
 
-def codes_of(point: Point) -> Sequence[int]:
+def codes_of(point: Point, operation: Operation) -> Sequence[int]:
     """Return the errnos that the call is to fail with."""
-    codes = errnos.codes_of(Call(point.kind, point.number))
+    codes = errnos.codes_of(Call(point.kind, point.number), operation)
     return [code for code in codes if code not in _RETRIED] if point.call == "sendto" else codes
 
 

@@ -25,12 +25,12 @@ from xdploaderd.daemon.options import parse_options
 from xdploaderd.errors import LoaderError
 
 ALL: Mapping[str, Operation] = {**OPERATIONS, **MORE}
-MAY_LACK = "xdploaderd/_before/_maps"
 POLL = 0.01  # seconds
 SETTLED = 2.0  # seconds that the kernel may take to free what is closed
 _COMMON = (errno.EPERM, errno.ENOMEM, errno.EINTR)
 _FILE = (errno.EIO, errno.ENOSPC, errno.EROFS)
-# What else each call may end with. Not here is what would be a lie about the world: ENOENT for a pin that is there.
+# What else each call may end with. Not here is what would be a lie about the world: ENOENT for a pin that is there,
+# ENODEV for an interface that is there.
 ERRNOS: Mapping[str, Sequence[int]] = {
     "bpf MAP_CREATE": (errno.EINVAL, errno.E2BIG, errno.EMFILE),
     "bpf PROG_LOAD": (errno.EINVAL, errno.E2BIG, errno.EAGAIN, errno.EACCES, errno.EMFILE, errno.ENOSPC),
@@ -43,7 +43,7 @@ ERRNOS: Mapping[str, Sequence[int]] = {
     "bpf LINK_UPDATE": (errno.EINVAL, errno.EBUSY, errno.ENOLINK),
     "bpf LINK_DETACH": (errno.EINVAL, errno.EBUSY),
     "bpf MAP_FREEZE": (errno.EBUSY,),
-    "rtnl link-set": (errno.EBUSY, errno.EEXIST, errno.ENODEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSPC),
+    "rtnl link-set": (errno.EBUSY, errno.EEXIST, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSPC),
     "rtnl clsact-add": (errno.EBUSY, errno.EINVAL, errno.ENODEV),
     "rtnl clsact-del": (errno.EBUSY, errno.EINVAL),
     "rtnl add-filter": (errno.EEXIST, errno.EINVAL, errno.ENOSPC, errno.EBUSY, errno.EAGAIN),
@@ -84,11 +84,7 @@ class Shapes:
 
     def is_done(self, before: World, now: World) -> bool:
         """Return whether the operation was carried out meanwhile."""
-        return self.is_after(now) and before.changed(now) == self.changed
-
-    def is_after(self, now: World) -> bool:
-        """Return whether all is as after the operation; a map that cannot be opened is not ours, and not kept."""
-        return now.shape <= self.after and all(what.startswith(MAY_LACK) for what in self.after - now.shape)
+        return now.shape == self.after and before.changed(now) == self.changed
 
 
 @dataclass(slots=True)
@@ -138,12 +134,14 @@ def survey(scene: Scene, seams: Seams, names: Sequence[str]) -> tuple[Mapping[st
         ALL[name].act(scene)
     for name in names:
         shapes[name], calls = recorded(scene, seams, ALL[name])
-        cases += [Case(name, call, code) for call in calls for code in codes_of(call)]
+        cases += [Case(name, call, code) for call in calls for code in codes_of(call, ALL[name])]
     return shapes, cases
 
 
-def codes_of(call: Call) -> Sequence[int]:
-    """Return the errnos that a call is to fail with."""
+def codes_of(call: Call, operation: Operation) -> Sequence[int]:
+    """Return the errnos that a call of the operation is to fail with."""
+    if call.kind == "bpf OBJ_GET" and operation.others:
+        return errno.ENOMEM, errno.EINTR, errno.EMFILE, errno.EIO
     if call.kind.startswith("bpf"):
         return *_COMMON, *ERRNOS.get(call.kind, (errno.EINVAL,))
     return *_COMMON[:2], *ERRNOS[call.kind]

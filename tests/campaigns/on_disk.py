@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from tests.support.daemon import Daemon
+from xdploaderd.daemon.confirming import read_pending
 from xdploaderd.daemon.state_file import read_boot_id, read_state
 
 
@@ -10,8 +11,8 @@ def pending(daemon: Daemon) -> str:
     """Return what is on disk of a configuration or a change on trial: 'waits', 'rejected', or nothing."""
     if read_state(daemon.state / "trial", boot_id=read_boot_id()):
         return "waits"
-    values = read_state(daemon.data / "pending", boot_id="")
-    return "rejected" if values.get("rejected") else "waits" if values else ""
+    found = read_pending(daemon.data)
+    return "" if found is None else "rejected" if found.rejected else "waits"
 
 
 def kept_objects(daemon: Daemon) -> Mapping[str, int]:
