@@ -18,6 +18,7 @@ from xdploaderd.kernel.syscall import Fd
 from xdploaderd.uapi.bpf import ProgId
 
 DIRECTORY, MAPS = "_before", "_maps"
+TRIES = 3  # at removing them
 
 
 class Before:
@@ -72,9 +73,10 @@ class Before:
             self.displaced.acknowledge()
 
     def drop(self) -> None:
-        """Remove the pins, where there are any; once more where the first time left some."""
-        with suppress(LoaderError):
-            self._drop()
+        """Remove the pins, where there are any; again where a try left some."""
+        for _ in range(TRIES - 1):
+            with suppress(LoaderError):
+                self._drop()
         if self._are_there():
             self._drop()
 
