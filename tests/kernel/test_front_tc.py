@@ -273,8 +273,10 @@ def test_without_a_tc_filters_are_shown_as_tc_shows_them(
             ("dev", "veth0", "egress", "chain", "3"),
             ("dev", "veth0"),
             ("dev", "nosuch0", "ingress"),
+            ("block", "7"),
         )
     ]
+    shows += [("filter", "ls", *ON_V0), ("f", "l", *ON_V0), ("filter", "lst", "dev", "veth0", "egress")]
     shows += [("filter", "get", *ON_V0, "protocol", "arp", "pref", "7", "handle", "1", "bpf")]
     if "-s" not in options:
         shows += [("qdisc", "show", "dev", "veth0"), ("qdisc", "show", "dev", "veth0", "clsact")]

@@ -138,7 +138,7 @@ def _show_or_pass_on(command: TcCommand) -> int:
         return _pass_on(command)
     words = Words(command.words)
     kind = _object(words)
-    if kind in (_QDISC, _FILTER) and (not words or words.accept("list", "lst") or words.accept("show")):
+    if kind in (_QDISC, _FILTER) and (not words or _accept_show(words)):
         if kind == _FILTER:
             show_filters(words, command, Bpf(), write_out)
         else:
@@ -148,6 +148,10 @@ def _show_or_pass_on(command: TcCommand) -> int:
         get_filter(words, command, Bpf(), write_out)
         return 0
     return _pass_on(command)
+
+
+def _accept_show(words: Words) -> bool:
+    return words.accept("list") or words.accept("show") or words.accept("lst")
 
 
 def _batch(command: TcCommand) -> int:

@@ -24,11 +24,14 @@ from xdploaderd.net.tc_messages import (
 from xdploaderd.printable import quoted
 
 Print = Callable[[str], None]
+_FAILED = 1
 
 
 def show_filters(words: Words, command: TcCommand, bpf: Bpf, out: Print) -> None:
     """Print the filters of the place that the words tell. Raises UsageError, NoSuchInterfaceError, AttachError."""
     place = _place(words)
+    if place.block and not _has_block(place.block):
+        raise refused(f"no qdisc has the block {place.block}", status=_FAILED)
     asked = place.at(find_interface(place.dev).index if place.dev else 0)
     _print(_dump_filters(asked), asked, command, bpf, out)
 
@@ -78,6 +81,11 @@ def _place(words: Words) -> PlaceWords:
     if words:
         raise refused(f"{quoted(words.take())} is no word of this command")
     return place
+
+
+def _has_block(number: int) -> bool:
+    qdiscs = (parse_shown_qdisc(m.payload) for m in dump(messages.RTM_GETQDISC, pack_qdisc_dump(0)))
+    return any(number in (qdisc.ingress_block, qdisc.egress_block) for qdisc in qdiscs)
 
 
 def _dump_filters(asked: FilterPlace) -> list[ShownFilter]:
