@@ -5,10 +5,12 @@ import struct
 import pytest
 
 from xdploaderd.errors import UsageError
+from xdploaderd.front import tc_daemon
 from xdploaderd.front.tc_action_words import parse_actions
 from xdploaderd.front.tc_filter_words import parse_filter_command
 from xdploaderd.front.words import STATUS_FIELD, Words
 from xdploaderd.net.tc_actions import DETERM, GOTO_CHAIN, JUMP, NETRAND, Gact, RandomChoice, pack_actions
+from xdploaderd.net.tc_messages import TC_H_MIN_INGRESS, FilterPlace
 
 
 def actions(text: str) -> tuple[Gact, ...] | None:
@@ -118,3 +120,11 @@ def test_filter_with_an_action_of_tcs_keeps_the_place_of_its_program() -> None:
     assert found.options is not None
     start, end = found.options.spec_at
     assert words[start:end] == ["obj", "f.o", "sec", "s"]
+
+
+@pytest.mark.parametrize(("action", "taken"), [("", True), (" action ok", False)])
+def test_filter_with_an_action_is_not_the_daemons(action: str, taken: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tc_daemon, "qdisc_kind", lambda _ifindex: "clsact")
+    found = parse_filter_command(Words(f"add dev v0 ingress bpf da obj f.o{action}".split()))
+    assert found is not None
+    assert tc_daemon.takes(found, FilterPlace(ifindex=1, parent=TC_H_MIN_INGRESS)) is taken
