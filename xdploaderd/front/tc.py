@@ -40,7 +40,8 @@ _REAL_OPTIONS = ("-Version", "-help", "-graph")
 USAGE = """\
 usage: xdploaderctl tc [--direct] [--socket PATH] [-netns NAME]
                     filter { add | replace | change | del } dev DEV { ingress | egress | parent P } [pref N]
-                           [handle H] [protocol P] bpf [direct-action] PROG [verbose] [classid C] [export SOCKET]
+                           [handle H] [protocol P] [chain N] bpf [direct-action] PROG [verbose] [classid C]
+                           [skip_hw | skip_sw] [export SOCKET]
                            [action { ok | drop | pipe | goto chain N | ... }]
        xdploaderctl tc qdisc { add | replace | del } dev DEV { clsact | ingress }
        xdploaderctl tc [-details] [-json] [-pretty] [-statistics] { filter | qdisc } show dev DEV ...
