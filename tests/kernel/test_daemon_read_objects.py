@@ -54,6 +54,13 @@ def state(daemon: Daemon, name: str) -> str:
     return next((str(a["state"]) for a in daemon.call("List")["attachments"] if a["name"] == name), "")
 
 
+def served(daemon: Daemon, second: Callable[[], Veth]) -> Veth:
+    """Add the interface and wait until it has its program: a frame before that is not counted."""
+    made = second()
+    wait_for(lambda: state(daemon, "all@veth1") == "attached", "attached")
+    return made
+
+
 def copies(daemon: Daemon) -> list[Path]:
     return sorted(daemon.state.glob("read-objects/*/*"))
 
@@ -74,8 +81,7 @@ def test_new_interface_gets_what_was_read_at_the_start_until_a_reload(
     daemon.start()
     before = xdp_id()
     shutil.copy(COUNT_BY_1000, copy)
-    other = second()
-    wait_for(lambda: state(daemon, "all@veth1") == "attached", "attached")
+    other = served(daemon, second)
     assert (xdp_id(), xdp_id("veth1") == before) == (before, maps == "shared")
     assert (counted(other), counted(veth)) == (1, 1)
     assert {CHANGED in a["note"] for a in daemon.call("Status")["status"]["attachments"]} == {True}
@@ -93,8 +99,7 @@ def test_file_that_vanished_stops_neither_new_interfaces_nor_a_restart(
     daemon.start()
     before = xdp_id()
     copy.unlink()
-    other = second()
-    wait_for(lambda: state(daemon, "all@veth1") == "attached", "attached")
+    other = served(daemon, second)
     ip("link", "del", "veth1")
     wait_for(lambda: not state(daemon, "all@veth1"), "gone")
     daemon.end(number)
@@ -106,7 +111,7 @@ def test_file_that_vanished_stops_neither_new_interfaces_nor_a_restart(
     daemon.end()
     assert kernel_writes(trace) == []
     daemon.start()
-    assert counted(second()) == counted(veth) == 1
+    assert counted(served(daemon, second)) == counted(veth) == 1
     assert other.name == "veth1"
 
 
@@ -203,7 +208,7 @@ def test_spoilt_copy_is_made_anew_while_the_file_is_as_it_was_read(
     daemon.configure(every(copy))
     daemon.start()
     spoil(daemon)
-    assert counted(second()) == counted(veth) == 1
+    assert counted(served(daemon, second)) == counted(veth) == 1
     assert [path.read_bytes() for path in copies(daemon)] == [COUNT.read_bytes()]
 
 
@@ -256,7 +261,7 @@ def test_full_disk_keeps_nothing_from_being_loaded_and_the_copy_is_made_when_the
     daemon.call("Attach", name="all@veth0")  # any pass will do
     wait_for(lambda: [path.read_bytes() for path in copies(daemon)] == [big], "there is a copy")
     shutil.copy(COUNT_BY_1000, copy)
-    assert counted(second()) == 1
+    assert counted(served(daemon, second)) == 1
 
 
 def test_full_disk_and_a_changed_file_load_nothing_else(
