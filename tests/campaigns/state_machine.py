@@ -4,7 +4,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from unittest import mock
 
@@ -16,12 +16,13 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.campaigns.figures import Figures, in_words
 from tests.campaigns.machine.bench import Bench
+from tests.campaigns.machine.host import Eyes
 from tests.campaigns.machine.rules import Machine
 from tools.namespaces import mount, unmount
 
 STEPS = 50
 PART = 20  # sequences of one seed: what a run that was cut short loses
-SHRINKING = 100.0  # seconds for the search for a shorter sequence that fails
+SHRINKING = 60.0  # seconds for the search for a shorter sequence that fails
 COUNTED = ("sequences", "shorter", "steps", "starts", "refused", "faults", "killed")
 
 
@@ -33,8 +34,8 @@ def run(directory: Path, rounds: int, *, steps: int = STEPS, seed: int = 14, shr
     total, differences, seeds = Counter[str](), [], range(seed, seed - -rounds // PART)
     for part, each in enumerate(seeds):
         began = time.monotonic()
-        with _in_memory(directory):
-            bench = Bench(directory, steps)
+        with _in_memory(directory), closing(Eyes()) as eyes:
+            bench = Bench(directory, steps, eyes)
             differences += _differences(bench, min(PART, rounds - part * PART), steps, each, shrink=shrink)
         total.update(bench.tally)
         print(f"  seed {each}: {in_words(_figures(bench.tally))} ({time.monotonic() - began:.0f} s)", flush=True)

@@ -82,6 +82,7 @@ def attach_object(model: Model, entry: Entry) -> bool:
 def write_down(model: Model, entry: Entry) -> bool:
     """Want an entry without doing anything about it, as a daemon that is killed then does."""
     model.runtime[entry.name] = entry
+    model.digests[entry.name] = model.files[entry.file]
     return True
 
 

@@ -31,6 +31,7 @@ class Bench:
 
     directory: Path
     steps: int  # of a whole sequence
+    eyes: host.Eyes
     tally: Counter[str] = field(default_factory=Counter)  # what was done, up to the first sequence that failed
     failed: bool = False
     turn: int = 0
@@ -172,7 +173,7 @@ class Bench:
         yield from (own.prog for own in self.model.own.values())
 
     def _compare(self) -> None:
-        check_hooks(self.model, host.observe(NAMES), self.known)
+        check_hooks(self.model, self.eyes.observe(NAMES), self.known)
         check_pins(self.model)
         if self.alive:
             check_status(self.model, self.core)

@@ -8,7 +8,7 @@ import copy
 import os
 from collections.abc import Callable, Iterator, Mapping
 
-from tests.campaigns.machine import asking, host
+from tests.campaigns.machine import asking
 from tests.campaigns.machine.bench import NAMES, Bench
 from tests.campaigns.machine.checks import OWN
 from tests.campaigns.machine.host import Spot
@@ -24,7 +24,7 @@ def kill_within(bench: Bench, order: Order, calls: int) -> None:
     bench.counts["killed"] += 1
     before.now = bench.clock.steady()
     after = _told(before, order.tell)
-    hooks = dict(_hooks(before.hooks, after.hooks, host.observe(NAMES).programs, bench.known))
+    hooks = dict(_hooks(before.hooks, after.hooks, bench.eyes.observe(NAMES).programs, bench.known))
     own = _own(before, after, hooks, set(os.listdir(OWN)) if OWN.exists() else set())
     wanted = [after, before, *([_told(before, order.begin)] if order.begin else [])]
     bench.core.start()

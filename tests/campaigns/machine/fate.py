@@ -11,7 +11,7 @@ from xdploaderd.hooks import Hook
 
 def add(bench: Bench, name: str) -> None:
     host.add(name)
-    bench.model.interfaces[name] = host.index_of(name)
+    bench.model.interfaces[name] = bench.eyes.index_of(name)
 
 
 def delete(bench: Bench, name: str) -> None:

@@ -4,7 +4,7 @@ import json
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tests.support.netns import ip, tc
 from tests.support.rawbpf import RawPrograms, pin, returning
@@ -43,26 +43,49 @@ def delete(names: Sequence[str]) -> None:
         ip("-batch", "-", text="".join(f"link set {name} group 14\n" for name in names) + "link del group 14\n")
 
 
-def observe(names: Sequence[str]) -> Seen:
-    """Ask ip(8) and tc(8) about the interfaces there are, `names` at most."""
-    links = {link["ifname"]: link for link in json.loads(ip("-j", "link", "show")) if link["ifname"] in names}
-    programs, modes = {}, {}
-    for link in links.values():
-        if "xdp" in link:
-            programs[Spot(link["ifindex"], Hook.XDP)] = link["xdp"]["prog"]["id"]
-            modes[link["ifindex"]] = MODES[link["xdp"]["mode"]]
-    hooks = [(name, hook) for name in links for hook in (Hook.TC_INGRESS, Hook.TC_EGRESS)]
-    for (name, hook), line in zip(hooks, _filters(hooks), strict=True):
-        for item in json.loads(line):
-            if "options" in item:
-                programs[Spot(links[name]["ifindex"], hook, item["pref"])] = item["options"]["prog"]["id"]
-    return Seen({name: link["ifindex"] for name, link in links.items()}, programs, modes)
+class Eyes:
+    """ip(8) and tc(8), which answer one question after the other: to start them takes longer than to look."""
+
+    def __init__(self) -> None:
+        self._tools = {tool: _in_batch(tool) for tool in ("ip", "tc")}
+
+    def close(self) -> None:
+        """End the tools."""
+        for tool in self._tools.values():
+            tool.communicate()
+
+    def observe(self, names: Sequence[str]) -> Seen:
+        """Ask about the interfaces there are, `names` at most."""
+        links = {link["ifname"]: link for link in self._ask("ip", "link show") if link["ifname"] in names}
+        programs, modes = {}, {}
+        for link in links.values():
+            index = link["ifindex"]
+            if "xdp" in link:
+                programs[Spot(index, Hook.XDP)] = link["xdp"]["prog"]["id"]
+                modes[index] = MODES[link["xdp"]["mode"]]
+            for hook in (Hook.TC_INGRESS, Hook.TC_EGRESS):
+                for item in self._ask("tc", f"filter show dev if{index} {_direction(hook)}"):  # names, it would cache
+                    if "options" in item:
+                        programs[Spot(index, hook, item["pref"])] = item["options"]["prog"]["id"]
+        return Seen({name: link["ifindex"] for name, link in links.items()}, programs, modes)
+
+    def index_of(self, name: str) -> int:
+        """Return the index of an interface."""
+        return next(int(link["ifindex"]) for link in self._ask("ip", "link show") if link["ifname"] == name)
+
+    def _ask(self, tool: str, question: str) -> Any:
+        process = self._tools[tool]
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(f"{question}\n")
+        process.stdin.flush()
+        return json.loads(process.stdout.readline())
 
 
-def _filters(hooks: Sequence[tuple[str, Hook]]) -> Sequence[str]:
-    text = "".join(f"filter show dev {name} {_direction(hook)}\n" for name, hook in hooks)
-    command = ["tc", "-j", "-batch", "-"]
-    return subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout.splitlines()
+def _in_batch(tool: str) -> "subprocess.Popen[str]":
+    command = [tool, "-j", "-force", "-batch", "-"]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
 
 
 def _direction(hook: Hook) -> str:
@@ -78,11 +101,6 @@ def pin_others() -> Mapping[Hook, int]:
             pin(prog, OTHERS / name)
             ids[name] = RawPrograms().prog_info(prog).id
     return {hook: ids["xdp" if hook is Hook.XDP else "tc"] for hook in Hook}
-
-
-def index_of(name: str) -> int:
-    """Return the index of an interface."""
-    return int(json.loads(ip("-j", "link", "show", "dev", name))[0]["ifindex"])
 
 
 def take_off(name: str, spot: Spot) -> None:
