@@ -145,6 +145,23 @@ def test_yield_leaves_the_hook_to_the_other_and_is_as_wanted(veth: Veth, daemon:
     assert daemon.attachment("edge")["state"] == "attached"
 
 
+def test_reload_that_one_interface_withstands_is_done_on_the_others(veth: Veth, daemon: Daemon) -> None:
+    entry = {key: value for key, value in xdp_entry("all", on_foreign="yield").items() if key != "interface"}
+    daemon.configure({**entry, "match": '{name: "veth[08]"}'})
+    add_veth("veth8", "veth9", veth.namespace)
+    try:
+        daemon.start()
+        ip("-force", "link", "set", "veth8", "xdp", *OTHER)
+        seen_within_a_second(daemon, "all@veth8", "detached")
+        daemon.reload()
+        assert daemon.attachment("all@veth8")["state"] == "foreign"
+        take_off_xdp()
+        seen_within_a_second(daemon, "all@veth0", "detached")
+        assert not xdp_id()
+    finally:
+        ip("link", "del", "veth8")
+
+
 def test_interface_made_anew_is_no_change_by_others(veth: Veth, daemon: Daemon) -> None:
     daemon.configure(xdp_entry(on_foreign="yield"), tail_entry(on_foreign="yield"))
     daemon.start()

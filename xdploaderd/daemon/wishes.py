@@ -1,6 +1,6 @@
 """What is wanted: the entries in force, the digests of their objects as read at start or reload, and who is held."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -248,15 +248,17 @@ class Wishes:
         self._asked.discard(name)
         self._done.add(name)
 
-    def passed(self, actions: Iterable[Action], pinned: Iterable[str]) -> None:
+    def passed(self, actions: Iterable[Action], pinned: Collection[str]) -> None:
         """Take note of what is left to do after a pass, and of all that is pinned then as ours.
 
-        What is not left to do has been taken back; what is not pinned any more need not be remembered.
+        What is not left to do has been taken back; what is not pinned any more need not be remembered. An attachment of
+        an entry for several interfaces is done by itself, whatever is left to do on the others.
         """
         left = {action.name: action for action in actions}
         self._retaken &= {*left, *map(entry_of, left)}
         self._asked &= self._retaken
-        self._done = {name for name in self._done if entry_of(name) in self._retaken}
+        there = {name for name in pinned if name not in left}
+        self._done = {name for name in self._done | there if entry_of(name) in self._retaken}
         for name, action in left.items():
             if isinstance(action, Refuse) and action.state is State.FOREIGN and not self._restoring.allows(name):
                 self._restoring.give_up(name)
