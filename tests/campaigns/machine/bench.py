@@ -154,19 +154,20 @@ class Bench:
 
     def choose(self, models: Sequence[Model]) -> None:
         """Go on with the first of these models that the kernel and the daemon are like."""
-        for number, model in enumerate(models):
+        differences = []
+        for model in models:
             self.model, known = model, set(self.known)
             ids = {prog: prog.id for prog in self._progs()}
             try:
                 self._compare()
-            except AssertionError:
-                if number == len(models) - 1:
-                    raise
+            except AssertionError as error:
+                differences.append(str(error))
                 self.known = known
                 for prog, old in ids.items():
                     prog.id = old
             else:
                 return
+        raise AssertionError("\n".join(differences))
 
     def _progs(self) -> Iterator[Prog]:
         yield from self.model.hooks.values()
