@@ -141,3 +141,33 @@ def xdp_link(prog: RawFd, ifindex: int) -> RawFd:
 def tcx_link(prog: RawFd, ifindex: int, flags: int = 0) -> RawFd:
     """Attach to TCX ingress, as the last program unless `flags` say otherwise; it lives as long as its descriptor."""
     return RawFd(_bpf(BpfCmd.LINK_CREATE, struct.pack("=IIII", prog.fileno(), ifindex, ATTACH_TCX_INGRESS, flags)))
+
+
+@dataclass(frozen=True, slots=True)
+class RawLink:
+    """What a link tells: its kind (enum bpf_link_type), program, interface (0: it is dead), and kind of attachment."""
+
+    type: int
+    prog_id: int
+    ifindex: int
+    attach_type: int
+
+
+def pinned_link(path: Path) -> RawLink:
+    """Return what the link that is pinned there tells."""
+    text, info = ctypes.create_string_buffer(bytes(path)), ctypes.create_string_buffer(64)
+    with RawFd(_bpf(BpfCmd.OBJ_GET, struct.pack("=QI", ctypes.addressof(text), 0))) as link:
+        _bpf(BpfCmd.OBJ_GET_INFO_BY_FD, struct.pack("=IIQ", link.fileno(), 64, ctypes.addressof(info)))
+    kind, _, prog_id, _, ifindex, attach_type = struct.unpack_from("=IIIIII", info)
+    return RawLink(kind, prog_id, ifindex, attach_type)
+
+
+def tcx_programs(ifindex: int, attach_type: int) -> tuple[int, ...]:
+    """Return the ids of the programs of a TCX hook, in the order they run, 64 at most."""
+    ids = (ctypes.c_uint32 * 64)()
+    attr = ctypes.create_string_buffer(
+        struct.pack("=IIIIQI", ifindex, attach_type, 0, 0, ctypes.addressof(ids), 64), 144
+    )
+    if _libc.syscall(BPF_NR, int(BpfCmd.PROG_QUERY), attr, 144) < 0:
+        raise KernelError("refused", operation="PROG_QUERY", errno=ctypes.get_errno())
+    return tuple(ids[: struct.unpack_from("=I", attr, 24)[0]])

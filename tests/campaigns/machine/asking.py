@@ -53,15 +53,13 @@ def adopt(model: Model) -> bool:
 
 def _not_claimed(model: Model, entries: dict[str, Entry]) -> dict[str, Entry]:
     """Return the runtime entries whose name and place these entries leave to them."""
-    taken = {(entry.where, entry.spot) for entry in entries.values()}
-    return {n: e for n, e in model.runtime.items() if n not in entries and (e.where, e.spot) not in taken}
+    taken = {entry.claim for entry in entries.values()}
+    return {n: e for n, e in model.runtime.items() if n not in entries and e.claim not in taken}
 
 
 def attach_object(model: Model, entry: Entry) -> bool:
     """Want an entry that no file has; one that cannot be attached is not kept."""
-    rivals = [
-        e for e in model.entries.values() if e.name != entry.name and (e.where, e.spot) == (entry.where, entry.spot)
-    ]
+    rivals = [e for e in model.entries.values() if e.name != entry.name and e.claim == entry.claim]
     if entry.name in model.force or rivals or model.files[entry.file] == MISSING:
         return False
     before, digests, asked = dict(model.runtime), dict(model.digests), set(model.asked)
@@ -97,6 +95,8 @@ def _refuses(model: Model, wish: Wish, digests: dict[str, str]) -> bool:
         return False
     there, own = model.hooks.get(model.spot(wish)), model.own.get(wish.name)
     if there is not None and not model.is_ours(there) and not wish.entry.force:
+        return True
+    if model.needs_gap(wish):
         return True
     return content == BAD and (own is None or own.prog.key != Key(content, wish.entry.hook))
 

@@ -2,14 +2,16 @@
 
 import json
 import shutil
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.campaigns.machine import asking, host
 from tests.campaigns.machine.checks import check_hooks, check_pins, check_status
 from tests.campaigns.machine.core import Clock, Core
+from tests.campaigns.machine.host import Spot
 from tests.campaigns.machine.model import Model
 from tests.campaigns.machine.settling import settle
 from tests.campaigns.machine.things import BAD, MISSING, Entry, Prog
@@ -19,6 +21,7 @@ from xdploaderd.daemon.status import State
 from xdploaderd.hooks import Hook
 
 NAMES = ("g0", "g1", "g2", "h0")
+PATIENCE = 5.0  # seconds that the kernel may take to free what hung on a descriptor
 LONGEST = 400.0  # seconds: more than the longest wait before an action is tried again
 Fault = tuple[int, int]  # which write fails, and its errno
 
@@ -113,7 +116,9 @@ class Bench:
             "object": str(self.home / entry.file),
             "program": self.marked.name(PROGRAMS[entry.hook]),
             "on_foreign": entry.on_foreign.value,
-            **({"priority": entry.priority} if entry.priority else {}),
+            **({"priority": entry.priority} if entry.priority and not entry.link else {}),
+            **({"attach": "link"} if entry.link else {}),
+            "allow_gap": entry.gap,
         }
 
     # A step
@@ -167,7 +172,7 @@ class Bench:
                     prog.id = old
             else:
                 return
-        raise AssertionError("\n".join(differences))
+        raise AssertionError("\n".join(dict.fromkeys(differences)))
 
     def _progs(self) -> Iterator[Prog]:
         yield from self.model.hooks.values()
@@ -175,7 +180,7 @@ class Bench:
 
     def _compare(self) -> None:
         check_hooks(self.model, self.eyes.observe(NAMES), self.known)
-        check_pins(self.model)
+        check_pins(self.model, alive=self.alive)
         if self.alive:
             check_status(self.model, self.core)
 
@@ -186,6 +191,17 @@ class Bench:
         if self.alive:
             self.wait(LONGEST)
             self.counts["faults"] += 1
+
+    def wait_until_off(self, programs: Mapping[Spot, int]) -> None:
+        """Return when the kernel has taken off what hung on links that are gone."""
+        deadline = time.monotonic() + PATIENCE
+        while any(self._is_on(spot, number) for spot, number in programs.items()):
+            assert time.monotonic() < deadline, f"{programs} are there without a link"
+            time.sleep(0.002)
+
+    def _is_on(self, spot: Spot, number: int) -> bool:
+        seen = self.eyes.observe(NAMES)
+        return seen.programs.get(spot) == number or number in seen.chains.get((spot.ifindex, spot.hook), ())
 
     def wait(self, seconds: float) -> None:
         """Let time pass."""

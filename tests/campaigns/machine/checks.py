@@ -5,12 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.campaigns.machine.core import Core
-from tests.campaigns.machine.host import Seen, Spot
+from tests.campaigns.machine.host import OWN, Seen, Spot
 from tests.campaigns.machine.model import Model
+from tests.campaigns.machine.settling import GRACE
 from tests.campaigns.machine.things import Prog
 from xdploaderd.daemon.status import AttachmentStatus
-
-OWN = Path("/sys/fs/bpf/xdploaderd")
 
 
 def check_hooks(model: Model, seen: Seen, known: set[int]) -> None:
@@ -19,6 +18,11 @@ def check_hooks(model: Model, seen: Seen, known: set[int]) -> None:
     _bind(model.hooks, seen.programs, known)
     wanted = {spot: prog.id for spot, prog in model.hooks.items()}
     assert dict(seen.programs) == wanted, f"programs {_text(seen.programs)}, want {_text(wanted)}"
+    links = {spot: wanted[spot] for spot in model.links}
+    assert dict(seen.links) == links, f"links {_text(seen.links)}, want {_text(links)}"
+    for (index, hook), chain in seen.chains.items():
+        ours = sorted(number for spot, number in links.items() if spot.slot < 0 and spot[:2] == (index, hook))
+        assert sorted(chain) == ours, f"TCX programs {chain} of {index} {hook}, want {ours}"
 
 
 def _bind(hooks: Mapping[Spot, Prog], programs: Mapping[Spot, int], known: set[int]) -> None:
@@ -34,10 +38,16 @@ def _text(programs: Mapping[Spot, int]) -> str:
     return ", ".join(f"{s.ifindex} {s.hook} {s.slot}: {number}" for s, number in sorted(programs.items())) or "none"
 
 
-def check_pins(model: Model) -> None:
-    """Below the daemon's own directory there is a directory with the program of each attachment, and nothing else."""
+def check_pins(model: Model, *, alive: bool) -> None:
+    """Below the daemon's own directory there is a directory for each attachment, with program and link, nothing else.
+
+    While no daemon runs, the pins of links that are dead stay.
+    """
     found = {str(Path(top, name).relative_to(OWN)) for top, dirs, files in os.walk(OWN) for name in [*dirs, *files]}
+    found = {path.replace("/link_new", "/link") for path in found}
     wanted = {path for name in model.own for path in (name, f"{name}/prog")}
+    wanted |= {f"{name}/link" for name in model.own if model.links.intersection(model.spots_of(name))}
+    found -= set() if alive else {path for path in found - wanted if path.endswith("/link")}
     assert found == wanted, f"pins {sorted(found)}, want {sorted(wanted)}"
 
 
@@ -49,7 +59,8 @@ def check_status(model: Model, core: Core) -> None:
     assert told == model.states, f"states {_words(told)}, want {_words(model.states)}; {reasons}"
     for one in status.attachments:
         _check_running(model, one)
-    assert {one.name for one in status.orphans} == set(model.orphans), f"{status.orphans}, want {model.orphans}"
+    orphans = {name for name, since in model.orphans.items() if model.now - since < GRACE}
+    assert {one.name for one in status.orphans} == orphans, f"{status.orphans}, want {orphans}"
     assert status.degraded is model.degraded, f"degraded: {status.degraded}, want {model.degraded}"
     assert bool(status.config_error) is model.config_error, status.config_error
 

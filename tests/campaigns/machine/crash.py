@@ -7,11 +7,11 @@ next start wants what was wanted before or what was asked for, and goes there fr
 import copy
 import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 from tests.campaigns.machine import asking
 from tests.campaigns.machine.bench import NAMES, Bench
-from tests.campaigns.machine.checks import OWN
-from tests.campaigns.machine.host import Spot
+from tests.campaigns.machine.host import OWN, Spot
 from tests.campaigns.machine.model import Model
 from tests.campaigns.machine.orders import Order
 from tests.campaigns.machine.things import Own, Prog
@@ -24,13 +24,16 @@ def kill_within(bench: Bench, order: Order, calls: int) -> None:
     bench.counts["killed"] += 1
     before.now = bench.clock.steady()
     after = _told(before, order.tell)
-    hooks = dict(_hooks(before.hooks, after.hooks, bench.eyes.observe(NAMES).programs, bench.known))
+    seen = bench.eyes.observe(NAMES)
+    gaps = before.links ^ after.links
+    hooks = dict(_hooks(before.hooks, after.hooks, seen.programs, bench.known, gaps))
     own = _own(before, after, hooks, set(os.listdir(OWN)) if OWN.exists() else set())
     wanted = [after, before, *([_told(before, order.begin)] if order.begin else [])]
     bench.core.start()
     bench.counts["starts"] += 1
     now = bench.clock.steady()
-    bench.choose([_started(wants, hooks, own, now) for wants in wanted])
+    owns = list(_both_ways(before, hooks, own))
+    bench.choose([_started(wants, hooks, set(seen.links), each, now) for wants in wanted for each in owns])
 
 
 def _told(before: Model, tell: Callable[[Model], object]) -> Model:
@@ -46,13 +49,22 @@ def _copy(model: Model) -> Model:
 
 
 def _hooks(
-    before: Mapping[Spot, Prog], after: Mapping[Spot, Prog], found: Mapping[Spot, int], known: set[int]
+    before: Mapping[Spot, Prog],
+    after: Mapping[Spot, Prog],
+    found: Mapping[Spot, int],
+    known: set[int],
+    gaps: set[Spot],
 ) -> Iterator[tuple[Spot, Prog]]:
-    """Yield what is on the hooks: each time the old program, the new one, or nothing where one of both says so."""
+    """Yield what is on the hooks: each time the old program, the new one, or nothing where one of both says so.
+
+    `gaps`: there the kind of attachment changes, with a moment without a program.
+    """
     for spot in before.keys() | after.keys() | found.keys():
         number, old, new = found.get(spot, 0), before.get(spot), after.get(spot)
         if not number:
-            assert old is None or new is None, f"{spot} has no program after the kill, want {old} or {new}"
+            assert old is None or new is None or spot in gaps, (
+                f"{spot} has no program after the kill, want {old} or {new}"
+            )
         elif old is not None and number == old.id:
             yield spot, old
         else:
@@ -71,18 +83,24 @@ def _own(before: Model, after: Model, hooks: Mapping[Spot, Prog], pinned: set[st
         old, new = before.own.get(name), after.own.get(name)
         if name not in pinned:
             assert old is None or new is None, f"'{name}' has no pins after the kill"
-        elif new is not None and (old is None or (new.prog is not old.prog and id(new.prog) in running)):
+        elif new is not None and id(new.prog) in running and (old is None or new.prog is not old.prog):
             found[name] = copy.copy(new)
         elif old is not None:
             found[name] = copy.copy(old)
-            if id(old.prog) not in running and any(prog is old.prog for prog in before.hooks.values()):
-                found[name].on = 0  # the daemon took it off itself
     return found
 
 
-def _started(wants: Model, hooks: Mapping[Spot, Prog], own: Mapping[str, Own], now: float) -> Model:
+def _both_ways(before: Model, hooks: Mapping[Spot, Prog], own: Mapping[str, Own]) -> Iterator[Mapping[str, Own]]:
+    """Yield what is pinned: without and with the note that the daemon itself takes off what does not run any more."""
+    yield own
+    running = set(map(id, hooks.values()))
+    off = {id(prog) for prog in before.hooks.values()} - running
+    yield {name: replace(each, on=0) if id(each.prog) in off else each for name, each in own.items()}
+
+
+def _started(wants: Model, hooks: Mapping[Spot, Prog], links: set[Spot], own: Mapping[str, Own], now: float) -> Model:
     model = _copy(wants)
-    model.hooks = dict(hooks)
+    model.hooks, model.links = dict(hooks), set(links)
     model.own = {name: copy.copy(each) for name, each in own.items()}
     model.now = now
     asking.start(model)

@@ -4,8 +4,7 @@ import shutil
 
 from tests.campaigns.machine import host
 from tests.campaigns.machine.bench import Bench
-from tests.campaigns.machine.checks import OWN
-from tests.campaigns.machine.host import Spot
+from tests.campaigns.machine.host import OWN, Spot
 from xdploaderd.hooks import Hook
 
 
@@ -17,7 +16,7 @@ def add(bench: Bench, name: str) -> None:
 def delete(bench: Bench, name: str) -> None:
     host.delete([name])
     index = bench.model.interfaces.pop(name)
-    bench.model.hooks = {spot: prog for spot, prog in bench.model.hooks.items() if spot.ifindex != index}
+    bench.model.clear(*(spot for spot in bench.model.hooks if spot.ifindex == index))
 
 
 def make_anew(bench: Bench, name: str) -> None:
@@ -41,14 +40,16 @@ def take_off(bench: Bench, spot: Spot, name: str) -> None:
     """Somebody takes whatever there is off a hook."""
     bench.silent = _is_silent(bench, spot)
     host.take_off(name, spot)
-    bench.model.hooks.pop(spot, None)
+    if spot not in bench.model.links:
+        bench.model.hooks.pop(spot, None)
 
 
 def put_other(bench: Bench, spot: Spot, name: str) -> None:
     """Somebody puts his own program on a hook, whatever is there."""
     bench.silent = _is_silent(bench, spot)
     host.put_other(name, spot)
-    bench.model.hooks[spot] = bench.others[spot.hook]
+    if spot not in bench.model.links:  # else the kernel refuses it
+        bench.model.hooks[spot] = bench.others[spot.hook]
 
 
 def _is_silent(bench: Bench, spot: Spot) -> bool:
@@ -60,8 +61,7 @@ def delete_clsact(bench: Bench, name: str) -> None:
     """Somebody deletes clsact with all filters."""
     host.run("tc", "qdisc", "del", "dev", name, "clsact")
     index = bench.model.interfaces[name]
-    gone = {spot for spot in bench.model.hooks if spot.ifindex == index and spot.slot}
-    bench.model.hooks = {spot: prog for spot, prog in bench.model.hooks.items() if spot not in gone}
+    bench.model.clear(*(spot for spot in bench.model.hooks if spot.ifindex == index and spot.slot > 0))
 
 
 def write_file(bench: Bench, file: str, content: str) -> None:
@@ -72,9 +72,21 @@ def write_file(bench: Bench, file: str, content: str) -> None:
 
 
 def unpin(bench: Bench, name: str) -> None:
-    """Somebody removes what is pinned for an attachment: its program runs on, and nothing tells that it is ours."""
+    """Somebody removes what is pinned for an attachment: what is no link runs on, and is nobody's."""
+    linked = {s: bench.model.hooks[s].id for s in bench.model.spots_of(name) if s in bench.model.links}
     shutil.rmtree(OWN / name)
+    bench.model.clear(*linked)
     del bench.model.own[name]
+    bench.wait_until_off(linked)
+    if bench.alive:
+        bench.core.look()
+
+
+def detach_link(bench: Bench, name: str) -> None:
+    """Somebody detaches the links of an attachment, of which the kernel tells nobody."""
+    for file in OWN.glob(f"{name}/link*"):
+        host.run("bpftool", "link", "detach", "pinned", str(file))
+    bench.model.clear(*bench.model.links.intersection(bench.model.spots_of(name)))
     if bench.alive:
         bench.core.look()
 

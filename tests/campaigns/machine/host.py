@@ -2,16 +2,20 @@
 
 import json
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.campaigns.machine.things import TCX
 from tests.support.netns import ip, tc
-from tests.support.rawbpf import RawPrograms, pin, returning
+from tests.support.rawbpf import RawPrograms, pin, pinned_link, returning, tcx_programs
 from xdploaderd.hooks import Hook
 from xdploaderd.uapi.bpf import ProgType
 
 MODES = {1: "native", 2: "skb", 3: "offload"}  # XDP_ATTACHED_* of if_link.h
+LINK_XDP = 6  # BPF_LINK_TYPE_XDP
+ATTACH_TCX = {Hook.TC_INGRESS: 46, Hook.TC_EGRESS: 47}  # enum bpf_attach_type
+OWN = Path("/sys/fs/bpf/xdploaderd")  # where the daemon's are
 OTHERS = Path("/sys/fs/bpf/others")  # where the programs of others are pinned
 XDP_PASS, TC_OK = 2, 0
 
@@ -25,11 +29,16 @@ class Spot(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What the tools show: the index of each interface by name, the program on each spot, the modes of XDP."""
+    """What the tools show: the index of each interface by name, the program on each spot, the modes of XDP.
+
+    `links`: what our pinned links tell of themselves; `chains`: the programs of the TCX hooks.
+    """
 
     interfaces: Mapping[str, int]
     programs: Mapping[Spot, int]
     modes: Mapping[int, str]
+    links: Mapping[Spot, int]
+    chains: Mapping[tuple[int, Hook], tuple[int, ...]]
 
 
 def add(name: str) -> None:
@@ -67,7 +76,11 @@ class Eyes:
                 for item in self._ask("tc", f"filter show dev if{index} {_direction(hook)}"):  # names, it would cache
                     if "options" in item:
                         programs[Spot(index, hook, item["pref"])] = item["options"]["prog"]["id"]
-        return Seen({name: link["ifindex"] for name, link in links.items()}, programs, modes)
+        interfaces = {name: link["ifindex"] for name, link in links.items()}
+        pinned = dict(_links())
+        chains = {(i, h): tcx_programs(i, kind) for i in interfaces.values() for h, kind in ATTACH_TCX.items()}
+        assert all(programs.get(spot) == number for spot, number in pinned.items() if not spot.slot), "XDP by link"
+        return Seen(interfaces, programs | pinned, modes, pinned, chains)
 
     def index_of(self, name: str) -> int:
         """Return the index of an interface."""
@@ -80,6 +93,16 @@ class Eyes:
         process.stdin.write(f"{question}\n")
         process.stdin.flush()
         return json.loads(process.stdout.readline())
+
+
+def _links() -> Iterator[tuple[Spot, int]]:
+    hooks = {kind: hook for hook, kind in ATTACH_TCX.items()}
+    for file in OWN.glob("*/link*"):
+        link = pinned_link(file)
+        hook = Hook.XDP if link.type == LINK_XDP else hooks[link.attach_type]
+        slot = 0 if hook is Hook.XDP else TCX[file.parent.name.partition("@")[0]]
+        if link.ifindex:
+            yield Spot(link.ifindex, hook, slot), link.prog_id
 
 
 def _in_batch(tool: str) -> "subprocess.Popen[str]":
@@ -114,7 +137,7 @@ def take_off(name: str, spot: Spot) -> None:
 def put_other(name: str, spot: Spot) -> None:
     """Put the program of others on a hook by force."""
     if spot.hook is Hook.XDP:
-        ip("-force", "link", "set", name, "xdp", "pinned", str(OTHERS / "xdp"))
+        run("ip", "-force", "link", "set", name, "xdp", "pinned", str(OTHERS / "xdp"))
         return
     run("tc", "qdisc", "add", "dev", name, "clsact")
     what = ("pref", str(spot.slot), "handle", "1", "bpf", "da", "object-pinned", str(OTHERS / "tc"))

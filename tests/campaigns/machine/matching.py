@@ -36,4 +36,4 @@ def _fits(entry: Entry, interfaces: Mapping[str, int]) -> Iterator[Wish]:
 
 
 def _meets(one: Wish, other: Wish) -> bool:
-    return one.entry.spot == other.entry.spot
+    return (one.entry.hook, one.entry.slot) == (other.entry.hook, other.entry.slot)

@@ -18,6 +18,7 @@ class Model:
 
     interfaces: dict[str, int] = field(default_factory=dict)
     hooks: dict[Spot, Prog] = field(default_factory=dict)
+    links: set[Spot] = field(default_factory=set)  # the hooks on which it is a link, always one of ours
     files: dict[str, str] = field(default_factory=dict)  # contents now
     disk: dict[str, Entry] = field(default_factory=dict)  # the configuration as it is written
     force: dict[str, Entry] = field(default_factory=dict)  # the configuration in force
@@ -53,7 +54,7 @@ class Model:
 
     def spot(self, wish: Wish) -> Spot:
         """Return where the attachment is wanted."""
-        return Spot(self.interfaces[wish.interface], *wish.entry.spot)
+        return Spot(self.interfaces[wish.interface], wish.entry.hook, wish.entry.slot)
 
     def is_held(self, wish: Wish) -> bool:
         return wish.name in self.held or wish.entry.name in self.held
@@ -65,6 +66,16 @@ class Model:
 
     def is_ours(self, prog: Prog) -> bool:
         return any(own.prog is prog for own in self.own.values())
+
+    def needs_gap(self, wish: Wish) -> bool:
+        """Whether a program is there by the other kind of attachment, which cannot be changed in place."""
+        spot = self.spot(wish)
+        return spot in self.hooks and (spot in self.links) is not wish.entry.link and not wish.entry.gap
+
+    def clear(self, *spots: Spot) -> None:
+        """Take what is there off these hooks."""
+        self.hooks = {spot: prog for spot, prog in self.hooks.items() if spot not in spots}
+        self.links -= set(spots)
 
     def was_taken(self, wish: Wish) -> bool:
         """Whether others took the program off an interface that is still the same one."""

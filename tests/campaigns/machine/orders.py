@@ -80,8 +80,7 @@ def _try(bench: Bench, request: Coroutine[Any, Any, object]) -> str:
 
 def write_entry(bench: Bench, entry: Entry) -> None:
     """Write an entry into the configuration, in place of those that it cannot stand beside."""
-    rival = entry.where, entry.spot
-    kept = {e.name: e for e in bench.model.disk.values() if entry.glob or (e.where, e.spot) != rival}
+    kept = {e.name: e for e in bench.model.disk.values() if entry.glob or e.claim != entry.claim}
     bench.model.disk = {**kept, entry.name: entry}
     bench.put_config()
 

@@ -33,6 +33,8 @@ runtime = st.builds(
     file=files,
     on_foreign=st.sampled_from(OnForeign),
     force=st.booleans(),
+    link=st.booleans(),
+    gap=st.booleans(),
 )
 lost = st.integers(0, 9).map(lambda number: number == 0)
 entries = st.builds(
@@ -43,6 +45,8 @@ entries = st.builds(
     file=files,
     on_foreign=st.sampled_from(OnForeign),
     force=st.booleans(),
+    link=st.booleans(),
+    gap=st.booleans(),
 )
 attachments = st.one_of(
     st.sampled_from((*ENTRIES, "four", "five")),
@@ -134,6 +138,13 @@ class Machine(RuleBasedStateMachine):
     def unpin(self, pick: int) -> None:
         pinned = sorted(self.bench.model.own)
         self._step(lambda: fate.unpin(self.bench, pinned[pick % len(pinned)]))
+
+    @precondition(lambda self: bool(self.bench.model.links))
+    @rule(pick=st.integers(0, 7))
+    def detach_link(self, pick: int) -> None:
+        model = self.bench.model
+        linked = sorted(name for name in model.own if model.links.intersection(model.spots_of(name)))
+        self._step(lambda: fate.detach_link(self.bench, linked[pick % len(linked)]))
 
     # Operators
 

@@ -23,7 +23,7 @@ def settle(model: Model) -> None:
 def _picture(model: Model) -> tuple[object, ...]:
     """Return what writes to the kernel change, as far as the model has it."""
     pins = sorted((name, id(own.prog)) for name, own in model.own.items())
-    return tuple(sorted((spot, id(prog)) for spot, prog in model.hooks.items())), tuple(pins)
+    return tuple(sorted((spot, id(prog)) for spot, prog in model.hooks.items())), tuple(pins), tuple(model.links)
 
 
 def _pass(model: Model) -> None:
@@ -47,7 +47,7 @@ def _pass(model: Model) -> None:
     }
     model.stuck &= {name for name, state in model.states.items() if state is State.FAILED}
     names = {wish.name for wish in wishes if wish.interface or not wish.entry.glob}
-    _sweep(model, names | kept, several={wish.entry.name for wish in wishes if wish.entry.glob})
+    _sweep(model, names, kept, several={wish.entry.name for wish in wishes if wish.entry.glob})
     model.asked &= {name for name, state in model.states.items() if state not in (State.ATTACHED, State.DETACHED)}
 
 
@@ -75,9 +75,9 @@ def _carry_out(model: Model, wish: Wish, *, taken: bool) -> State:
     if taken:
         return _displaced(model, wish)
     there = model.hooks.get(model.spot(wish))
-    if there is None or model.is_ours(there) or wish.entry.force:
-        return _put(model, wish)
-    return State.FOREIGN
+    if there is not None and not model.is_ours(there) and not wish.entry.force:
+        return State.FOREIGN
+    return State.FAILED if model.needs_gap(wish) else _put(model, wish)
 
 
 def _leave(model: Model, name: str, tried: set[Prog | None]) -> None:
@@ -113,7 +113,9 @@ def _put(model: Model, wish: Wish) -> State:
             _take_off(model, wish.name)
         own = model.own[wish.name] = Own(Prog(Key(content, wish.entry.hook)), wish.entry.hook, spot.ifindex)
     _displace(model, model.hooks.get(spot), by=own)
-    model.hooks = {s: p for s, p in model.hooks.items() if p is not own.prog or s == spot} | {spot: own.prog}
+    model.clear(*(s for s, prog in model.hooks.items() if prog is own.prog or s == spot))
+    model.hooks[spot] = own.prog
+    model.links |= {spot} if wish.entry.link else set()
     own.on, own.yielded = spot.ifindex, False
     return State.ATTACHED
 
@@ -127,7 +129,7 @@ def _displace(model: Model, prog: Prog | None, *, by: Own) -> None:
 
 def _take_off(model: Model, name: str) -> None:
     own = model.own[name]
-    model.hooks = {spot: prog for spot, prog in model.hooks.items() if prog is not own.prog}
+    model.clear(*(spot for spot, prog in model.hooks.items() if prog is own.prog))
 
 
 def _forget(model: Model, name: str) -> None:
@@ -139,17 +141,23 @@ def _forget(model: Model, name: str) -> None:
 def _claimed(model: Model, wishes: list[Wish]) -> tuple[set[Prog | None], set[Prog | None]]:
     """Return what runs where an entry is wanted that fails, when it tries, and when it waits for its object or us."""
     failed = [w for w in wishes if model.states[w.name] is State.FAILED and w.interface]
-    refused = [w for w in failed if w.rivals or model.digests[w.entry.name] == MISSING]
+    refused = [w for w in failed if w.rivals or model.digests[w.entry.name] == MISSING or model.needs_gap(w)]
     tried = {model.hooks.get(model.spot(wish)) for wish in failed if wish not in refused}
     return tried, {model.hooks.get(model.spot(wish)) for wish in refused}
 
 
-def _sweep(model: Model, names: set[str], *, several: set[str]) -> None:
-    """What nobody wants goes at once where it ended by request, else after the time of grace."""
-    for name in [name for name in model.own if name not in names]:
-        entry = name.partition("@")[0]
-        here = bool(model.spots_of(name)) or model.own[name].on in model.interfaces.values()
-        at_once = {name, entry} & model.ended or (entry in several and here)
-        if at_once or model.now - model.orphans.setdefault(name, model.now) >= GRACE:
+def _sweep(model: Model, names: set[str], kept: set[str], *, several: set[str]) -> None:
+    """What nobody wants goes at once where it ended by request, else after the time of grace; what is `kept` stays."""
+    unwanted = [name for name in model.own if name not in names]
+    alone = [name for name in unwanted if not _goes_at_once(model, name, several)]
+    model.orphans = {name: model.orphans.get(name, model.now) for name in alone}
+    for name in unwanted:
+        if name not in kept and (name not in alone or model.now - model.orphans[name] >= GRACE):
             _forget(model, name)
-    model.orphans = {name: since for name, since in model.orphans.items() if name in model.own and name not in names}
+            model.orphans.pop(name, None)
+
+
+def _goes_at_once(model: Model, name: str, several: set[str]) -> bool:
+    entry = name.partition("@")[0]
+    here = bool(model.spots_of(name)) or model.own[name].on in model.interfaces.values()
+    return bool({name, entry} & model.ended) or (entry in several and here)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from xdploaderd.hooks import Hook, OnForeign
 
+TCX = {name: -1 - number for number, name in enumerate(("one", "two", "three", "four", "five"))}  # slots by entry
 BAD, MISSING = "bad", ""  # contents of an object file that cannot be loaded
 
 
@@ -33,6 +34,18 @@ class Entry:
     file: str
     on_foreign: OnForeign = OnForeign.REPORT
     force: bool = False
+    link: bool = False
+    gap: bool = False
+
+    @property
+    def slot(self) -> int:
+        """Return which of a hook's programs it is: a filter's priority, a number below 0 for TCX, else 0."""
+        return TCX[self.name] if self.link and self.hook is not Hook.XDP else self.priority
+
+    @property
+    def claim(self) -> tuple[str, Hook, int]:
+        """Return what no other entry can have beside it."""
+        return self.where, self.hook, self.slot
 
     @property
     def glob(self) -> bool:
