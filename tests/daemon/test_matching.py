@@ -12,7 +12,7 @@ from xdploaderd.daemon.matching import may_be_for, resolve
 from xdploaderd.daemon.orphans import Orphans
 from xdploaderd.daemon.plan import make_plan
 from xdploaderd.daemon.status import State
-from xdploaderd.daemon.world import Marks, Wanted
+from xdploaderd.daemon.world import Marks, Observed, Owned, Wanted
 from xdploaderd.errors import FileError
 from xdploaderd.hooks import AttachKind, Hook
 from xdploaderd.info import Interface
@@ -152,6 +152,14 @@ def test_f11_program_of_an_interface_that_is_gone_is_kept_for_the_grace_time() -
     assert orphans.look(wanted, observed, frozenset()) == {}
     orphans = Orphans(60, clock=lambda: now[0])
     assert orphans.look(wanted, observed, frozenset({"all"})) == {}
+
+
+def test_empty_directory_of_pins_is_no_orphan() -> None:
+    observed = Observed(interfaces=(ETH0,), owned={"left": Owned(name="left", prog=None)})
+    assert not Orphans(60).look((), observed, frozenset())
+    (action,) = make_plan((), observed)
+    assert isinstance(action, Detach)
+    assert action.forget
 
 
 def test_orphan_is_swept_on_request_and_a_second_one_waits() -> None:

@@ -51,6 +51,7 @@ def _orphans(wanted: Sequence[Wanted], observed: Observed, ended: AbstractSet[st
         owned.name
         for owned in observed.owned.values()
         if owned.name not in names
+        and (owned.prog or owned.staged or owned.links)  # else a crash left an empty directory
         and ended.isdisjoint((owned.name, entry_of(owned.name)))
         and (entry_of(owned.name) not in several or not _is_here(owned, observed))
     ]
