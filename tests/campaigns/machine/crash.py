@@ -5,7 +5,6 @@ next start wants what was wanted before or what was asked for, and goes there fr
 """
 
 import copy
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
@@ -27,7 +26,7 @@ def kill_within(bench: Bench, order: Order, calls: int) -> None:
     seen = bench.eyes.observe(NAMES)
     gaps = before.links ^ after.links
     hooks = dict(_hooks(before.hooks, after.hooks, seen.programs, bench.known, gaps))
-    own = _own(before, after, hooks, set(os.listdir(OWN)) if OWN.exists() else set())
+    own = _own(before, after, hooks, {file.parent.name for file in OWN.glob("*/prog*")})
     wanted = [after, before, *([_told(before, order.begin)] if order.begin else [])]
     bench.core.start()
     bench.counts["starts"] += 1
