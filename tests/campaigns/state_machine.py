@@ -23,7 +23,7 @@ from tools.namespaces import mount, unmount
 STEPS = 50
 PART = 20  # sequences of one seed: what a run that was cut short loses
 SHRINKING = 60.0  # seconds for the search for a shorter sequence that fails
-COUNTED = ("sequences", "shorter", "steps", "starts", "refused", "faults", "killed")
+COUNTED = ("sequences", "shorter", "steps", "starts", "refused", "faults", "killed", "rolled back")
 
 
 def run(directory: Path, rounds: int, *, steps: int = STEPS, seed: int = 14, shrink: bool = True) -> Figures:

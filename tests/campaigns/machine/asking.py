@@ -3,7 +3,7 @@
 from tests.campaigns.machine.matching import resolve
 from tests.campaigns.machine.model import Model
 from tests.campaigns.machine.settling import settle
-from tests.campaigns.machine.things import BAD, MISSING, Entry, Key, Wish
+from tests.campaigns.machine.things import BAD, MISSING, Entry, Key, Trial, Wish
 from xdploaderd.daemon.status import State
 
 FARTHEST = (State.FAILED, State.FOREIGN, State.WAITING, State.DETACHED, State.ATTACHED, State.IDLE)
@@ -18,7 +18,10 @@ def start(model: Model) -> None:
         model.digests[name] = model.files[entry.file] or before.get(entry.file, MISSING)
     model.asked, model.ended, model.orphans = set(), set(), {}
     model.restored, model.given_up, model.stuck, model.config_error = {}, set(), set(), False
-    settle(model)
+    if model.trial is not None and model.now >= model.trial.deadline:
+        roll_back(model)
+    else:
+        settle(model)
 
 
 def reload(model: Model) -> bool:
@@ -34,6 +37,37 @@ def reload(model: Model) -> bool:
     return adopt(model)
 
 
+def apply_on_trial(model: Model, seconds: float) -> bool:
+    """Do as reload(), to be rolled back unless it is confirmed."""
+    programs = {name: own.prog for name, own in model.own.items()}
+    before = Trial(model.now + seconds, model.force, dict(model.runtime), dict(model.digests), programs)
+    if not reload(model):
+        return False
+    model.trial = before
+    return True
+
+
+def confirm(model: Model) -> bool:
+    """Let the configuration on trial stay."""
+    if model.trial is None:
+        return False
+    model.trial, model.config_error = None, False
+    return True
+
+
+def roll_back(model: Model) -> None:
+    """Be as before the trial, with the same programs, whatever became of the files, and without orphans."""
+    before = model.trial
+    assert before is not None
+    names = set(model.entries)
+    model.force, model.runtime, model.digests = dict(before.force), dict(before.runtime), dict(before.digests)
+    model.ended = (model.ended | names) - set(model.entries)
+    ask(model, *model.entries)
+    settle(model)
+    model.trial, model.config_error, model.rejected = None, True, True
+    sweep(model)
+
+
 def keep_last_good(model: Model) -> None:
     """Refuse the configuration of the files."""
     model.config_error = True
@@ -44,6 +78,7 @@ def adopt(model: Model) -> bool:
     """Want what the files say from now on, each entry by itself, and all that others took off again."""
     before = set(model.entries)
     model.force, model.runtime, model.config_error = dict(model.disk), _not_claimed(model, model.disk), False
+    model.rejected = False
     model.ended = (model.ended | before) - set(model.entries)
     model.digests = {name: model.files[entry.file] for name, entry in model.entries.items()}
     ask(model, *model.entries)

@@ -82,6 +82,7 @@ class Bench:
         self.core.start()
         self.alive = True
         self.counts["starts"] += 1
+        self._is_trial_over()
         self.model.now = self.clock.steady()
         asking.start(self.model)
 
@@ -155,7 +156,8 @@ class Bench:
 
     def _spent(self) -> tuple[object, ...]:
         """Return what is another value after a step that may write: the first load of a boot probes the kernel."""
-        return self.model.changes, self.counts["killed"], (self.core.state / "kernel").exists()
+        tried = self.model.trial is not None  # with the old programs pinned once more
+        return self.model.changes, tried, self.counts["killed"], (self.core.state / "kernel").exists()
 
     def choose(self, models: Sequence[Model]) -> None:
         """Go on with the first of these models that the kernel and the daemon are like."""
@@ -207,7 +209,18 @@ class Bench:
         """Let time pass."""
         self.clock.ahead += seconds
         if self.alive:
+            if self._is_trial_over():
+                asking.roll_back(self.model)
             self.core.look()
+
+    def _is_trial_over(self) -> bool:
+        """Return whether a configuration on trial was not confirmed in time; then it has been rolled back."""
+        self.model.now = self.clock.steady()
+        if self.model.trial is None or self.model.now < self.model.trial.deadline:
+            return False
+        self.core.until_rolled_back()
+        self.counts["rolled back"] += 1
+        return True
 
     def _still_failed(self) -> set[str]:
         """Return what failed before and still does: the model cannot know when it is tried again."""

@@ -13,7 +13,7 @@ from tests.support.in_process import InProcess, Outside
 from xdploaderd.daemon.confirming import boot_clock
 from xdploaderd.daemon.options import parse_options
 from xdploaderd.daemon.service import Service
-from xdploaderd.errors import LoaderError
+from xdploaderd.errors import LoaderError, UsageError
 from xdploaderd.kernel.bpf import Bpf
 
 T = TypeVar("T")
@@ -124,6 +124,17 @@ class Core:
         """Let the daemon look at the world, as it does from time to time."""
         self._run(self._process.reconciler.settled())
         self.rest()
+
+    def until_rolled_back(self) -> None:
+        """Return when a configuration whose time is over has been rolled back."""
+        self._run(self._rolled_back())
+        self.rest()
+
+    async def _rolled_back(self) -> None:
+        while (await self.service.status()).confirm_seconds:
+            await self._turn()
+        with suppress(UsageError):
+            await self.service.confirm()  # refused, once the roll-back has ended
 
     def miss_events(self) -> None:
         """Let the events since the last step be lost; the daemon learns only that some were."""

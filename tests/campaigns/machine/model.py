@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from tests.campaigns.machine.host import Spot
 from tests.campaigns.machine.matching import resolve
-from tests.campaigns.machine.things import Entry, Own, Prog, Wish
+from tests.campaigns.machine.things import Entry, Own, Prog, Trial, Wish
 from xdploaderd.daemon.status import State
 
 
@@ -33,6 +33,8 @@ class Model:
     restored: dict[str, list[float]] = field(default_factory=dict)
     given_up: set[str] = field(default_factory=set)
     stuck: set[str] = field(default_factory=set)  # failed, and it is not time to try again
+    trial: Trial | None = None
+    rejected: bool = False  # the files are those that were rolled back
     config_error: bool = False
     changes: int = 0  # of hooks and pins that the daemon made
     now: float = 0.0

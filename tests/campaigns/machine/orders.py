@@ -12,6 +12,8 @@ from xdploaderd.daemon.requests import AttachRequest
 from xdploaderd.daemon.service import Service
 from xdploaderd.errors import LoaderError
 
+CONFIRM = 60  # seconds
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -30,6 +32,10 @@ class Order:
 RELOAD = Order(lambda service: service.reload(), asking.reload, asking.keep_last_good)
 RELOAD_PARTIAL = Order(lambda service: service.reload(partial=True), asking.adopt)
 SWEEP = Order(lambda service: service.sweep(), asking.sweep)
+APPLY_ON_TRIAL = Order(
+    lambda service: service.reload(confirm=CONFIRM), lambda model: asking.apply_on_trial(model, CONFIRM)
+)
+CONFIRM_IT = Order(lambda service: service.confirm(), asking.confirm)
 
 
 def attach(name: str) -> Order:

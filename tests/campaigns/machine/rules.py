@@ -58,6 +58,14 @@ def alive(machine: "Machine") -> bool:
     return machine.bench.alive
 
 
+def untried(machine: "Machine") -> bool:
+    return machine.bench.model.trial is None
+
+
+def sure(machine: "Machine") -> bool:
+    return untried(machine) and not machine.bench.model.rejected
+
+
 def some(machine: "Machine") -> bool:
     return bool(machine.bench.model.interfaces)
 
@@ -97,7 +105,7 @@ class Machine(RuleBasedStateMachine):
     @rule(pick=picks, lost=lost, fault=faults)
     def make_anew(self, pick: int, lost: bool, fault: Fault | None) -> None:
         name = self._one(pick)
-        self._step(lambda: fate.make_anew(self.bench, name), lost=lost, fault=fault)
+        self._step(lambda: fate.make_anew(self.bench, name), lost=lost, fault=fault if untried(self) else None)
 
     @precondition(lambda self: some(self) and len(self.bench.model.interfaces) < len(NAMES))
     @rule(pick=picks, other=picks, lost=lost)
@@ -148,47 +156,67 @@ class Machine(RuleBasedStateMachine):
 
     # Operators
 
+    @precondition(untried)
     @rule(entry=entries)
     def write_entry(self, entry: Entry) -> None:
         self._step(lambda: orders.write_entry(self.bench, entry))
 
+    @precondition(untried)
     @rule(name=st.sampled_from(ENTRIES))
     def remove_entry(self, name: str) -> None:
         self._step(lambda: orders.remove_entry(self.bench, name))
 
+    @precondition(untried)
     @rule(file=files, content=st.sampled_from(("v1", "v2", "v1", "v2", BAD, MISSING)))
     def write_file(self, file: str, content: str) -> None:
         self._step(lambda: fate.write_file(self.bench, file, content))
 
     @precondition(alive)
+    @precondition(untried)
     @rule(fault=faults)
     def reload(self, fault: Fault | None) -> None:
         self._step(lambda: orders.carry_out(self.bench, orders.RELOAD), fault=fault)
 
     @precondition(alive)
+    @precondition(untried)
     @rule(fault=faults)
     def reload_partial(self, fault: Fault | None) -> None:
         self._step(lambda: orders.carry_out(self.bench, orders.RELOAD_PARTIAL), fault=fault)
 
     @precondition(alive)
+    @precondition(untried)
     @rule(name=attachments, fault=faults)
     def attach(self, name: str, fault: Fault | None) -> None:
         self._step(lambda: orders.carry_out(self.bench, orders.attach(name)), fault=fault)
 
     @precondition(alive)
+    @precondition(untried)
     @rule(entry=runtime, fault=faults)
     def attach_object(self, entry: Entry, fault: Fault | None) -> None:
         self._step(lambda: orders.carry_out(self.bench, orders.attach_object(self.bench, entry)), fault=fault)
 
     @precondition(alive)
+    @precondition(untried)
     @rule(name=attachments, fault=faults)
     def detach(self, name: str, fault: Fault | None) -> None:
         self._step(lambda: orders.carry_out(self.bench, orders.detach(name)), fault=fault)
 
     @precondition(alive)
+    @precondition(untried)
     @rule()
     def sweep(self) -> None:
         self._step(lambda: orders.carry_out(self.bench, orders.SWEEP))
+
+    @precondition(alive)
+    @precondition(untried)
+    @rule()
+    def apply_on_trial(self) -> None:
+        self._step(lambda: orders.carry_out(self.bench, orders.APPLY_ON_TRIAL))
+
+    @precondition(alive)
+    @rule()
+    def confirm(self) -> None:
+        self._step(lambda: orders.carry_out(self.bench, orders.CONFIRM_IT))
 
     # Fate
 
@@ -197,11 +225,13 @@ class Machine(RuleBasedStateMachine):
         self._step(lambda: self.bench.wait(seconds))
 
     @precondition(alive)
+    @precondition(lambda self: not self.bench.model.rejected)
     @rule()
     def kill(self) -> None:
         self._step(self.bench.kill)
 
     @precondition(alive)
+    @precondition(sure)
     @rule(kind=st.sampled_from(KILLED), name=attachments, entry=runtime, calls=st.integers(0, 150))
     def kill_within(self, kind: str, name: str, entry: Entry, calls: int) -> None:
         order = {
@@ -213,6 +243,7 @@ class Machine(RuleBasedStateMachine):
         self._step(lambda: crash.kill_within(self.bench, order, calls))
 
     @precondition(lambda self: not self.bench.alive)
+    @precondition(untried)
     @rule(file=st.sampled_from(("held", "records", "runtime")), harm=st.sampled_from(("gone", "changed", "cut")))
     def lose_state(self, file: str, harm: str) -> None:
         self._step(lambda: fate.lose_state(self.bench, file, harm))

@@ -105,13 +105,12 @@ def _put(model: Model, wish: Wish) -> State:
     own, spot = model.own.get(wish.name), model.spot(wish)
     content = model.digests[wish.entry.name]
     if own is None or own.prog.key != Key(content, wish.entry.hook):
-        if wish.name in model.stuck:
-            return State.FAILED
-        if content in (BAD, MISSING):
+        prog = _load(model, wish, Key(content, wish.entry.hook))
+        if prog is None:
             return State.FAILED
         if own is not None:
             _take_off(model, wish.name)
-        own = model.own[wish.name] = Own(Prog(Key(content, wish.entry.hook)), wish.entry.hook, spot.ifindex)
+        own = model.own[wish.name] = Own(prog, wish.entry.hook, spot.ifindex)
     _displace(model, model.hooks.get(spot), by=own)
     model.clear(*(s for s, prog in model.hooks.items() if prog is own.prog or s == spot))
     model.hooks[spot] = own.prog
@@ -120,11 +119,21 @@ def _put(model: Model, wish: Wish) -> State:
     return State.ATTACHED
 
 
+def _load(model: Model, wish: Wish, key: Key) -> Prog | None:
+    """Return the program kept for a roll-back where it is the one wanted, else a new one if it can be loaded."""
+    kept = model.trial.programs.get(wish.name) if model.trial is not None else None
+    if kept is not None and kept.key == key:
+        return kept
+    return None if wish.name in model.stuck or key.content in (BAD, MISSING) else Prog(key)
+
+
 def _displace(model: Model, prog: Prog | None, *, by: Own) -> None:
     """What we ourselves put in the place of a program of ours was not put there by others."""
-    for own in model.own.values():
+    wanted = {wish.name for wish in model.wishes() if wish.interface or not wish.entry.glob}
+    for name, own in model.own.items():
         if own is not by and own.prog is prog:
             own.yielded = True
+            own.on = 0 if name in wanted else own.on
 
 
 def _take_off(model: Model, name: str) -> None:

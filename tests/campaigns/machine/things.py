@@ -1,5 +1,6 @@
 """The things that the model of G14 is about: programs, entries, what is pinned, what is wanted where."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -71,6 +72,17 @@ class Own:
     hook: Hook
     on: int
     yielded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A configuration that waits to be confirmed: until when, and what was before it."""
+
+    deadline: float
+    force: Mapping[str, Entry]
+    runtime: Mapping[str, Entry]
+    digests: Mapping[str, str]
+    programs: Mapping[str, Prog]
 
 
 @dataclass(frozen=True, slots=True)
