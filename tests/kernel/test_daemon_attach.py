@@ -1,11 +1,13 @@
 """A real daemon: what it attaches, how that outlives it, and what the next one makes of it."""
 
+import errno
 import signal
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.campaigns.seams import Call, Seams
 from tests.support.daemon import (
     BPFFS,
     OBJECTS,
@@ -19,7 +21,9 @@ from tests.support.daemon import (
     xdp_entry,
     xdp_id,
 )
+from tests.support.in_process import Outside, in_process
 from tests.support.netns import Veth, add_veth, ip, tc
+from xdploaderd.daemon.options import parse_options
 
 pytestmark = pytest.mark.kernel
 
@@ -151,6 +155,25 @@ def test_renamed_interface_loses_the_program(veth: Veth, daemon: Daemon) -> None
     finally:
         ip("link", "set", "other0", "name", "veth0")
     wait_for(xdp_id, "the program is on again")
+
+
+def test_filter_that_could_not_be_taken_off_a_renamed_interface_goes_later(veth: Veth, daemon: Daemon) -> None:
+    daemon.configure(tail_entry())
+    seams = Seams()
+    outside = Outside(open_rtnl=seams.rtnl)
+    ip("link", "set", "veth0", "down")
+    with seams.installed(), in_process(parse_options(daemon.command()[3:]), outside) as process:
+        ip("link", "set", "veth0", "name", "other0")
+        try:
+            with seams.watched({Call("rtnl del-filter", 1): errno.EPERM}):
+                process.ask(process.reconciler.settled())
+            assert seams.failed
+            assert tc_ids("other0")
+            process.reconciler.forgive()
+            process.ask(process.reconciler.settled())
+            assert not tc_ids("other0")
+        finally:
+            ip("link", "set", "other0", "name", "veth0")
 
 
 def test_entry_that_the_kernel_refuses_does_not_stop_the_others(veth: Veth, daemon: Daemon) -> None:

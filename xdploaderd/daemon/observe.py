@@ -102,7 +102,8 @@ class Observer:
         if any(_is_lost(o) for o in owned):
             return tuple(interfaces)
         names = {w.config.interface for w in wanted if w.config.is_filter}
-        indexes = {o.record.ifindex for o in owned if o.record is not None and o.record.hook is not Hook.XDP}
+        records = [o.record for o in owned if o.record is not None and o.record.hook is not Hook.XDP]
+        indexes = {index for record in records for index in (record.ifindex, record.left)}
         return tuple(i for i in interfaces if i.index in indexes or names.intersection((i.name, *i.altnames)))
 
 

@@ -211,7 +211,7 @@ class OwnPrograms:
         record = self._record_of(name, prog)
         if prog is None or record is None or all(p.ifindex != record.ifindex for p in places):
             return None
-        self._records.put(prog.id, replace(record, ifindex=0))
+        self._records.put(prog.id, replace(record, ifindex=0, left=record.ifindex))
         return record
 
     def gives_way(self, name: str, place: Place) -> Record | None:
@@ -329,8 +329,13 @@ class OwnPrograms:
 def at_place(record: Record, place: Place) -> Record:
     """Return the record of a program that is, or is about to be, attached there."""
     return replace(
-        record, interface=place.ifname, ifindex=place.ifindex, priority=place.priority, handle=place.handle
-    )  # fmt: skip
+        record,
+        interface=place.ifname,
+        ifindex=place.ifindex,
+        priority=place.priority,
+        handle=place.handle,
+        left=0,
+    )
 
 
 def _is_same_load(record: Record, config: AttachmentConfig, sha1: str) -> bool:

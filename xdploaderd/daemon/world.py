@@ -20,7 +20,7 @@ from xdploaderd.uapi.bpf import Ifindex, ProgId
 K = TypeVar("K")
 V = TypeVar("V")
 
-_NUMBERS = frozenset({"ifindex", "priority", "handle"})  # fields of a record that are no texts
+_NUMBERS = frozenset({"ifindex", "priority", "handle", "left"})  # fields of a record that are no texts
 XDP_CONFLICTS = frozenset({XdpMode.NATIVE, XdpMode.SKB})  # the kernel lets one of these two be active at a time
 
 
@@ -119,7 +119,8 @@ class Record:
     """What the daemon remembers of a program it loaded, for each entry that has it.
 
     `ifindex` is where it was attached last, 0 once the daemon itself took it off: a program that is not there any more
-    was taken off by somebody else. `refused`: why it is not in the best mode, `tried`: the conditions at that time.
+    was taken off by somebody else. `left`: where it was then, and still is when that failed or was cut short.
+    `refused`: why it is not in the best mode, `tried`: the conditions at that time.
     """
 
     attachment: str
@@ -137,6 +138,7 @@ class Record:
     handle: int = 0
     refused: str = ""
     tried: str = ""
+    left: int = 0
 
     def is_at(self, place: Place) -> bool:
         """Return whether the place is the one that the program was attached to for this entry."""
