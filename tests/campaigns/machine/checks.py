@@ -46,8 +46,8 @@ def check_pins(model: Model, *, alive: bool) -> None:
     found = {str(Path(top, name).relative_to(OWN)) for top, dirs, files in os.walk(OWN) for name in [*dirs, *files]}
     found = {path.replace("/link_new", "/link") for path in found}
     wanted = {path for name in model.own for path in (name, f"{name}/prog")}
-    for name in model.trial.programs if model.trial is not None else ():
-        wanted |= {"_before", f"_before/{name}", f"_before/{name}/prog"}
+    if model.trial is not None:
+        wanted |= {"_before", *(f"_before/{name}{file}" for name in model.trial.programs for file in ("", "/prog"))}
     wanted |= {f"{name}/link" for name in model.own if model.links.intersection(model.spots_of(name))}
     found -= set() if alive else {path for path in found - wanted if path.endswith("/link")}
     assert found == wanted, f"pins {sorted(found)}, want {sorted(wanted)}"

@@ -66,6 +66,13 @@ def sure(machine: "Machine") -> bool:
     return untried(machine) and not machine.bench.model.rejected
 
 
+def gentle(machine: "Machine") -> bool:
+    """Whether no entry takes the place of a program of others, which a roll-back would put back."""
+    model = machine.bench.model
+    entries = [*model.disk.values(), *model.force.values(), *model.runtime.values()]
+    return not any(entry.force or entry.on_foreign is OnForeign.RESTORE for entry in entries)
+
+
 def some(machine: "Machine") -> bool:
     return bool(machine.bench.model.interfaces)
 
@@ -209,6 +216,7 @@ class Machine(RuleBasedStateMachine):
 
     @precondition(alive)
     @precondition(untried)
+    @precondition(gentle)
     @rule()
     def apply_on_trial(self) -> None:
         self._step(lambda: orders.carry_out(self.bench, orders.APPLY_ON_TRIAL))
