@@ -28,11 +28,13 @@ def kill_within(bench: Bench, order: Order, calls: int) -> None:
     hooks = dict(_hooks(before.hooks, after.hooks, seen.programs, bench.known, gaps))
     own = _own(before, after, hooks, {file.parent.name for file in OWN.glob("*/prog*")})
     wanted = [after, before, *([_told(before, order.begin)] if order.begin else [])]
+    hooks = {spot: prog for spot, prog in hooks.items() if not _is_repaired(prog, before.own, own)}
+    links = set(seen.links) & hooks.keys()
     bench.core.start()
     bench.counts["starts"] += 1
     now = bench.clock.steady()
     owns = list(_both_ways(before, hooks, own))
-    bench.choose([_started(wants, hooks, set(seen.links), each, now) for wants in wanted for each in owns])
+    bench.choose([_started(wants, hooks, links, each, now) for wants in wanted for each in owns])
 
 
 def _told(before: Model, tell: Callable[[Model], object]) -> Model:
@@ -87,6 +89,12 @@ def _own(before: Model, after: Model, hooks: Mapping[Spot, Prog], pinned: set[st
         elif old is not None:
             found[name] = copy.copy(old)
     return found
+
+
+def _is_repaired(prog: Prog, before: Mapping[str, Own], own: Mapping[str, Own]) -> bool:
+    """Whether the next start takes a program off: the new one of its attachment runs elsewhere already."""
+    owners = [name for name, each in before.items() if each.prog is prog]
+    return any(name in own and own[name].prog is not prog for name in owners)
 
 
 def _both_ways(before: Model, hooks: Mapping[Spot, Prog], own: Mapping[str, Own]) -> Iterator[Mapping[str, Own]]:
