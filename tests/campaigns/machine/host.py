@@ -100,7 +100,7 @@ def _links() -> Iterator[tuple[Spot, int]]:
     for file in OWN.glob("*/link*"):
         link = pinned_link(file)
         hook = Hook.XDP if link.type == LINK_XDP else hooks[link.attach_type]
-        slot = 0 if hook is Hook.XDP else TCX[file.parent.name.partition("@")[0]]
+        slot = 0 if hook is Hook.XDP else TCX[file.parent.name]
         if link.ifindex:
             yield Spot(link.ifindex, hook, slot), link.prog_id
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from tests.campaigns.machine.host import Spot
 from tests.campaigns.machine.matching import resolve
-from tests.campaigns.machine.things import Entry, Own, Prog, Trial, Wish
+from tests.campaigns.machine.things import TCX, Entry, Own, Prog, Trial, Wish
 from xdploaderd.daemon.status import State
 
 
@@ -56,7 +56,8 @@ class Model:
 
     def spot(self, wish: Wish) -> Spot:
         """Return where the attachment is wanted."""
-        return Spot(self.interfaces[wish.interface], wish.entry.hook, wish.entry.slot)
+        slot = TCX[wish.name] if wish.entry.slot < 0 else wish.entry.slot
+        return Spot(self.interfaces[wish.interface], wish.entry.hook, slot)
 
     def is_held(self, wish: Wish) -> bool:
         return wish.name in self.held or wish.entry.name in self.held
@@ -78,6 +79,14 @@ class Model:
         """Take what is there off these hooks."""
         self.hooks = {spot: prog for spot, prog in self.hooks.items() if spot not in spots}
         self.links -= set(spots)
+
+    def rename(self, name: str, new: str) -> None:
+        """Let what is pinned as `name` be called `new`, and so its place on a TCX hook."""
+        for spot in self.spots_of(name):
+            if spot.slot < 0:
+                self.hooks[spot._replace(slot=TCX[new])] = self.hooks.pop(spot)
+                self.links = self.links - {spot} | {spot._replace(slot=TCX[new])}
+        self.own[new] = self.own.pop(name)
 
     def was_taken(self, wish: Wish) -> bool:
         """Whether others took the program off an interface that is still the same one."""

@@ -60,7 +60,7 @@ def _follow(model: Model, wishes: list[Wish]) -> None:
         for name, own in list(model.own.items()):
             same = name.partition("@")[0] == wish.entry.name and own.hook is wish.entry.hook
             if same and name not in names and own.on == model.interfaces[wish.interface]:
-                model.own[wish.name] = model.own.pop(name)
+                model.rename(name, wish.name)
                 break
 
 

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from xdploaderd.hooks import Hook, OnForeign
 
-TCX = {name: -1 - number for number, name in enumerate(("one", "two", "three", "four", "five"))}  # slots by entry
+_ENTRIES, _INTERFACES = ("one", "two", "three", "four", "five"), ("", "@g0", "@g1", "@g2", "@h0")
+TCX = {name: -1 - n for n, name in enumerate(e + i for e in _ENTRIES for i in _INTERFACES)}  # slots by attachment
 BAD, MISSING = "bad", ""  # contents of an object file that cannot be loaded
 
 
