@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from tests.support import libbpf, sandbox
+from tools.apart import CrashedError, apart
 from tools.differences import differences
 from xdploaderd.errors import LoaderError
 from xdploaderd.kernel.bpf import Bpf
@@ -126,11 +127,18 @@ def whole_refusal(path: Path, hook: str, bpf: Bpf) -> str:
 def libbpf_outcome(path: Path, types: Mapping[str, int]) -> Outcome:
     """Return what libbpf makes of the object's programs, one after the other."""
     try:
+        return apart(lambda: _one_by_one(path, types))
+    except CrashedError as error:
+        return Outcome(reasons={"": f"libbpf {error}"})
+    finally:
+        sandbox.clear_pins()
+
+
+def _one_by_one(path: Path, types: Mapping[str, int]) -> Outcome:
+    try:
         loads = libbpf.loads_one_by_one(path, types)
     except OSError as error:
         return Outcome(reasons={"": str(error)})
-    finally:
-        sandbox.clear_pins()
     return Outcome(
         frozenset(name for name, good in loads.items() if good),
         {name: "refused" for name, good in loads.items() if not good},
@@ -163,19 +171,26 @@ def compare(path: Path, hook: str, expected: str, bpf: Bpf) -> Row:
     status = bpftool_status(path, hook, untyped=untyped)
     refusal = whole_refusal(path, hook, bpf)
     whole = ours.kind == theirs.kind == "full" and not legacy
-    found = tuple(loaded_differences(path, hook, bpf)) if whole else None
+    found = whole_differences(path, hook, bpf) if whole else None
     return Row(path, expected or (ours.kind if legacy else theirs.kind), ours, theirs, status, legacy, refusal, found)
+
+
+def whole_differences(path: Path, hook: str, bpf: Bpf) -> tuple[str, ...]:
+    """Return what differs between the object as we and as libbpf load it whole, or that libbpf crashes on it."""
+    try:
+        return apart(lambda: tuple(loaded_differences(path, hook, bpf)))
+    except CrashedError as error:
+        return (f"{path.name}: libbpf {error}",)
+    finally:
+        sandbox.clear_pins()
 
 
 def loaded_differences(path: Path, hook: str, bpf: Bpf) -> Iterator[str]:
     """Yield what differs between the object as we and as libbpf load it whole."""
     obj = typed(open_object(path.read_bytes(), name=path.name), hook)
     prepared = prepare(obj, running_kernel(bpf, target_needs(obj)))
-    try:
-        with load(prepared, bpf, NoPins(PurePosixPath("/"))) as loaded:
-            yield from differences(path, loaded, libbpf.load(path, types=types_of(obj)))
-    finally:
-        sandbox.clear_pins()
+    with load(prepared, bpf, NoPins(PurePosixPath("/"))) as loaded:
+        yield from differences(path, loaded, libbpf.load(path, types=types_of(obj)))
 
 
 def read_folder(directory: Path, table: Path | None, only: Sequence[str]) -> Iterator[tuple[Path, str, str]]:
