@@ -193,7 +193,7 @@ def test_what_cannot_be_put_back_is_told_in_status_and_audit(
     assert f"cannot be put back: {why}" in status["lost"][0]
     status = daemon.call("RollBack")["status"]
     assert (status["degraded"], filters()) == (True, [])
-    assert f"cannot be put back: {why}" in daemon.log().split("audit: roll-back")[1]
+    assert f"cannot be put back: {why}" in daemon.log().split("audit: roll-back ''")[1]
     assert "lost: program" in daemon.ctl("status", status=3)
     daemon.configure()
     assert daemon.call("Reload")["status"]["lost"] == []
