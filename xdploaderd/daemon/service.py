@@ -5,6 +5,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, NoReturn
@@ -280,10 +281,16 @@ class Service:
             await self._trial.roll_back()
             self._config_error, self._applied = NOT_CONFIRMED, time.time()
             self._reconciler.forgive()
-            picture = await self._reconciler.settled()
-        for brought in picture.orphans.keys() - before:  # a start took what the configuration brought for left over
-            self._reconciler.orphans.sweep(brought)
-        self._reconciler.poke()
+            await self._settle_but(before)
+            await self._trial.decided()
+
+    async def _settle_but(self, before: AbstractSet[str]) -> None:
+        """Remove what is left without an entry, but for orphans of before: a start took what was on trial for such."""
+        brought = (await self._reconciler.settled()).orphans.keys() - before
+        for name in brought:
+            self._reconciler.orphans.sweep(name)
+        if brought:
+            await self._reconciler.settled()
 
     def _how_it_went(self) -> str:
         return "; ".join(self._trial.lost) or "done"

@@ -161,7 +161,8 @@ class Trial:
     async def roll_back(self) -> None:
         """Put the last confirmed configuration in force again, each entry by itself where not all can be.
 
-        Raises FileError, PinError, KernelError; then it waits on, to be rolled back again.
+        It waits until decided(), so that who dies in between starts with a roll-back. Raises FileError, PinError,
+        KernelError; then it waits on, to be rolled back again.
         """
         found = await asyncio.to_thread(self._confirming.confirmed, self._wishes.settings)
         if found is None:
@@ -176,6 +177,9 @@ class Trial:
         except LoaderError as error:
             log.error("not all can be rolled back at once: %s", error, extra={"ERROR_CODE": error.code})
         await asyncio.to_thread(self._old.restore_maps)  # until that is done they keep their second pins
+
+    async def decided(self) -> None:
+        """Let the roll-back be over: nothing of what was rolled back is left. Raises FileError; then it waits on."""
         await asyncio.to_thread(self._confirming.reject)
         await asyncio.to_thread(drop_decided, self._old)
 
