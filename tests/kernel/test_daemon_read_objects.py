@@ -218,6 +218,7 @@ def test_without_copy_and_file_nothing_is_loaded_and_what_runs_stays(
 ) -> None:
     daemon.configure(every(copy))
     daemon.start()
+    wait_for((daemon.data / "confirmed").exists, "kept as confirmed, which mends a copy while the file is as it was")
     before = xdp_id()
     spoil(daemon)
     shutil.copy(COUNT_BY_1000, copy)
