@@ -13,7 +13,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from tests.campaigns import errnos
+from tests.campaigns import errno_cases, errnos
+from tests.campaigns.errno_judgement import Met, Outcome, Shapes, begun, failure_of, judge, recorded
 from tests.campaigns.errno_operations import OPERATIONS, Operation
 from tests.campaigns.errno_scene import INTERFACES, Scene
 from tests.campaigns.figures import Figures
@@ -23,7 +24,6 @@ from tests.campaigns.tracing import traced
 from tests.support.daemon import Daemon, daemon_in
 from tests.support.netns import veth_pair
 from xdploaderd.daemon.requests import AttachRequest
-from xdploaderd.errors import LoaderError
 
 NAMES = ("attach-edge", "attach-tail", "replace-wire", "replace-side", "detach-tail", "reload", "migrate", "map-init",
          "runtime", "adopt", "confirm")  # fmt: skip
@@ -109,28 +109,13 @@ class Stage:
 
 
 def run(directory: Path, rounds: int) -> Figures:
-    """Try `rounds` cases, evenly spread; AssertionError with all that went wrong."""
-    tally = errnos.Tally()
+    """Attempt `rounds` cases, evenly spread; AssertionError with all that went wrong."""
     with _stage(directory) as stage:
-        shapes: dict[str, errnos.Shapes] = {}
-        cases: list[Case] = []
-        for name in NAMES:
-            OPERATIONS[name].before(stage.scene)
-            OPERATIONS[name].act(stage.scene)
-        for name in NAMES:
-            shapes[name], points = _recorded(stage, name)
-            cases += [Case(name, point, code) for point in points for code in codes_of(point, OPERATIONS[name])]
-        for case in sample(cases, 2 * rounds):
-            if tally.refused + tally.withstood + len(tally.failures) >= rounds:
-                break
-            try:
-                _try(stage, case, shapes[case.operation], tally)
-            except (AssertionError, LoaderError) as error:
-                tally.failed(f"{case}: {error}")
-                stage.scene.reset()
-        stage.scene.ready()
-    assert not tally.failures, "\n".join([f"{len(tally.failures)} of {rounds}", *tally.failures])
-    return tally.figures(len({(case.operation, case.point) for case in cases}))
+        shapes, cases = errnos.survey(stage.scene, NAMES, lambda name: _recorded(stage, name))
+        calls = len({(case.operation, case.point) for case in cases})
+        chosen = sample(cases, 2 * rounds)  # some calls do not come: threads share them otherwise
+        done = errnos.tried(stage.scene, chosen, rounds, lambda case: _attempt(stage, case, shapes[case.operation]))
+        return {"calls": calls, **done}
 
 
 @contextmanager
@@ -151,18 +136,15 @@ def _stage(directory: Path) -> Iterator[Stage]:
 
 def codes_of(point: Point, operation: Operation) -> Sequence[int]:
     """Return the errnos that the call is to fail with."""
-    codes = errnos.codes_of(Call(point.kind, point.number), operation)
+    codes = errno_cases.codes_of(Call(point.kind, point.number), operation)
     return [code for code in codes if code not in _RETRIED] if point.call == "sendto" else codes
 
 
-def _recorded(stage: Stage, name: str) -> tuple[errnos.Shapes, Sequence[Point]]:
-    operation = OPERATIONS[name]
-    operation.before(stage.scene)
-    before = errnos.settled(stage.scene)
+def _recorded(stage: Stage, name: str) -> tuple[Shapes, Sequence[Case]]:
     words = ["-f", "-s", "300", "-o", str(stage.trace), "-e", f"trace={','.join(CALLS)}"]
-    with traced(stage.daemon.pid, words):
-        operation.act(stage.scene)
-    return errnos.Shapes.of(before, errnos.settled(stage.scene)), list(points_of(stage.trace.read_text().splitlines()))
+    shapes = recorded(stage.scene, OPERATIONS[name], traced(stage.daemon.pid, words))
+    points = points_of(stage.trace.read_text().splitlines())
+    return shapes, [Case(name, point, code) for point in points for code in codes_of(point, OPERATIONS[name])]
 
 
 def points_of(lines: Sequence[str]) -> Iterator[Point]:
@@ -185,16 +167,15 @@ def _kind_of(call: str, rest: str) -> str | None:
     return f"file {call}"
 
 
-def _try(stage: Stage, case: Case, shapes: errnos.Shapes, tally: errnos.Tally) -> None:
+def _attempt(stage: Stage, case: Case, shapes: Shapes) -> Outcome:
     operation, point = OPERATIONS[case.operation], case.point
-    before = errnos.begun(stage.scene, operation, shapes)
+    before = begun(stage.scene, operation, shapes)
     inject = f"inject={point.call}:error={errno.errorcode[case.code]}:when={point.number}"
     words = ["-o", str(stage.trace), "-e", f"trace={point.call}", "-e", inject]
     with traced(point.thread, words):
-        error = errnos.failure_of(operation, stage.scene)
+        error = failure_of(operation, stage.scene)
     assert "Traceback" not in stage.daemon.log(), stage.daemon.log()
-    met = errnos.Met(before, shapes, error, runs_on=case.operation.startswith(("attach", "detach")))
-    if "(INJECTED)" in stage.trace.read_text():
-        errnos.judge(stage.scene, operation, met, tally)
-    else:
-        tally.missed += 1
+    if "(INJECTED)" not in stage.trace.read_text():
+        return Outcome.MISSED
+    runs_on = case.operation.startswith(("attach", "detach"))
+    return judge(stage.scene, operation, Met(before, shapes, error, runs_on=runs_on))
