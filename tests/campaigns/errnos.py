@@ -29,7 +29,7 @@ from tests.campaigns.seams import Seams
 from tests.support.daemon import daemon_in
 from tests.support.in_process import Outside, in_process
 from tests.support.netns import veth_pair
-from xdploaderd.daemon import service, trial
+from xdploaderd.daemon import trial, unconfirmed
 from xdploaderd.daemon.options import parse_options
 from xdploaderd.errors import LoaderError
 
@@ -113,7 +113,7 @@ def scene_in(directory: Path) -> Iterator[tuple[Scene, Seams]]:
     with ExitStack() as stack:
         for number, name in enumerate(INTERFACES):
             stack.enter_context(veth_pair(name, f"peer{number}"))
-        for module in (service, trial):
+        for module in (trial, unconfirmed):
             stack.enter_context(mock.patch.object(module, "LOOK_SECONDS", LOOK_SECONDS))
         files = stack.enter_context(daemon_in(directory))
         scene, seams = Scene(files), Seams()

@@ -13,7 +13,7 @@ import pytest
 from tests.daemon.fake_world import FakeWorld
 from tests.daemon.test_service import Daemon, running
 from xdploaderd.daemon import before as before_module
-from xdploaderd.daemon import service as service_module
+from xdploaderd.daemon import unconfirmed
 from xdploaderd.daemon.before import DIRECTORY, Before
 from xdploaderd.daemon.confirming import read_pending
 from xdploaderd.daemon.wishes import Digests, Settings
@@ -53,7 +53,7 @@ def test_roll_back_that_cannot_be_written_down_is_tried_again(
             loop.call_soon_threadsafe(rejected.set)
 
         monkeypatch.setattr(daemon.confirming, "reject", failing)
-        monkeypatch.setattr(service_module, "LOOK_SECONDS", 0.01)
+        monkeypatch.setattr(unconfirmed, "LOOK_SECONDS", 0.01)
         await _rolled_back(daemon, rejected)
 
     with caplog.at_level(logging.ERROR):
@@ -92,7 +92,7 @@ def test_map_that_does_not_get_its_pin_back_at_a_roll_back_gets_it_with_the_next
             return confirmed(like)
 
         monkeypatch.setattr(daemon.confirming, "confirmed", before)
-        monkeypatch.setattr(service_module, "LOOK_SECONDS", 0.01)
+        monkeypatch.setattr(unconfirmed, "LOOK_SECONDS", 0.01)
         await _rolled_back(daemon, world.rejected)
         assert world.steps == ["restore", "restore", "drop"]
 

@@ -5,8 +5,6 @@ import logging
 import os
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
-from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, NoReturn
 
@@ -18,14 +16,14 @@ from xdploaderd.daemon.core_logs import CoreLogs
 from xdploaderd.daemon.file_changes import FileChanges
 from xdploaderd.daemon.names import Names
 from xdploaderd.daemon.news import News
-from xdploaderd.daemon.reconcile import Reconciler, finish
+from xdploaderd.daemon.reconcile import Reconciler
 from xdploaderd.daemon.report import AS_WANTED, attachment_statuses, orphans_of
 from xdploaderd.daemon.requests import BAD_STATES, AttachRequest, Requests
 from xdploaderd.daemon.settings import ConfigSource
 from xdploaderd.daemon.settle import settle
-from xdploaderd.daemon.starting import NOT_CONFIRMED
 from xdploaderd.daemon.status import AttachedMap, AttachmentStatus, DaemonStatus, Origin, PlannedAction, State
-from xdploaderd.daemon.trial import LOOK_SECONDS, Trial
+from xdploaderd.daemon.trial import Trial
+from xdploaderd.daemon.unconfirmed import InForce, Unconfirmed
 from xdploaderd.daemon.wishes import Digests, Settings, Wishes
 from xdploaderd.errors import (
     ConfigError,
@@ -59,12 +57,12 @@ class Service:
         self._source = source
         self._core_logs = core_logs
         self.attached_maps: AttachedMaps | None = None  # None where there is no kernel to ask
-        self._config_error = trial.start_error
-        self._applied = time.time()
+        self._in_force = InForce(trial.start_error)
         self._changing = asyncio.Lock()  # entries change by one reload or request at a time
         self._file_changes = FileChanges()
         self._news = News(reconciler)
         self._names = Names(reconciler, wishes, trial, self._news)
+        self._unconfirmed = Unconfirmed(reconciler, requests, trial, self._names, self._in_force)
 
     async def list(self) -> tuple[AttachmentStatus, ...]:
         """Return the status of every configured attachment, as of the last pass."""
@@ -81,11 +79,11 @@ class Service:
         return DaemonStatus(
             version=__version__,
             pid=os.getpid(),
-            degraded=unlike or bool(self._config_error) or not picture.settled,
+            degraded=unlike or bool(self._in_force.error) or not picture.settled,
             config=str(self._source.config),
             pinning=str(self._source.pinning),
-            config_error=self._config_error,
-            applied=_utc(self._applied),
+            config_error=self._in_force.error,
+            applied=_utc(self._in_force.since),
             confirm_seconds=self._trial.seconds_left,
             lost=self._trial.lost,
             protect=tuple(sorted(self._wishes.settings.protect)),
@@ -111,33 +109,10 @@ class Service:
             whole = quoted(entry_of(name))
             raise UsageError(f"attachment {whole} is detached on all its interfaces: attach {whole} as a whole")
         self._names.check_change(name, "attach", confirm)
-        async with self._trying(name, confirm):
+        async with self._unconfirmed.trying(name, confirm):
             self._wishes.release(name)
             self._wishes.retake(name)
             return await settle(self._reconciler, name, failed=BAD_STATES)
-
-    @asynccontextmanager
-    async def _trying(self, name: str, confirm: int) -> AsyncGenerator[None, None]:
-        """Undo what the block does to the entry when it fails, and with `confirm` when nobody confirms it."""
-        if not confirm:
-            yield
-            return
-        await asyncio.to_thread(self._trial.request.begin, name, confirm)
-        try:
-            yield
-        except LoaderError:
-            await self._undo_request()
-            raise
-        finally:
-            self._trial.request_began()
-
-    async def _undo_request(self) -> None:
-        request = self._trial.request
-        await self._requests.applier.put_back(request.undo)
-        self._reconciler.forgive()
-        await self._reconciler.settled()
-        await asyncio.to_thread(request.undone)
-        await self._requests.clean()
 
     async def attach_object(self, request: AttachRequest) -> AttachmentStatus:
         """Attach a program that no file configures; see Requests.attach_object, and attach() for `confirm`."""
@@ -147,19 +122,9 @@ class Service:
         async with self._changing:
             self._trial.check_request(confirm)
             if confirm:
-                return await self._attach_on_trial(request)
+                return await self._unconfirmed.attach_object(request)
             check = partial(self._names.check_entry, verb="attach --object ...")
             return await self._requests.attach_object(request, check)
-
-    async def _attach_on_trial(self, request: AttachRequest) -> AttachmentStatus:
-        trial = self._trial.request
-        try:
-            return await self._requests.attach_object(request, lambda entry: trial.begin(entry.name, request.confirm))
-        except LoaderError:  # nothing was changed
-            await asyncio.to_thread(trial.end)
-            raise
-        finally:
-            self._trial.request_began()
 
     async def detach(self, name: str, *, permanent: bool = False, confirm: int = 0) -> AttachmentStatus:
         """Take the program off, if it is ours, until attach() or reboot; a runtime entry is forgotten besides.
@@ -173,7 +138,7 @@ class Service:
                 self._names.check_change(name, "detach", confirm)
                 if confirm and (permanent or self._wishes.origin_of(name) is Origin.PERMANENT):
                     raise UsageError("what is permanent cannot be put on trial: change its file, and apply --confirm")
-                async with self._trying(name, confirm):
+                async with self._unconfirmed.trying(name, confirm):
                     return await self._detach(name, permanent=permanent)
 
     async def _detach(self, name: str, *, permanent: bool) -> AttachmentStatus:
@@ -219,12 +184,12 @@ class Service:
             settings, digests = await asyncio.to_thread(self._read)
             await self._trial.apply(settings, digests, partial=partial, confirm=confirm)
         except LoaderError as error:
-            self._config_error = str(error)
-            log.error("configuration not applied, the last good one stays: %s", error, extra=_code(error))
+            self._in_force.error = str(error)
+            log.error("configuration not applied, the last good one stays: %s", error, extra={"ERROR_CODE": error.code})
             await self._reconciler.settled()
             await self._requests.clean()
             raise
-        self._config_error, self._applied = "", time.time()
+        self._in_force.error, self._in_force.since = "", time.time()
         self._reconciler.forgive()
         await self._reconciler.settled()
         await self._requests.clean()
@@ -233,12 +198,7 @@ class Service:
         """Let what was done with `confirm` stay in force. Raises UsageError where nothing waits."""
         async with self._changing:
             with self._names.recorded("confirm"):
-                on_request = self._trial.request.waits()
-                await self._trial.confirm()
-                if on_request:
-                    await self._requests.clean()
-                else:
-                    self._config_error = ""
+                await self._unconfirmed.confirm()
         return await self.status()
 
     async def keep_trials(self) -> NoReturn:
@@ -246,54 +206,17 @@ class Service:
         caller.set(DEADLINE)
         await self._reconciler.settled()
         async with self._changing:
-            await asyncio.to_thread(self._trial.tidy)
-            await self._requests.clean()  # of programs that were replaced by the first pass
-            if not self._config_error:
-                await asyncio.to_thread(self._trial.keep)
+            await self._unconfirmed.begin()
         while True:
             await self._trial.expired()
             async with self._changing:
-                if self._trial.is_over:  # it may have been confirmed meanwhile
-                    await self._roll_back_or_wait()
+                await self._unconfirmed.end_expired()
 
     async def roll_back(self) -> DaemonStatus:
         """Roll back now what waits to be confirmed. Raises UsageError where nothing does, or what stops it."""
         async with self._changing:
-            self._trial.check_waits()
-            await finish(self._roll_back())
+            await self._unconfirmed.roll_back()
         return await self.status()
-
-    async def _roll_back_or_wait(self) -> None:
-        try:
-            await finish(self._roll_back())
-        except LoaderError as error:  # it still waits to be confirmed, and so is rolled back again
-            log.error("the roll-back is tried again: %s", error, extra=_code(error))
-            await asyncio.sleep(LOOK_SECONDS)
-
-    async def _roll_back(self) -> None:
-        if (pending := self._trial.request.pending) is not None:
-            log.warning("the change of '%s' was not confirmed and is rolled back", pending.name)
-            with audited("roll-back", pending.name, lambda: self._names.stand(pending.name), self._how_it_went):
-                await self._undo_request()
-            return
-        before = await asyncio.to_thread(self._trial.there_before)
-        with self._names.recorded("roll-back", self._how_it_went):
-            await self._trial.roll_back()
-            self._config_error, self._applied = NOT_CONFIRMED, time.time()
-            self._reconciler.forgive()
-            await self._settle_but(before)
-            await self._trial.decided()
-
-    async def _settle_but(self, before: AbstractSet[str]) -> None:
-        """Remove what is left without an entry, but for orphans of before: a start took what was on trial for such."""
-        brought = (await self._reconciler.settled()).orphans.keys() - before
-        for name in brought:
-            self._reconciler.orphans.sweep(name)
-        if brought:
-            await self._reconciler.settled()
-
-    def _how_it_went(self) -> str:
-        return "; ".join(self._trial.lost) or "done"
 
     async def plan(self) -> tuple[PlannedAction, ...]:
         """Return what reload() would do now, without doing it; raises as reload() does for faults of files."""
@@ -362,7 +285,3 @@ class Service:
 
 def _utc(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
-
-
-def _code(error: LoaderError) -> dict[str, str]:
-    return {"ERROR_CODE": error.code}
