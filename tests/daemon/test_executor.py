@@ -42,7 +42,7 @@ class FakeFd:
 
 
 class Parts:
-    """Placer and OwnPrograms that write down what is asked of them; `fail` names the step that raises."""
+    """Placer, OwnPrograms and Whereabouts that write down what is asked of them; `fail` names the step that raises."""
 
     def __init__(self, fail: str = "", error: Exception | None = None) -> None:
         self.log: list[str] = []
@@ -54,6 +54,10 @@ class Parts:
         self.log.append(text)
         if text == self.fail:
             raise self.error
+
+    @property
+    def whereabouts(self) -> "Parts":
+        return self
 
     async def put(self, place: Place, fd: FakeFd, *, label: str) -> Put:
         assert label == "fw.o:[main]"

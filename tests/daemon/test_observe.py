@@ -35,6 +35,10 @@ class PinnedPrograms:
         pinned = (world.add_owned(XDP, 5), replace(world.add_owned(TC, 6), prog=prog(6, ProgType.SCHED_CLS)))
         self._owned = tuple(replace(one, record=replace(one.record, ifindex=index)) for one in pinned if one.record)
 
+    @property
+    def whereabouts(self) -> "PinnedPrograms":
+        return self
+
     def owned(self) -> tuple[Owned, ...]:
         return self._owned
 

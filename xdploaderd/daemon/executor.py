@@ -42,6 +42,7 @@ class Executor:
     ) -> None:
         self._placer = placer
         self._programs = programs
+        self._whereabouts = programs.whereabouts
         self._worker = worker
         self._hold = hold  # called with a program of others before it is replaced; blocks
 
@@ -76,8 +77,8 @@ class Executor:
         if action.from_pin:
             with self._programs.open(action.name) as prog:
                 put = await self.switch(action, prog)
-            info = await self._in_worker(self._programs.moved, action.name, action.place)
-            news = await self._in_worker(self._programs.took, action.name, action.place, put)
+            info = await self._in_worker(self._whereabouts.moved, action.name, action.place)
+            news = await self._in_worker(self._whereabouts.took, action.name, action.place, put)
             await self._take_off(action.name, action.strays)
             return Outcome(info, gap=put.gap, second_best=news, mode=put.mode)
         staged = await self._in_worker(self._programs.stage, action.wanted.config, action.place, action.wanted.sha1)
@@ -86,7 +87,7 @@ class Executor:
         if action.promote:
             await self._take_off(action.name, action.strays)
             await self._in_worker(self._programs.promote, action.name)
-        news = await self._in_worker(self._programs.took, action.name, action.place, put)
+        news = await self._in_worker(self._whereabouts.took, action.name, action.place, put)
         return Outcome(staged.info, staged.record.sha1, put.gap, news, put.mode)
 
     async def switch(self, action: Attach | Replace, prog: Fd) -> Put:
@@ -97,13 +98,13 @@ class Executor:
                 return await self._switch(action, prog)
         except LoaderError:
             if before is not None:
-                await self._in_worker(self._programs.stays, before, ())
+                await self._in_worker(self._whereabouts.stays, before, ())
             raise
 
     def _gives_way(self, action: Attach | Replace) -> Record | None:
         """Remember first that the owner's program goes by our own doing, so that a crash is not blamed on others."""
         if isinstance(action, Replace) and action.owner_stays and action.owner is not None:
-            return self._programs.gives_way(action.owner, action.current.place)
+            return self._whereabouts.gives_way(action.owner, action.current.place)
         return None
 
     async def _switch(self, action: Attach | Replace, prog: Fd) -> Put:
@@ -114,7 +115,7 @@ class Executor:
             case Attach():
                 put = await self._placer.put(action.place, prog, label=label)
                 if put.made_clsact:
-                    self._programs.clsact_was_made(action.place.ifindex)
+                    self._whereabouts.clsact_was_made(action.place.ifindex)
                 return put
             case Replace(gap=True):
                 return await self._swap_with_gap(action, prog, label)
@@ -146,7 +147,7 @@ class Executor:
 
     async def _detach(self, action: Detach) -> Outcome:
         if not action.forget:  # first: what goes now, or after a crash, is not taken off by somebody else
-            await self._in_worker(self._programs.leaves, action.name, action.places)
+            await self._in_worker(self._whereabouts.leaves, action.name, action.places)
         info = await self._take_off(action.name, action.places)
         if action.forget:
             await self._in_worker(self._programs.forget, action.name)
@@ -167,7 +168,7 @@ class Executor:
             return None
         with self._programs.open(name) as prog:
             for place in places:
-                remove_clsact = self._programs.made_clsact(place.ifindex)
+                remove_clsact = self._whereabouts.made_clsact(place.ifindex)
                 with _context(place):
                     await self._placer.take_off(place, prog, remove_clsact=remove_clsact)
             return self._programs.info(prog)

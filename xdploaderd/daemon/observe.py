@@ -26,6 +26,7 @@ class Observer:
     def __init__(self, rtnl: Netlink, programs: OwnPrograms, worker: Pool) -> None:
         self._rtnl = rtnl
         self._programs = programs
+        self._whereabouts = programs.whereabouts
         self._worker = worker
 
     async def snapshot(self, wanted: Sequence[Wanted]) -> Observed:
@@ -34,7 +35,7 @@ class Observer:
         interfaces = self._with_drivers(wanted, await self._rtnl.interfaces())
         wanted = resolve(wanted, interfaces)
         interfaces = _with_features(wanted, interfaces)
-        self._programs.keep_clsact_of({interface.index for interface in interfaces})
+        self._whereabouts.keep_clsact_of({interface.index for interface in interfaces})
         occupants: list[Occupant] = list(with_links(xdp_occupants(interfaces), owned, interfaces))
         for interface in self._with_filters(wanted, owned, interfaces):
             for hook in TC_HOOKS:

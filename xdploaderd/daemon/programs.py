@@ -19,7 +19,7 @@ from xdploaderd.daemon.pins import OwnPins
 from xdploaderd.daemon.prepared_cache import PreparedCache
 from xdploaderd.daemon.read_objects import ReadObjects
 from xdploaderd.daemon.records import Records
-from xdploaderd.daemon.rungs import Put
+from xdploaderd.daemon.whereabouts import Whereabouts, at_place
 from xdploaderd.daemon.wishes import Settings
 from xdploaderd.daemon.world import Owned, Place, Record, overrides_of
 from xdploaderd.errors import FileError, KernelError, ObjectError
@@ -66,6 +66,7 @@ class OwnPrograms:
         self._records = records
         self._core_logs = core_logs
         self.before = Before(pins, kernel.bpf)
+        self.whereabouts = Whereabouts(pins, records)
         self._settings = settings
         self._read = read
         self._objects = PreparedCache(kernel.target)
@@ -173,57 +174,15 @@ class OwnPrograms:
         """Return what the kernel tells of a program."""
         return self._bpf.prog_info(prog)
 
-    def label_of(self, name: str) -> str:
-        """Return what a filter with the entry's program is called for other tools."""
-        record = self._record_of(name, self._pins.prog(name))
-        return f"{PurePosixPath(record.object).name}:[{record.program}]" if record is not None else name
-
-    def moved(self, name: str, place: Place) -> ProgInfo | None:
-        """Remember that the program in force is now attached at `place`."""
-        prog = self._pins.prog(name)
-        record = self._record_of(name, prog)
-        if prog is not None and record is not None:
-            self._records.put(prog.id, at_place(record, place))
-        return prog
-
     def rename(self, name: str, new: str, place: Place) -> ProgInfo | None:
         """Let what is pinned as `name` be that of `new`, attached at `place` as before; what `new` had goes."""
         prog = self._pins.prog(name)
-        record = self._records.find(name, prog.id) if prog is not None else None
+        record = self.whereabouts.record_of(name, prog)
         if prog is not None and record is not None:
             self._records.put(prog.id, replace(record, attachment=new, interface=place.ifname))
         self._pins.forget(new)
         self._pins.rename(name, new)
         return prog
-
-    def took(self, name: str, place: Place, put: Put) -> str:
-        """Remember in which conditions better modes were refused, for the next try; return why, where that is news."""
-        prog = self._pins.staged(name) or self._pins.prog(name)
-        record = self._record_of(name, prog)
-        if put.in_place or prog is None or record is None or not (place.rungs or record.tried):
-            return ""
-        self._records.put(prog.id, replace(record, refused=put.refused, tried=place.conditions if put.refused else ""))
-        return put.refused if put.refused != record.refused else ""
-
-    def leaves(self, name: str, places: Sequence[Place]) -> Record | None:
-        """Remember that we ourselves take the program in force off these places; return what was remembered before."""
-        prog = self._pins.prog(name)
-        record = self._record_of(name, prog)
-        if prog is None or record is None or all(p.ifindex != record.ifindex for p in places):
-            return None
-        self._records.put(prog.id, replace(record, ifindex=0, left=record.ifindex))
-        return record
-
-    def gives_way(self, name: str, place: Place) -> Record | None:
-        """Remember that another program of ours takes the place of the one in force, as leaves() does."""
-        record = self._record_of(name, self._pins.prog(name))
-        return self.leaves(name, (place,)) if record is not None and record.is_at(place) else None
-
-    def stays(self, record: Record, left: Sequence[Place]) -> None:
-        """Remember again what leaves() returned, unless the program was taken off there: it is among `left`."""
-        prog = self._pins.prog(record.attachment)
-        if prog is not None and not any(record.is_at(place) for place in left):
-            self._records.put(prog.id, record)
 
     def promote(self, name: str) -> None:
         """Put the staged program in force."""
@@ -236,18 +195,6 @@ class OwnPrograms:
     def forget(self, name: str) -> None:
         """Remove every pin of the attachment."""
         self._pins.forget(name)
-
-    def clsact_was_made(self, ifindex: Ifindex) -> None:
-        """Remember that the daemon made clsact on that interface, so that it goes with the last filter."""
-        self._records.clsact_was_made(ifindex)
-
-    def keep_clsact_of(self, ifindexes: AbstractSet[Ifindex]) -> None:
-        """Forget about clsact of interfaces that are gone."""
-        self._records.keep_clsact_of(ifindexes)
-
-    def made_clsact(self, ifindex: Ifindex) -> bool:
-        """Return whether the daemon made clsact there."""
-        return self._records.made_clsact(ifindex)
 
     def _rules(self, config: AttachmentConfig) -> MapRules:
         limits = self._settings().limits
@@ -266,20 +213,10 @@ class OwnPrograms:
             staged=found.staged,
             leftovers=found.leftovers,
             pins=found.paths,
-            record=self._record_of(name, found.prog),
-            staged_record=self._record_of(name, found.staged),
+            record=self.whereabouts.record_of(name, found.prog),
+            staged_record=self.whereabouts.record_of(name, found.staged),
             links=found.links,
         )
-
-    def _record_of(self, name: str, prog: ProgInfo | None) -> Record | None:
-        return self._records.find(name, prog.id) if prog is not None else None
-
-    def _as_before(self, name: str, record: Record) -> Record:
-        """Return the record with what is known of refused modes where the program in force is attached."""
-        before = self._record_of(name, self._pins.prog(name))
-        if before is None or before.ifindex != record.ifindex:
-            return record
-        return replace(record, refused=before.refused, tried=before.tried)
 
     def _stage_shared(self, config: AttachmentConfig, place: Place, sha1: str) -> Staged | None:
         """Pin the loaded program of another entry for this one too, and its program arrays; None where there is none.
@@ -316,7 +253,7 @@ class OwnPrograms:
         spec = loaded.prepared.spec
         function = find_program(spec, config.program).name
         prog, info = loaded.programs[function], loaded.infos[function]
-        record = self._as_before(config.name, _record(config, place, spec))
+        record = self.whereabouts.as_before(config.name, _record(config, place, spec))
         arrays = {name: found.fd for name, found in loaded.unpinned_program_arrays().items()}
         kept = (name for name in config.keep_maps if name in loaded.maps)
         arrays |= {name: loaded.maps[name].fd for name in kept if loaded.maps[name].pin is None}
@@ -324,18 +261,6 @@ class OwnPrograms:
         self._records.put(info.id, record)
         self._core_logs.put(info.id, loaded.prepared)
         return Staged(info, record, prog, loaded)
-
-
-def at_place(record: Record, place: Place) -> Record:
-    """Return the record of a program that is, or is about to be, attached there."""
-    return replace(
-        record,
-        interface=place.ifname,
-        ifindex=place.ifindex,
-        priority=place.priority,
-        handle=place.handle,
-        left=0,
-    )
 
 
 def _is_same_load(record: Record, config: AttachmentConfig, sha1: str) -> bool:

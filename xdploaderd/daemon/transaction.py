@@ -40,6 +40,7 @@ class Transaction:
         self._executor = executor
         self._placer = placer
         self._programs = programs
+        self._whereabouts = programs.whereabouts
         self._worker = worker
 
     async def foretell(self, actions: Sequence[Action]) -> tuple[PlannedAction, ...]:
@@ -123,7 +124,7 @@ class Transaction:
 
     async def _switch_back(self, action: Attach | Replace, put: Put, prog: Fd, old: Fd | None) -> None:
         place = replace(action.place, mode=put.mode) if put.refused else action.place
-        remove_clsact = self._programs.made_clsact(place.ifindex)
+        remove_clsact = self._whereabouts.made_clsact(place.ifindex)
         match action:
             case Attach():
                 await self._placer.take_off(place, prog, remove_clsact=remove_clsact)
@@ -140,7 +141,7 @@ class Transaction:
                 now = Occupant(replace(current.place, slot=place.slot), self._programs.info(prog).id)
                 await self._placer.swap(now, current.place, old, expected=prog, label=current.name)
         if isinstance(action, Replace) and action.owner_stays and action.owner is not None:
-            await self._work(self._programs.moved, action.owner, action.current.place)
+            await self._work(self._whereabouts.moved, action.owner, action.current.place)
 
     async def _take_off(
         self, name: str, places: Sequence[Place], held: ExitStack, undo: AsyncExitStack
@@ -150,14 +151,14 @@ class Transaction:
             return None
         prog = held.enter_context(self._open(name))
         info = self._programs.info(prog)
-        before = await self._work(self._programs.leaves, name, places)  # first: a crash is not blamed on others
+        before = await self._work(self._whereabouts.leaves, name, places)  # first: a crash is not blamed on others
         for number, place in enumerate(places):
-            remove_clsact = self._programs.made_clsact(place.ifindex)
+            remove_clsact = self._whereabouts.made_clsact(place.ifindex)
             try:
                 await self._placer.take_off(place, prog, remove_clsact=remove_clsact)
             except LoaderError:
                 if before is not None:  # what others do to a program that stays is their doing
-                    await self._work(self._programs.stays, before, places[:number])
+                    await self._work(self._whereabouts.stays, before, places[:number])
                 raise
             what = f"the program of '{name}' is off {place}"
             undo.push_async_callback(_undone, what, self._put_back_at(name, place, prog))
@@ -165,10 +166,10 @@ class Transaction:
 
     def _put_back_at(self, name: str, place: Place, prog: Fd) -> Callable[[], Awaitable[None]]:
         async def put_back() -> None:
-            put = await self._placer.put(place, prog, label=self._programs.label_of(name))
+            put = await self._placer.put(place, prog, label=self._whereabouts.label_of(name))
             if put.made_clsact:
-                self._programs.clsact_was_made(place.ifindex)
-            await self._work(self._programs.moved, name, place)
+                self._whereabouts.clsact_was_made(place.ifindex)
+            await self._work(self._whereabouts.moved, name, place)
 
         return put_back
 
@@ -184,8 +185,8 @@ class Transaction:
         for action in changes:
             put = puts[action.name]
             made = staged.get(action.name)
-            info = made.info if made else await self._settle(self._programs.moved, action.name, action.place)
-            news = await self._settle(self._programs.took, action.name, action.place, put)
+            info = made.info if made else await self._settle(self._whereabouts.moved, action.name, action.place)
+            news = await self._settle(self._whereabouts.took, action.name, action.place, put)
             done.append((action, Outcome(info, made.record.sha1 if made else "", put.gap, news or "", put.mode)))
             if made and action.promote:
                 await self._settle(self._programs.promote, action.name)
