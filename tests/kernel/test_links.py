@@ -11,7 +11,8 @@ from tests.support.daemon import wait_for
 from tests.support.netns import Veth, ip
 from tests.support.old_kernel import skip_before
 from xdploaderd.errors import KernelError, PinError
-from xdploaderd.kernel.bpf import Answer, Bpf, ObjectKind
+from xdploaderd.kernel.bpf import Answer, Bpf
+from xdploaderd.kernel.fdinfo import ObjectKind
 from xdploaderd.kernel.probes import probe
 from xdploaderd.load.object import load
 from xdploaderd.load.pins import open_pin, pin

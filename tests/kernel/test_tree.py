@@ -11,7 +11,8 @@ import pytest
 from tests.builders.prepared import Pins, map_spec, prepared, prog
 from tests.fakes.bpf import FailingDoor
 from xdploaderd.errors import LoaderError, PinError
-from xdploaderd.kernel.bpf import Bpf, ObjectKind
+from xdploaderd.kernel.bpf import Bpf
+from xdploaderd.kernel.fdinfo import ObjectKind
 from xdploaderd.kernel.syscall import bpf_syscall
 from xdploaderd.load.object import LoadedObject, load
 from xdploaderd.load.tree import load_tree, unload_tree

@@ -9,8 +9,9 @@ from typing import Final
 from xdploaderd.errors import LoaderError, PinError
 from xdploaderd.hooks import ETH_P_ALL, AttachKind, Hook
 from xdploaderd.info import Interface, ProgInfo, TcFilter
-from xdploaderd.kernel.bpf import Bpf, ObjectKind
+from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.bpffs import list_dir
+from xdploaderd.kernel.fdinfo import ObjectKind
 from xdploaderd.load.pins import open_pin
 from xdploaderd.net.links import chain_of
 from xdploaderd.net.rtnl import Rtnl

@@ -24,8 +24,9 @@ from xdploaderd.errors import (
     error_context,
 )
 from xdploaderd.info import MapInfo
-from xdploaderd.kernel.bpf import Bpf, ObjectKind
+from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.bpffs import is_bpffs
+from xdploaderd.kernel.fdinfo import ObjectKind
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.load.map_entries import MapEntry, check_keys, map_entries, read_map_entry
 from xdploaderd.load.pins import open_pin

@@ -18,7 +18,8 @@ from xdploaderd.daemon.programs import OwnPrograms
 from xdploaderd.daemon.status import AttachedMap
 from xdploaderd.errors import KernelError, LoaderError, NoSuchMapError
 from xdploaderd.info import MapInfo, ProgInfo
-from xdploaderd.kernel.bpf import Bpf, ObjectKind
+from xdploaderd.kernel.bpf import Bpf
+from xdploaderd.kernel.fdinfo import ObjectKind
 from xdploaderd.kernel.prog_load import kernel_name
 from xdploaderd.load.pins import open_pin, pin_path
 from xdploaderd.obj.spec import PreparedObject

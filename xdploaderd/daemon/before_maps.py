@@ -9,8 +9,9 @@ from collections.abc import Set as AbstractSet
 from pathlib import PurePosixPath
 
 from xdploaderd.errors import KernelError, PinError
-from xdploaderd.kernel.bpf import Bpf, ObjectKind
+from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.bpffs import list_dir, make_pin_dir, pins_among
+from xdploaderd.kernel.fdinfo import ObjectKind
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.load.pin_moves import drop_moves, move_pin
 from xdploaderd.load.pins import open_pin

@@ -15,8 +15,9 @@ from xdploaderd.daemon.world import Occupant, Place
 from xdploaderd.errors import LoaderError
 from xdploaderd.hooks import Hook, XdpMode
 from xdploaderd.info import TcFilter
-from xdploaderd.kernel.bpf import Bpf, ObjectKind
+from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.bpffs import list_dir, make_pin_dir, pins_under, remove_dirs, unpin
+from xdploaderd.kernel.fdinfo import ObjectKind
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.load.pins import open_pin
 from xdploaderd.printable import quoted

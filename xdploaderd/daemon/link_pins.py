@@ -14,8 +14,9 @@ from xdploaderd.daemon.world import Place
 from xdploaderd.errors import PinError, error_context
 from xdploaderd.hooks import AttachKind, Hook
 from xdploaderd.info import LinkInfo
-from xdploaderd.kernel.bpf import Bpf, ObjectKind
+from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.bpffs import unpin
+from xdploaderd.kernel.fdinfo import ObjectKind
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.load.pins import open_pin
 from xdploaderd.uapi.bpf import AttachType, Ifindex

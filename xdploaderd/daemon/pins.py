@@ -19,8 +19,9 @@ from xdploaderd.daemon.lock import RootLock
 from xdploaderd.daemon.pin_names import file_name, name_in
 from xdploaderd.errors import LoaderError, PinError, error_context
 from xdploaderd.info import LinkInfo, ProgInfo
-from xdploaderd.kernel.bpf import Bpf, ObjectKind
+from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.bpffs import list_dir, make_pin_dir, pins_among, pins_under, remove_dirs, unpin
+from xdploaderd.kernel.fdinfo import ObjectKind
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.load.pin_moves import drop_moves, finish_moves
 from xdploaderd.load.pins import open_pin

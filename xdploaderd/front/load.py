@@ -23,7 +23,8 @@ from xdploaderd.front.verbose import report
 from xdploaderd.front.words import EXIT_KERNEL, refused
 from xdploaderd.hooks import Hook
 from xdploaderd.info import ProgInfo
-from xdploaderd.kernel.bpf import Bpf, ObjectKind
+from xdploaderd.kernel.bpf import Bpf
+from xdploaderd.kernel.fdinfo import ObjectKind
 from xdploaderd.kernel.probes import ensure_memlock
 from xdploaderd.kernel.syscall import Fd, offloaded
 from xdploaderd.kernel.target import running_kernel

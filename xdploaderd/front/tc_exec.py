@@ -16,7 +16,8 @@ from xdploaderd.front.map_export import map_environment, receive_maps
 from xdploaderd.front.tc_words import U32_MAX, parse_number
 from xdploaderd.front.words import EXIT_WORDS, STATUS_FIELD, Words, refused
 from xdploaderd.info import MapInfo
-from xdploaderd.kernel.bpf import Bpf, ObjectKind
+from xdploaderd.kernel.bpf import Bpf
+from xdploaderd.kernel.fdinfo import ObjectKind
 from xdploaderd.load.pins import open_pin
 from xdploaderd.obj.tail_calls import tail_call_slot
 from xdploaderd.printable import quoted

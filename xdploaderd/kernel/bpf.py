@@ -31,9 +31,10 @@ from xdploaderd.kernel.attr import (
     pointer_of,
     pointer_to,
 )
-from xdploaderd.kernel.hints import permission_hint
+from xdploaderd.kernel.fdinfo import ObjectKind, kind_of
 from xdploaderd.kernel.prog_load import ProgLoad, kernel_name, load_program
-from xdploaderd.kernel.syscall import BpfSyscall, Fd, bpf_syscall, errno_text
+from xdploaderd.kernel.refusals import kernel_error
+from xdploaderd.kernel.syscall import BpfSyscall, Fd, bpf_syscall
 from xdploaderd.kernel.verifier_log import RefusedLoadError, load_logged, summarise
 from xdploaderd.obj.spec import MapSpec
 from xdploaderd.uapi.bpf import (
@@ -51,31 +52,12 @@ from xdploaderd.uapi.bpf import (
 )
 
 BPF_F_REPLACE, BPF_F_BEFORE, BPF_F_AFTER, BPF_F_ID = 0x4, 0x8, 0x10, 0x20  # of LINK_CREATE and LINK_UPDATE
-# What is behind the errno of LINK_CREATE and LINK_UPDATE for XDP and TCX (net/core/dev.c, kernel/bpf/tcx.c, mprog.c).
-_LINK_REFUSALS = {
-    errno.EBUSY: "another program or link is there",
-    errno.EEXIST: "that program is attached already, or XDP in another mode is",
-    errno.ENODEV: "there is no such interface",
-    errno.ENOLINK: "the link was detached, or its interface is gone",
-    errno.ESTALE: "the programs there are no longer those of the expected revision",
-    errno.ERANGE: "there are as many programs as the hook takes",
-}
 CHAIN_MAX = 64  # programs of one TCX hook (BPF_MPROG_MAX)
 _FRAME_SLACK = 4096  # bytes a program may add to a frame in PROG_RUN
 
 _T = TypeVar("_T")
 
 _F_RDONLY = 1 << 3  # BPF_F_RDONLY
-
-
-class ObjectKind(StrEnum):
-    """What a descriptor of bpf(2) stands for."""
-
-    MAP = "map"
-    PROG = "program"
-    LINK = "link"
-    BTF = "BTF"
-    OTHER = "other file"
 
 
 class Answer(StrEnum):
@@ -111,7 +93,7 @@ class Bpf:
         try:
             return self.call(cmd, attr)
         except OSError as error:
-            raise _refused(cmd, error.errno or 0, what if isinstance(what, str) else what()) from None
+            raise kernel_error(cmd, error.errno or 0, what if isinstance(what, str) else what()) from None
 
     # Maps
 
@@ -229,20 +211,8 @@ class Bpf:
         return Fd(self._run(BpfCmd.OBJ_GET, attr, f"cannot open the pin '{path}'"))
 
     def kind_of(self, fd: Fd) -> ObjectKind:
-        """Tell what a descriptor stands for, by the name of its anonymous inode (no bpf(2) command says it)."""
-        try:
-            name = os.readlink(f"/proc/self/fd/{fd.fileno()}")
-        except OSError as error:
-            message = "cannot tell what a descriptor stands for: /proc is not readable"
-            raise KernelError(message, operation="readlink", errno=error.errno or 0) from None
-        marks = {
-            "bpf-map": ObjectKind.MAP,
-            "bpf-prog": ObjectKind.PROG,
-            "bpf_link": ObjectKind.LINK,
-            "bpf-link": ObjectKind.LINK,  # of a link that was opened by its pin or id
-            "btf": ObjectKind.BTF,
-        }
-        return next((kind for mark, kind in marks.items() if mark in name), ObjectKind.OTHER)
+        """Tell what a descriptor stands for."""
+        return kind_of(fd)
 
     # Links
 
@@ -314,7 +284,7 @@ class Bpf:
         try:
             return read(self.call, fd.fileno())
         except OSError as error:
-            raise _refused(BpfCmd.OBJ_GET_INFO_BY_FD, error.errno or 0, what) from None
+            raise kernel_error(BpfCmd.OBJ_GET_INFO_BY_FD, error.errno or 0, what) from None
 
     def prog_ids(self) -> Iterator[ProgId]:
         """Yield the ids of all programs, ascending; needs CAP_SYS_ADMIN, as the other ids do."""
@@ -362,12 +332,3 @@ class Bpf:
 def _described(spec: MapSpec) -> str:
     sizes = f"key {spec.key_size} and value {spec.value_size} bytes, {spec.max_entries} entries, flags {spec.flags:#x}"
     return f"cannot create a map of type {enum_name(MapType, spec.type)} with {sizes}"
-
-
-def _refused(cmd: BpfCmd, code: int, what: str) -> KernelError:
-    message = f"{what}: {errno_text(code).lower()}"
-    if code == errno.EPERM and (hint := permission_hint()):
-        message += f"; {hint}"
-    if cmd in (BpfCmd.LINK_CREATE, BpfCmd.LINK_UPDATE) and code in _LINK_REFUSALS:
-        message += f": {_LINK_REFUSALS[code]}"
-    return KernelError(message, operation=f"BPF_{cmd.name}", errno=code)

@@ -1,10 +1,41 @@
-"""What /proc tells of a map's descriptor and bpf(2) does not (kernel/bpf/syscall.c, bpf_map_show_fdinfo)."""
+"""What /proc tells of a descriptor and bpf(2) does not (kernel/bpf/syscall.c)."""
 
+from enum import StrEnum
 from pathlib import Path
 
+from xdploaderd.errors import KernelError
 from xdploaderd.kernel.syscall import Fd
 
-_FDINFO = Path("/proc/self/fdinfo")
+_SELF = Path("/proc/self")
+
+
+class ObjectKind(StrEnum):
+    """What a descriptor of bpf(2) stands for."""
+
+    MAP = "map"
+    PROG = "program"
+    LINK = "link"
+    BTF = "BTF"
+    OTHER = "other file"
+
+
+_INODES = {
+    "bpf-map": ObjectKind.MAP,
+    "bpf-prog": ObjectKind.PROG,
+    "bpf_link": ObjectKind.LINK,
+    "bpf-link": ObjectKind.LINK,  # of a link that was opened by its pin or id
+    "btf": ObjectKind.BTF,
+}
+
+
+def kind_of(fd: Fd) -> ObjectKind:
+    """Tell what a descriptor stands for, by the name of its anonymous inode. Raises KernelError without /proc."""
+    try:
+        name = str((_SELF / "fd" / str(fd.fileno())).readlink())
+    except OSError as error:
+        message = "cannot tell what a descriptor stands for: /proc is not readable"
+        raise KernelError(message, operation="readlink", errno=error.errno or 0) from None
+    return next((kind for mark, kind in _INODES.items() if mark in name), ObjectKind.OTHER)
 
 
 def owner_prog_type(array: Fd) -> int:
@@ -13,7 +44,7 @@ def owner_prog_type(array: Fd) -> int:
     The first program that uses the array, or is put into it, settles that for good.
     """
     try:
-        lines = (_FDINFO / str(array.fileno())).read_text().splitlines()
+        lines = (_SELF / "fdinfo" / str(array.fileno())).read_text().splitlines()
     except OSError:
         return 0
     values = (line.partition(":") for line in lines)

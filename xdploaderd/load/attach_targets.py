@@ -6,7 +6,8 @@ from pathlib import PurePosixPath
 
 from xdploaderd.btf.codec import Btf
 from xdploaderd.errors import ObjectError, PinError, error_context
-from xdploaderd.kernel.bpf import Bpf, ObjectKind
+from xdploaderd.kernel.bpf import Bpf
+from xdploaderd.kernel.fdinfo import ObjectKind
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.load.pins import open_pin
 from xdploaderd.printable import quoted

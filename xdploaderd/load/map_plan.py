@@ -8,8 +8,9 @@ from pathlib import PurePosixPath
 from xdploaderd.errors import LoaderError, PinMismatchError, error_context
 from xdploaderd.hooks import OnMismatch
 from xdploaderd.info import MapInfo
-from xdploaderd.kernel.bpf import Bpf, ObjectKind
+from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.bpffs import check_pin_path
+from xdploaderd.kernel.fdinfo import ObjectKind
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.load.fill import Entries, read_init
 from xdploaderd.load.maps import MapRules

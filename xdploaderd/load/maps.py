@@ -10,8 +10,9 @@ from xdploaderd.errors import KernelError, LoaderError, PinError, PinMismatchErr
 from xdploaderd.hooks import OnMismatch
 from xdploaderd.info import MapInfo
 from xdploaderd.kernel.arena import settle_arena
-from xdploaderd.kernel.bpf import Bpf, ObjectKind
+from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.bpffs import check_pin_path
+from xdploaderd.kernel.fdinfo import ObjectKind
 from xdploaderd.kernel.modules import ModuleBtfs
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.load.fill import Entries, put_entries

@@ -12,8 +12,9 @@ from pathlib import PurePosixPath
 from typing import Protocol
 
 from xdploaderd.errors import KernelError, LoaderError, PinError, error_context
-from xdploaderd.kernel.bpf import Bpf, ObjectKind
+from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.bpffs import make_pin_dir, remove_dirs, unpin
+from xdploaderd.kernel.fdinfo import ObjectKind
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.obj.pin_names import check_pin_name
 from xdploaderd.obj.spec import MapSpec, ObjectSpec, PreparedObject

@@ -10,7 +10,8 @@ from tests.fakes.bpf import FakeBpf, fail_with
 from xdploaderd.errors import KernelError
 from xdploaderd.insn import encode_insns
 from xdploaderd.kernel.attr import BpfBtfInfo
-from xdploaderd.kernel.bpf import Answer, Bpf, ObjectKind
+from xdploaderd.kernel.bpf import Answer, Bpf
+from xdploaderd.kernel.fdinfo import ObjectKind
 from xdploaderd.kernel.probes import probe
 from xdploaderd.kernel.prog_load import ProgLoad, kernel_name
 from xdploaderd.uapi.bpf import BpfCmd, Feature, MapType, ProgId, ProgType
