@@ -15,7 +15,7 @@ LAYERS = [
     {"insn", "config", "btf"},
     {"relo_core", "info"},
     {"obj"},
-    {"gen", "verdict"},
+    {"verdict"},
     {"kernel"},
     {"load", "net", "api"},
     {"daemon"},
@@ -36,7 +36,6 @@ PURE = {
     "relo_core",
     "info",
     "obj",
-    "gen",
     "verdict",
 }
 IMPURE_MODULES = {"asyncio", "ctypes", "fcntl", "mmap", "os", "signal", "socket", "subprocess", "threading"}
@@ -47,7 +46,7 @@ SOLE_USERS = {
     "pydantic_core": {"config/field_values.py", "config/validate.py"},
     "asyncvarlink": {"control/interface.py", "control/server.py"},
     "pyroute2": {"net/rtnl.py"},
-    "ctypes": {"kernel/syscall.py", "kernel/bpf.py", "kernel/attr.py"},
+    "ctypes": {"kernel/syscall.py", "kernel/attr.py"},
     "systemd": {"log.py"},
     "zstandard": {"kernel/unpack.py"},
     "lz4": {"kernel/unpack.py"},
@@ -90,6 +89,17 @@ def test_module_keeps_to_its_layer(path: Path) -> None:
             assert str(path.relative_to(ROOT)) in SOLE_USERS["ctypes"]
         if package in PURE:
             assert top not in IMPURE_MODULES, f"{package} is pure, {top} is not"
+
+
+def test_layers_name_what_there_is_and_nothing_else() -> None:
+    named = [package for packages in LAYERS for package in packages]
+    assert sorted(named) == sorted({_package_of(path) for path in MODULES} - {"__init__"})
+    assert set(named) >= PURE
+
+
+@pytest.mark.parametrize(("library", "users"), SOLE_USERS.items())
+def test_sole_users_of_a_library_name_it(library: str, users: set[str]) -> None:
+    assert {user for user in users if library in (ROOT / user).read_text()} == users
 
 
 def _modules_of(path: Path) -> Iterator[str]:
