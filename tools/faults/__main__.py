@@ -15,18 +15,18 @@ from tools.faults.campaigns import CAMPAIGNS, Campaign
 
 def main(argv: Sequence[str]) -> int:
     """Run what is named, or all."""
-    known = "\n".join(f"  {name:16} {c.goal} ({c.rounds:,} rounds)" for name, c in CAMPAIGNS.items())
-    parser = argparse.ArgumentParser(
-        prog="./dev faults", description=__doc__, epilog=f"campaigns, also by the beginning of their names:\n{known}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.add_argument("names", nargs="*", metavar="NAME", help="campaigns to run (all)")
+    parser = argparse.ArgumentParser(prog="./dev faults", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="campaigns to run, by how their names begin (all)")
+    parser.add_argument("--list", action="store_true", help="tell what campaigns there are")
     parser.add_argument("--rounds", type=int, help="instead of as many as the goal asks for")
     parser.add_argument("--seed", type=int, help="of what is random, so that another run tries other things")
     args = parser.parse_args(argv)
     chosen = dict(_chosen(args.names))
     if unknown := [name for name in args.names if not any(c.startswith(name) for c in CAMPAIGNS)]:
         parser.error(f"no campaign {', '.join(unknown)}; there are {', '.join(CAMPAIGNS)}")
+    if args.list:
+        print(*(f"{name:16} {c.goal} ({c.rounds:,} rounds)" for name, c in chosen.items()), sep="\n")
+        return 0
     enter_sandbox()
     kept = pin_tree()
     missed = [name for name, campaign in chosen.items() if not _run(name, campaign, args.rounds, args.seed)]
