@@ -17,6 +17,9 @@ for tool in debootstrap systemd-nspawn nsenter; do
 	command -v $tool >/dev/null || die "no $tool: install debootstrap and systemd-container"
 done
 [ -x .venv/bin/xdploaderd ] || die "no .venv: run ./dev setup first"
+case $checkout in
+/tmp/* | /var/tmp/*) die "the service has a /tmp of its own and sees nothing of $checkout: want a checkout elsewhere" ;;
+esac
 
 # Mounts of this check go with it: everything below runs in a mount namespace of its own.
 if [ "${1:-}" != --inside ]; then exec unshare --mount --propagation private sh "$0" --inside; fi
