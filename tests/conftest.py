@@ -26,6 +26,10 @@ def _opened_since(before: dict[str, str]) -> dict[str, str]:
     return {fd: name for fd, name in _open_fds().items() if before.get(fd) != name}
 
 
+def pytest_collection_finish() -> None:
+    gc.freeze()  # what importing left lives as long as the run: collections after tests need not walk it
+
+
 def pytest_sessionstart() -> None:
     # A shell starts what it puts in the background with SIGINT ignored, and programs under test would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -10,12 +10,12 @@ from typing import Final
 from tests.campaigns.figures import Figures, percentile, spread
 from tests.campaigns.marked import Marked
 from tests.campaigns.process import descriptors, held, rss, threads
-from tests.support.daemon import Daemon, daemon_in, xdp_id
+from tests.support.daemon import SLOWNESS, Daemon, daemon_in, xdp_id
 from tests.support.netns import ip, veth_pair
 from tests.support.sandbox import pin_tree
 
 SOON = 0.2  # seconds: the goal for the p99, from before the interface is made
-LATE = 5.0
+LATE = 5.0 * SLOWNESS
 RESYNC_SOON = 1.0
 RSS_LIMIT = 5 << 10  # KiB that the daemon may grow by
 STORM = "".join(f"link set lo alias {number}\n" for number in range(3000))  # more than the socket's buffer holds

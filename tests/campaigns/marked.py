@@ -7,9 +7,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.support.daemon import OBJECTS
+from tests.support.daemon import OBJECTS, SLOWNESS
 
-PATIENCE = 5.0  # seconds that the kernel may take to free what is closed
+PATIENCE = 5.0 * SLOWNESS  # seconds that the kernel may take to free what is closed
 
 
 @dataclass(frozen=True, slots=True)

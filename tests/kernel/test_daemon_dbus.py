@@ -13,7 +13,7 @@ from dbus_fast import Message
 from dbus_fast.aio import MessageBus
 
 from tests.support.bus import plain, private_bus
-from tests.support.daemon import Daemon, daemon_in, wait_for, xdp_entry, xdp_id
+from tests.support.daemon import PATIENCE, Daemon, daemon_in, wait_for, xdp_entry, xdp_id
 from tests.support.netns import Veth
 from tests.support.tools import bpftool_json
 from xdploaderd.errors import KernelError
@@ -34,7 +34,7 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
 
 def _busctl(daemon: Daemon, *args: str) -> "subprocess.CompletedProcess[str]":
     command = ["busctl", f"--address={daemon.bus}", "--json=short", *args]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
 
 
 def _call(daemon: Daemon, *args: str) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.daemon import OBJECTS, Daemon, counters, tail_entry, tc_ids, wait_for, xdp_entry, xdp_id
+from tests.support.daemon import OBJECTS, SLOWNESS, Daemon, counters, tail_entry, tc_ids, wait_for, xdp_entry, xdp_id
 from tests.support.netns import Veth, add_veth, ip, tc
 
 pytestmark = pytest.mark.kernel
@@ -54,7 +54,7 @@ CHANGES: list[tuple[str, Callable[[], None], str]] = [
 def seen_within_a_second(daemon: Daemon, name: str, state: str) -> dict[str, Any]:
     began = time.monotonic()
     wait_for(lambda: daemon.attachment(name)["state"] == state, f"{name} {state}")
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 1.0 * SLOWNESS
     return dict(daemon.attachment(name))
 
 
@@ -123,7 +123,7 @@ def test_restore_puts_the_program_back_within_a_second_three_times(
         change()
         began = time.monotonic()
         wait_for(lambda: (xdp_id(), tc_ids()) == ours, "ours again")
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 1.0 * SLOWNESS
         wait_for(lambda: daemon.attachment(name)["state"] == "attached", "the pass has ended")
     change()
     seen_within_a_second(daemon, name, "foreign")

@@ -10,6 +10,7 @@ import pytest
 from tests.support.daemon import (
     OBJECTS,
     OWN_PINS,
+    PATIENCE,
     Daemon,
     counters,
     tail_entry,
@@ -91,7 +92,7 @@ def test_kill_in_the_middle_of_a_replace_is_repaired_by_the_next_start(
         f"inject={call}:signal=KILL:when={number}",
     ]
     killed = subprocess.run(
-        [*tracer, *daemon.command()], cwd=OBJECTS.parents[1], capture_output=True, check=False, timeout=10
+        [*tracer, *daemon.command()], cwd=OBJECTS.parents[1], capture_output=True, check=False, timeout=PATIENCE
     )
     assert killed.returncode == -signal.SIGKILL
     assert xdp_id()

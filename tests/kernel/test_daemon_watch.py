@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.support.daemon import ROOT, Daemon, xdp_entry
+from tests.support.daemon import PATIENCE, ROOT, Daemon, xdp_entry
 from tests.support.netns import ip, veth_pair
 
 pytestmark = pytest.mark.kernel
@@ -52,6 +52,6 @@ def test_monitor_prints_a_line_for_each_change_and_ends_on_sigint(daemon: Daemon
     states = [json.loads(following.stdout.readline())["state"] for _ in range(2)]
     assert states == ["waiting", "gone"]
     following.send_signal(signal.SIGINT)
-    output, errors = following.communicate(timeout=10)
+    output, errors = following.communicate(timeout=PATIENCE)
     assert (following.returncode, output, errors) == (0, "", "")
     daemon.call("Status")

@@ -21,6 +21,7 @@ OBJECTS = ROOT / "tests/bpf"
 BPFFS = Path("/sys/fs/bpf")
 OWN_PINS = BPFFS / "xdploaderd"
 PATIENCE = float(os.environ.get("XDPLOADERD_TEST_PATIENCE", "10"))  # seconds; emulated machines need more
+SLOWNESS = PATIENCE / 10  # what the seconds of a goal are multiplied by there: a goal is one of real machines
 POLL = 0.05  # seconds
 
 
