@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from typing import Self
 
 from xdploaderd.btf.header import BtfHeader
+from xdploaderd.btf.index import RecordIndex
 from xdploaderd.btf.lookup import NameLookup
 from xdploaderd.btf.names import essential_name
 from xdploaderd.btf.records import (
@@ -17,7 +18,6 @@ from xdploaderd.btf.records import (
     columns,
     decode_member,
     decode_record,
-    index_records,
     names_and_references,
 )
 from xdploaderd.btf.search import searchable
@@ -48,16 +48,16 @@ _VOID = Void()
 class Btf:
     """One BTF blob, or a split one on top of its base; ids and string offsets of a split blob continue its base's.
 
-    Types are decoded when asked for. With `trusted` (BTF of a kernel, of which little is used) the blob is indexed at
-    first use and references are checked where they are followed; otherwise all is checked by parse.
+    Types are decoded when asked for. With `trusted` (BTF of a kernel, of which little is used) the blob is indexed as
+    far as it is used, and references are checked where they are followed; otherwise all is checked by parse.
     """
 
     __slots__ = (
         "_base",
         "_first",
+        "_index",
         "_kinds",
         "_lookup",
-        "_offsets",
         "_pointer_size",
         "_strings",
         "_types",
@@ -79,9 +79,9 @@ class Btf:
         self._strings: BtfStrings = BtfStrings(
             searchable(view), header.str_off, header.str_len, base._strings if base else None
         )
-        self._lookup = NameLookup(self._words, self._strings)
         self._first = len(base) if base else 1  # id of the first own type
-        self._offsets: array[int] | None = None
+        self._index = RecordIndex(self._words, self._first)
+        self._lookup = NameLookup(self._words, self._index, self._strings)
         self._kinds: bytes | None = None  # of each own type, for who looks for one
         self._types: dict[int, BtfType] = {0: _VOID}
         self._pointer_size = 0
@@ -123,8 +123,8 @@ class Btf:
     def record_place(self, type_id: int) -> slice:
         """Return which bytes of `records` are an own type's; BtfError for any other id."""
         start, after = self._place_of(type_id), type_id + 1 - self._first
-        offsets = self._index()
-        return slice(WORD * start, WORD * (offsets[after] if after < len(offsets) else len(self._words)))
+        places = self._all_places()
+        return slice(WORD * start, WORD * (places[after] if after < len(places) else len(self._words)))
 
     @property
     def pointer_size(self) -> int:
@@ -135,7 +135,7 @@ class Btf:
 
     def __len__(self) -> int:
         """Return the number of types, void and the base's included: valid ids are 0 to this minus 1."""
-        return self._first + len(self._index())
+        return self._first + len(self._all_places())
 
     def type_by_id(self, type_id: int) -> BtfType:
         """Return the type; BtfError for an id that is not there."""
@@ -186,7 +186,7 @@ class Btf:
         """Yield the ids, ascending, of the blob's own types of a kind."""
         if self._kinds is None:
             words = self._words
-            self._kinds = bytes([words[place + 1] >> KIND_SHIFT & KIND_MASK for place in self._index()])
+            self._kinds = bytes([words[place + 1] >> KIND_SHIFT & KIND_MASK for place in self._all_places()])
         at = -1
         while (at := self._kinds.find(kind, at + 1)) >= 0:
             yield self._first + at
@@ -200,12 +200,14 @@ class Btf:
         """Return the ids, ascending, of the own types of `kinds` whose name without flavor is `name`."""
         if not name:
             return ()
-        ids = (self._first + number for number in self._lookup.records(name, self._index()))
+        with error_context(self._place):
+            numbers = self._lookup.records(name)
+        ids = (self._first + number for number in numbers)
         return tuple(type_id for type_id in ids if self.kind_of(type_id) in kinds)
 
     def types(self) -> Iterator[tuple[int, BtfType]]:
         """Yield (id, type) of every own type in order, void left out."""
-        for type_id, place in enumerate(self._index(), self._first):
+        for type_id, place in enumerate(self._all_places(), self._first):
             yield type_id, decode_record(self._words, place, self._name_at)
 
     def skip_mods_and_typedefs(self, type_id: int) -> int:
@@ -251,19 +253,20 @@ class Btf:
 
     def _error(self, message: str) -> BtfError:
         error = BtfError(message)
-        error.place = (f"BTF '{self.name}'",)
+        error.place = (self._place(),)
         return error
+
+    def _place(self) -> str:
+        return f"BTF '{self.name}'"
 
     def _checked_size(self, type_id: int, size: int) -> int:
         if size >> 32:
             raise self._error(f"size of type [{type_id}] is {size} bytes, want below 4 GiB")
         return size
 
-    def _index(self) -> "array[int]":
-        if self._offsets is None:
-            with error_context(f"BTF '{self.name}'"):
-                self._offsets = index_records(self._words, self._first)
-        return self._offsets
+    def _all_places(self) -> "array[int]":
+        with error_context(self._place):
+            return self._index.all_places()
 
     def _word_array(self) -> "array[int]":
         """Return a copy of the type section that is quicker to walk than the memoryview."""
@@ -272,13 +275,15 @@ class Btf:
         return words
 
     def _place_of(self, type_id: int) -> int:
-        offsets = self._offsets
-        if offsets is None:
-            offsets = self._index()
+        places = self._index.places
         number = type_id - self._first
-        if 0 <= number < len(offsets):
-            return offsets[number]
-        raise self._error(f"no type id {type_id}, want below {self._first + len(offsets)}")
+        if 0 <= number < len(places):
+            return places[number]
+        with error_context(self._place):
+            place = self._index.place_of(number)
+        if place is None:
+            raise self._error(f"no type id {type_id}, want below {len(self)}")
+        return place
 
     def _name_at(self, offset: int) -> str:
         if not offset:
@@ -300,7 +305,7 @@ class Btf:
 
     def _check_all(self) -> None:
         words, end_of_ids, end_of_strings = self._word_array(), len(self), self._strings.end
-        names, ids, protos = columns(words, self._index())
+        names, ids, protos = columns(words, self._all_places())
         if max(names, default=0) >= end_of_strings or max(ids, default=0) >= end_of_ids:
             self._refuse_first(words)
         for number in sorted(set(protos)):
@@ -310,7 +315,7 @@ class Btf:
     def _refuse_first(self, words: "array[int]") -> None:
         """Raise what is wrong with the first record that refers to what is not there."""
         end_of_ids, end_of_strings = len(self), self._strings.end
-        for type_id, place in enumerate(self._index(), self._first):
+        for type_id, place in enumerate(self._all_places(), self._first):
             names, ids = names_and_references(words, place)
             if max(names) >= end_of_strings:
                 raise self._error(f"type [{type_id}]: string offset {max(names)} is outside {end_of_strings} bytes")

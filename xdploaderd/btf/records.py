@@ -22,7 +22,7 @@ from xdploaderd.btf.types import (
     SecVar,
     Var,
 )
-from xdploaderd.errors import BtfError, error_context
+from xdploaderd.errors import BtfError
 
 KINDS = tuple(BtfKind)
 HEAD_WORDS = 3  # name_off, info, size or type
@@ -61,63 +61,12 @@ _MORE_REFERS = frozenset({BtfKind.ARRAY, *ELEMENT_WORDS})
 _TYPE_COLUMN = {BtfKind.STRUCT: 1, BtfKind.UNION: 1, BtfKind.FUNC_PROTO: 1, BtfKind.DATASEC: 0}
 
 
-def _stride(info: int) -> int:
+def stride(info: int) -> int:
     """Return the length in words of a record with this info word; BtfError for an unknown kind."""
     kind = info >> KIND_SHIFT & KIND_MASK
     if not 0 < kind < len(KINDS):
         raise BtfError(f"kind {kind} is unknown, want 1 to {len(KINDS) - 1}")
     return HEAD_WORDS + _FIXED.get(KINDS[kind], 0) + (info & VLEN_MASK) * ELEMENT_WORDS.get(KINDS[kind], 0)
-
-
-def index_records(words: memoryview, first_id: int) -> "array[int]":
-    """Return the place of every record, in words; BtfError for an unknown kind or a record past the section's end."""
-    offsets = _most_places(words)
-    at, end = offsets.pop(), len(words)
-    while at < end:
-        offsets.append(at)
-        if at + 1 == end:
-            break
-        with error_context(f"type [{first_id + len(offsets) - 1}]"):
-            at += _stride(words[at + 1])
-    if at != end:
-        raise BtfError(f"type [{first_id + len(offsets) - 1}] does not end inside the type section")
-    return offsets
-
-
-def _most_places(words: memoryview) -> "array[int]":
-    """Return the places of all records but the last few, or of those up to one of a kind unknown or without end.
-
-    What is behind the last one is for the caller to find out, who does so at leisure. A kernel has 130,000 records but
-    only some 300 distinct info words, so that their lengths are remembered; and eight steps are taken at a time, since
-    to note a place by itself takes the interpreter as long as to find it.
-    """
-    infos = words[1:]
-    strides: dict[int, int] = {}
-    offsets = array("I", (0,))
-    add = offsets.fromlist
-    while True:
-        at = offsets[-1]
-        try:
-            while True:
-                add(
-                    [
-                        at := at + strides[infos[at]],
-                        at := at + strides[infos[at]],
-                        at := at + strides[infos[at]],
-                        at := at + strides[infos[at]],
-                        at := at + strides[infos[at]],
-                        at := at + strides[infos[at]],
-                        at := at + strides[infos[at]],
-                        at := at + strides[infos[at]],
-                    ]
-                )
-        except IndexError:  # the section's end is near: nothing of these eight was noted
-            return offsets
-        except KeyError:
-            try:
-                strides[infos[at]] = _stride(infos[at])
-            except BtfError:
-                return offsets
 
 
 def columns(words: "array[int]", offsets: "array[int]") -> tuple["array[int]", "array[int]", list[int]]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from xdploaderd.btf.codec import Btf
 from xdploaderd.errors import FileError, error_context
-from xdploaderd.kernel.btf_file import kernel_types, map_btf_file
+from xdploaderd.kernel.btf_file import kernel_types, map_btf_file, shown_by_kernel
 from xdploaderd.obj.minimize import minimize
 from xdploaderd.printable import quoted
 
@@ -33,7 +33,8 @@ def minimise_file(source: str, output: str, objects: Sequence[CoreObject]) -> Mi
     """Write to `output` what `objects` need of the BTF in `source`. Raises LoaderError; `output` is then as it was."""
     raw = map_btf_file(source)
     with error_context(quoted(source)):
-        left = minimize(kernel_types(raw, name=os.path.basename(source)), objects)
+        kernel = kernel_types(raw, name=os.path.basename(source), checked=shown_by_kernel(source))
+        left = minimize(kernel, objects)
     _write(output, left)
     return Minimised(source, output, len(raw), len(left), len(Btf.parse(left, name=output, trusted=True)) - 1)
 

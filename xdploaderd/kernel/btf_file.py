@@ -40,7 +40,7 @@ def map_btf_file(path: str) -> bytes | memoryview:
 
     Raises as read_btf_file.
     """
-    if os.path.dirname(path) != SYSFS_FOLDER:
+    if not shown_by_kernel(path):
         return read_btf_file(path)
     try:
         with open_regular(path) as file:
@@ -49,14 +49,20 @@ def map_btf_file(path: str) -> bytes | memoryview:
         return read_btf_file(path)
 
 
-def kernel_types(raw: bytes | memoryview, *, name: str) -> Btf:
-    """Return a kernel's types; BtfError where the records do not fill their section.
+def shown_by_kernel(path: str) -> bool:
+    """Tell whether a file is BTF as the running kernel shows it, which has checked every record of it."""
+    return os.path.dirname(path) == SYSFS_FOLDER
+
+
+def kernel_types(raw: bytes | memoryview, *, name: str, checked: bool = False) -> Btf:
+    """Return a kernel's types; BtfError where the records do not fill their section, unless that is `checked`.
 
     A kernel has 130,000 types, of which objects use some dozen: where these refer to is checked when they are looked
     at, which spares nine tenths of the time.
     """
     btf = Btf.parse(raw, name=name, trusted=True)
-    len(btf)  # indexes the records
+    if not checked:
+        len(btf)  # indexes the records
     return btf
 
 

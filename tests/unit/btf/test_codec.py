@@ -10,7 +10,8 @@ from tests.builders.btf import S32, U32, U64, blob_of, btf_of, member, ptr, spli
 from xdploaderd.btf import lookup, strings
 from xdploaderd.btf.build import BtfBuilder, encode_types
 from xdploaderd.btf.codec import Btf
-from xdploaderd.btf.records import columns, index_records, names_and_references
+from xdploaderd.btf.index import RecordIndex
+from xdploaderd.btf.records import columns, names_and_references
 from xdploaderd.btf.types import (
     Array,
     BtfKind,
@@ -341,7 +342,7 @@ def test_a_member_alone_is_the_one_of_the_whole_type(type_id: int, split: bool) 
 def test_columns_of_a_blob_hold_what_its_records_hold() -> None:
     records = bytes(btf_of(*ONE_OF_EACH).records)
     words = array("I", records)
-    offsets = index_records(memoryview(records).cast("I"), 1)
+    offsets = RecordIndex(memoryview(records).cast("I"), 1).all_places()
     names, ids, protos = columns(words, offsets)
     one_by_one = [names_and_references(words, at) for at in offsets]
     assert sorted(names) == sorted(name for found, _ in one_by_one for name in found)
