@@ -7,9 +7,10 @@ not at all, belong to the daemon's user alone, and go when no entry names them.
 import hashlib
 import logging
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
+from functools import partial
 from pathlib import Path, PurePosixPath
-from shutil import rmtree
 from typing import Final
 
 from xdploaderd.daemon.new_file import write_new
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 
 NAME_MAX: Final = 255  # bytes of a file name (NAME_MAX of limits.h)
 MAX_BYTES: Final = 256 << 20  # of all kept objects in one directory
+TRIES: Final = 3  # at removing one
 _UNNAMED: Final = "object.o"
 
 
@@ -65,31 +67,25 @@ class KeptObjects:
         return None
 
     def sweep(self, used: Iterable[PurePosixPath]) -> None:
-        """Remove what no entry names; what cannot be removed is logged and stays."""
+        """Remove what no entry names; what cannot be removed is logged and stays until the next sweep."""
         kept = {Path(path) for path in used}
         try:
-            for directory in self._directory.iterdir():
-                for file in directory.iterdir():
-                    if file not in kept:
-                        file.unlink()
-                if not any(path.parent == directory for path in kept):
-                    rmtree(directory)
-        except FileNotFoundError:
+            directories = tuple(self._directory.iterdir())
+        except FileNotFoundError:  # nothing was ever kept
             return
         except OSError as error:
             log.warning("unused objects below '%s' cannot be removed: %s", self._directory, error.strerror)
+            return
+        for directory in directories:
+            _tried(directory, partial(_clear, directory, kept))
 
     def drop(self, paths: Iterable[PurePosixPath]) -> None:
         """Remove these objects, where they are kept here; what cannot be removed is logged and stays."""
-        for path in paths:
-            if not self.has(path):
-                continue
-            try:
-                Path(path).unlink(missing_ok=True)
+        for path in map(Path, paths):
+            if self.has(PurePosixPath(path)):
+                _tried(path, partial(path.unlink, missing_ok=True))
                 with suppress(OSError):  # the same bytes are kept under another name as well
-                    Path(path).parent.rmdir()
-            except OSError as error:
-                log.warning("unused object '%s' cannot be removed: %s", path, error.strerror)
+                    path.parent.rmdir()
 
     def _check_room(self, more: int) -> None:
         used = sum(file.stat().st_size for file in self._directory.glob("*/*"))
@@ -109,6 +105,28 @@ class KeptObjects:
         if self._durable:
             for directory in (path.parent, path.parent.parent):
                 sync_directory(directory)
+
+
+def _clear(directory: Path, kept: AbstractSet[Path]) -> None:
+    """Remove the files of a directory but these, and itself where none is left."""
+    for file in tuple(directory.iterdir()):
+        if file not in kept:
+            file.unlink(missing_ok=True)
+    if all(path.parent != directory for path in kept):
+        directory.rmdir()
+
+
+def _tried(what: Path, remove: Callable[[], None]) -> None:
+    """Call it, and again where it fails; what stays is logged."""
+    for left in reversed(range(TRIES)):
+        try:
+            remove()
+            return
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if not left:
+                log.warning("unused object '%s' cannot be removed: %s", what, error.strerror)
 
 
 def file_name(name: str) -> str:
