@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support import sandbox
+from tests.support.daemon import wait_for
 from tests.support.netns import Veth, ip, veth_pair
 from tests.support.tools import bpftool_json
 from xdploaderd.cli.main import main
@@ -29,7 +29,6 @@ pytestmark = pytest.mark.kernel
 Capture = pytest.CaptureFixture[str]
 OBJECTS = Path(__file__).parents[1] / "bpf"
 BPFFS = Path("/sys/fs/bpf")
-SECONDS = 5.0
 PASS, COUNT = str(OBJECTS / "xdp_pass.bpf.o"), str(OBJECTS / "xdp_count.bpf.o")
 LEGACY, TAIL = str(OBJECTS / "legacy_pin2.bpf.o"), str(OBJECTS / "legacy_tail.bpf.o")
 
@@ -38,15 +37,11 @@ LEGACY, TAIL = str(OBJECTS / "legacy_pin2.bpf.o"), str(OBJECTS / "legacy_tail.bp
 def veth(_no_kernel_leak: None) -> Iterator[Veth]:
     with veth_pair() as pair:
         yield pair
-    _wait(lambda: not (BPFFS / "xdploaderctl").exists() or set_words("dev", "lo", "xdp", "off") is None)
+    wait_for(
+        lambda: not (BPFFS / "xdploaderctl").exists() or set_words("dev", "lo", "xdp", "off") is None,
+        "nothing is kept for an interface",
+    )
     sandbox.clear_pins()
-
-
-def _wait(condition: Any) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def set_words(*words: str, force: bool = False) -> int | None:
@@ -71,7 +66,7 @@ def test_program_sees_packets_until_it_is_taken_off(veth: Veth, word: str, mode:
     assert set_words("dev", "veth0", word, "obj", LEGACY) is None
     assert shown()["xdp"]["mode"] == mode
     veth.send_in(5)
-    _wait(lambda: counted("/sys/fs/bpf/tc/globals/cnt", 0) >= 5)
+    wait_for(lambda: counted("/sys/fs/bpf/tc/globals/cnt", 0) >= 5, "packets are counted")
     assert set_words("dev", "veth0", word, "off") is None
     assert "xdp" not in shown()
 
@@ -147,7 +142,7 @@ def test_pinned_map_is_no_program(veth: Veth) -> None:
 def test_tail_calls_of_an_unpinned_array_stay(veth: Veth) -> None:
     assert set_words("veth0", "xdp", "obj", TAIL, "sec", "classifier") is None
     veth.send_in(3)
-    _wait(lambda: counted("/sys/fs/bpf/tc/globals/tail_hits", 1) >= 3)
+    wait_for(lambda: counted("/sys/fs/bpf/tc/globals/tail_hits", 1) >= 3, "tail calls are counted")
     assert os.listdir(BPFFS / "xdploaderctl") == [str(shown()["xdp"]["prog"]["id"])]
 
 

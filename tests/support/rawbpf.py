@@ -67,6 +67,11 @@ class RawPrograms:
         return ProgInfo(id=ProgId(prog_id), type=kind, name=name, tag=tag.hex())
 
 
+def id_of(prog: RawFd) -> ProgId:
+    """Return the id of a program."""
+    return RawPrograms().prog_info(prog).id
+
+
 def _insn(code: int, dst: int = 0, src: int = 0, off: int = 0, imm: int = 0) -> bytes:
     return struct.pack("=BBhi", code, src << 4 | dst, off, imm)
 

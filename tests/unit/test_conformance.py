@@ -23,7 +23,7 @@ def iproute2_table() -> list[tuple[str, list[str], str]]:
 
 
 def functions(path: Path) -> set[str]:
-    return set(re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE))
+    return set(re.findall(r"^(?:async )?def (test_\w+)", path.read_text(), re.MULTILINE))
 
 
 def test_each_item_has_one_row() -> None:
