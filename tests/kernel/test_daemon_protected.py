@@ -50,12 +50,18 @@ def copy(tmp_path: Path) -> Path:
     return made
 
 
+def made_stale(copy: Path) -> int:
+    """Return the program that runs, and let its object have another one from now on."""
+    running = xdp_id()
+    assert running
+    shutil.copy(COUNT_V2, copy)
+    return running
+
+
 def test_protected_interface_of_a_glob(veth: Veth, daemon: Daemon, copy: Path) -> None:
     configure(daemon, glob(object=copy))
     daemon.start()  # what starts is confirmed
-    before = xdp_id()
-    assert before
-    shutil.copy(COUNT_V2, copy)
+    before = made_stale(copy)
     all_refused(
         daemon,
         ("Detach", {"name": "all"}),
@@ -87,9 +93,7 @@ def test_runtime_entry_on_a_protected_interface(veth: Veth, daemon: Daemon, copy
     entry = {**ENTRY, "object": str(copy)}
     daemon.call("AttachObject", entry=entry, confirm=60)
     daemon.call("Confirm")
-    before = xdp_id()
-    assert before
-    shutil.copy(COUNT_V2, copy)
+    before = made_stale(copy)
     all_refused(
         daemon,
         ("Detach", {"name": "mine"}),

@@ -70,27 +70,26 @@ async def _on(rtnl: Rtnl, interface: Interface, hooks: Sequence[Hook], bpf: Bpf)
     for hook in hooks:
         if hook is Hook.XDP:
             for mode, prog_id in interface.xdp:
-                yield Attached(
-                    interface=interface.name,
-                    ifindex=interface.index,
-                    hook=hook,
-                    prog_id=prog_id,
-                    info=_info(bpf, prog_id),
-                    mode=mode.value,
-                )
+                yield _program(interface, hook, prog_id, bpf, mode=mode.value)
             continue
         for item in await rtnl.filters(interface.index, hook):
             yield _filter(interface, item, bpf)
         chain = chain_of(bpf, interface.index, hook)
         for prog_id, link_id in zip(chain.progs, chain.links, strict=True):
-            yield Attached(
-                interface=interface.name,
-                ifindex=interface.index,
-                hook=hook,
-                prog_id=prog_id,
-                info=_info(bpf, prog_id),
-                tcx="a TCX link" if link_id else "TCX without a link",
-            )
+            how = "a TCX link" if link_id else "TCX without a link"
+            yield _program(interface, hook, prog_id, bpf, tcx=how)
+
+
+def _program(interface: Interface, hook: Hook, prog_id: ProgId, bpf: Bpf, *, mode: str = "", tcx: str = "") -> Attached:
+    return Attached(
+        interface=interface.name,
+        ifindex=interface.index,
+        hook=hook,
+        prog_id=prog_id,
+        info=_info(bpf, prog_id),
+        mode=mode,
+        tcx=tcx,
+    )
 
 
 def _filter(interface: Interface, item: TcFilter, bpf: Bpf) -> Attached:

@@ -8,7 +8,7 @@ an XDP change on a real device holds the event loop for the kernel's grace perio
 import difflib
 import errno
 import os
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from typing import Any, Self
 
 from pyroute2 import AsyncIPRoute
@@ -160,6 +160,17 @@ class Rtnl:
     async def _set_filter(self, command: str, wanted: TcFilter, fd: int) -> None:
         if not wanted.priority or not wanted.handle:
             raise ValueError("a filter needs priority and handle: with 0 the kernel stacks another one")
+        flags = _TCA_BPF_FLAG_ACT_DIRECT if wanted.direct_action else 0
+        program: dict[str, Any] = {"fd": fd, "name": wanted.name, "flags": flags}
+        if wanted.classid:
+            program["classid"] = wanted.classid
+        await self._change_filter(command, wanted, program)
+
+    async def delete_filter(self, wanted: TcFilter) -> None:
+        """Remove the filter at that priority and handle."""
+        await self._change_filter("del-filter", wanted, {})
+
+    async def _change_filter(self, command: str, wanted: TcFilter, program: Mapping[str, Any]) -> None:
         request = self._requests.tc(
             command,
             "bpf",
@@ -168,23 +179,7 @@ class Rtnl:
             parent=messages.HOOK_PARENTS[wanted.hook],
             prio=wanted.priority,
             protocol=wanted.protocol,
-            fd=fd,
-            name=wanted.name,
-            flags=_TCA_BPF_FLAG_ACT_DIRECT if wanted.direct_action else 0,
-            **({"classid": wanted.classid} if wanted.classid else {}),
-        )
-        await _change(f"{wanted.hook} filter", wanted.ifindex, request)
-
-    async def delete_filter(self, wanted: TcFilter) -> None:
-        """Remove the filter at that priority and handle."""
-        request = self._requests.tc(
-            "del-filter",
-            "bpf",
-            wanted.ifindex,
-            wanted.handle,
-            parent=messages.HOOK_PARENTS[wanted.hook],
-            prio=wanted.priority,
-            protocol=wanted.protocol,
+            **program,
         )
         await _change(f"{wanted.hook} filter", wanted.ifindex, request)
 
