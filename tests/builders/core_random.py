@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 
-from tests.builders.core_types import BtfWriter, Changes, random_shapes
+from tests.builders.core_btf import BtfWriter
+from tests.builders.core_changes import Changes
+from tests.builders.core_types import random_shapes
 from tests.builders.elf import Elf, Sec, object_of, program
 from xdploaderd.btf.build import BtfBuilder
 from xdploaderd.btf.codec import Btf

@@ -1,7 +1,6 @@
-"""C types made at random, and changed at random as kernels change them, written as BTF for CO-RE to compare.
+"""C types made at random, as a program may know them.
 
-A shape is a value; structs refer to each other by name, so that they may be declared, recursive, or missing. Offsets
-and sizes are those of C but for gaps, which only BTF has to be able to tell.
+A shape is a value; structs refer to each other by name, so that they may be declared, recursive, or missing.
 """
 
 from collections.abc import Sequence
@@ -9,12 +8,11 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import TypeAlias
 
-from tests.builders.btf import blob_of
-from xdploaderd.btf.types import Array, BtfKind, BtfType, Composite, Enum, Float, FuncProto, Fwd, Int, Member, Ref
+from xdploaderd.btf.types import BtfKind, Float, Int
 
 MEMBERS = ("a", "b", "c", "d", "e")
 FLAVORS = (*[""] * 12, *["___x", "___y", "___a___b"] * 2, "____z", "___")
-_NUMBERS = (
+NUMBERS = (
     Int("int", 4, 1, 0, 32),
     Int("unsigned int", 4, 0, 0, 32),
     Int("long", 8, 1, 0, 64),
@@ -28,7 +26,7 @@ _NUMBERS = (
     Int("__int128", 16, 1, 0, 128),
     Int("old bits", 4, 0, 5, 7),
 )
-_POINTER = 8
+POINTER = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +125,7 @@ def random_shape(rng: Random, depth: int, known: Sequence[tuple[str, BtfKind]] =
     """Return a type of at most `depth` levels; structs `known` by name are only pointed to."""
     match rng.randrange(14) if depth > 0 else rng.randrange(4):
         case 0 | 1 | 2:
-            return Number(rng.choice(_NUMBERS))
+            return Number(rng.choice(NUMBERS))
         case 3:
             return _enum(rng) if rng.random() < 0.5 else Number(Float("double", 8))
         case 4 | 5:
@@ -178,182 +176,24 @@ def _body(rng: Random, depth: int, known: Sequence[tuple[str, BtfKind]]) -> Body
     for name in rng.sample(MEMBERS, rng.randint(1, 4)):
         of = random_shape(rng, depth, known)
         anonymous = isinstance(of, Body) and rng.random() < 0.6
-        fields.append(Field("" if anonymous else name, of, _bits(rng, of), rng.choice((0, 0, 0, 1, 8))))
-    return Body(rng.choice((BtfKind.STRUCT, BtfKind.STRUCT, BtfKind.UNION)), "", _told_apart(fields, set()))
+        fields.append(Field("" if anonymous else name, of, bits_of(rng, of), rng.choice((0, 0, 0, 1, 8))))
+    return Body(rng.choice((BtfKind.STRUCT, BtfKind.STRUCT, BtfKind.UNION)), "", told_apart(fields, set()))
 
 
-def _told_apart(fields: Sequence[Field], used: set[str]) -> tuple[Field, ...]:
+def told_apart(fields: Sequence[Field], used: set[str]) -> tuple[Field, ...]:
     """Return members without those whose names are in the same scope already, as C wants it."""
     kept = []
     for field in fields:
         if not field.name and isinstance(field.of, Body):
-            kept.append(replace(field, of=replace(field.of, fields=_told_apart(field.of.fields, used))))
+            kept.append(replace(field, of=replace(field.of, fields=told_apart(field.of.fields, used))))
         elif field.name not in used:
             used.add(field.name)
             kept.append(field)
     return tuple(kept)
 
 
-def _bits(rng: Random, of: Shape) -> int:
-    if isinstance(of, Number) and isinstance(of.type, Int) and of.type.size <= _POINTER and rng.random() < 0.2:
+def bits_of(rng: Random, of: Shape) -> int:
+    """Return how many bits a member of that type has, by chance; 0: it is no bit field."""
+    if isinstance(of, Number) and isinstance(of.type, Int) and of.type.size <= POINTER and rng.random() < 0.2:
         return rng.randint(1, of.type.size * 8)
     return 0
-
-
-class Changes:
-    """What time does to types: each part changes with a probability of `rate`."""
-
-    def __init__(self, rng: Random, rate: float) -> None:
-        self._rng = rng
-        self._rate = rate
-
-    def _happens(self) -> bool:
-        return self._rng.random() < self._rate
-
-    def of_all(self, shapes: Sequence[Shape]) -> list[Shape]:
-        """Return what has become of declared types: changed, gone, or there in several flavors."""
-        found: list[Shape] = []
-        for shape in shapes:
-            if self._rng.random() < self._rate / 3:
-                continue
-            found.append(self._renamed(self.of(shape)))
-            if self._rng.random() < 0.25:
-                found.append(self._renamed(self.of(shape)))
-        if self._happens():
-            self._rng.shuffle(found)
-        return found
-
-    def _renamed(self, shape: Shape) -> Shape:
-        match shape:
-            case To(name=name) | Choice(name=name) | Body(name=name):
-                return replace(shape, name=name[:2] + self._rng.choice(FLAVORS))
-            case _:
-                return shape
-
-    def of(self, shape: Shape) -> Shape:  # noqa: PLR0911 - one arm for each shape
-        """Return what has become of one type."""
-        match shape:
-            case Body():
-                return self._body(shape)
-            case Choice():
-                return self._enum(shape)
-            case Many(of, count):
-                return Many(self.of(of), self._rng.choice((0, 1, 2, 5)) if self._happens() else count)
-            case To(kind, of, name):
-                if self._happens() and kind is not BtfKind.PTR and of is not None and name[:1] != "t":
-                    return self.of(of)
-                return To(kind, of and self.of(of), name)
-            case Function(result, params):
-                kept = params[: self._rng.randint(0, len(params))] if self._happens() else params
-                return Function(result and self.of(result), tuple(self.of(param) for param in kept))
-            case Number() if self._happens():
-                return random_shape(self._rng, 1)
-            case _:
-                return self._wrapped(shape)
-
-    def _wrapped(self, shape: Shape) -> Shape:
-        return To(self._rng.choice((BtfKind.CONST, BtfKind.VOLATILE)), shape) if self._happens() else shape
-
-    def _enum(self, shape: Choice) -> Choice:
-        values = [(name, value + 1) if self._happens() else (name, value) for name, value in shape.values]
-        if self._happens():
-            self._rng.shuffle(values)
-        if self._happens() and len(values) > 1:
-            values.pop()
-        size = self._rng.choice((4, 8)) if self._happens() else shape.size
-        return replace(shape, values=tuple(values), size=size)
-
-    def _body(self, shape: Body) -> Body:
-        fields = [self._field(field) for field in shape.fields if not self._happens()]
-        if self._happens():
-            self._rng.shuffle(fields)
-        if self._happens():
-            fields.insert(self._rng.randint(0, len(fields)), Field("new", random_shape(self._rng, 1)))
-        if self._happens() and fields:
-            start = self._rng.randrange(len(fields))
-            kind = self._rng.choice((BtfKind.STRUCT, BtfKind.UNION))
-            fields = [*fields[:start], Field("", Body(kind, "", tuple(fields[start:])))]
-        kind = self._rng.choice((BtfKind.STRUCT, BtfKind.UNION)) if self._rng.random() < self._rate / 3 else shape.kind
-        return replace(shape, kind=kind, fields=_told_apart(fields, set()), tail=self._rng.choice((0, 0, 3)))
-
-    def _field(self, field: Field) -> Field:
-        of = self.of(field.of)
-        bits = _bits(self._rng, of) if self._happens() else field.bits
-        whole = isinstance(of, Number) and isinstance(of.type, Int) and bits <= of.type.size * 8 <= _POINTER * 8
-        name = self._rng.choice(MEMBERS) if self._happens() and field.name else field.name
-        gap = self._rng.choice((0, 1, 4, 70_000)) if self._happens() else field.gap
-        return Field(name or ("" if isinstance(of, Body) else "moved"), of, bits if whole else 0, gap)
-
-
-class BtfWriter:
-    """Shapes as BTF types, each once; a Named one that is in nobody's list is only declared."""
-
-    def __init__(self, shapes: Sequence[Shape]) -> None:
-        self._bodies = {(s.kind, s.name): s for s in shapes if isinstance(s, Body)}
-        self._types: list[BtfType] = []
-        self._ids: dict[Shape, int] = {}
-        self.roots = [self.add(shape) for shape in shapes]
-
-    def encode(self) -> bytes:
-        """Return the blob. A number is its last type: of any other libbpf reads the sign from what lies behind it."""
-        return blob_of([*self._types, _NUMBERS[0]])
-
-    def add(self, shape: Shape | None) -> int:
-        """Return the id of a type."""
-        if shape is None:
-            return 0
-        if isinstance(shape, Named) and (shape.kind, shape.name) in self._bodies:
-            shape = self._bodies[shape.kind, shape.name]
-        if shape not in self._ids:
-            self._types.append(Fwd("", union=False))
-            self._ids[shape] = number = len(self._types)
-            self._types[number - 1] = self._type(shape)
-        return self._ids[shape]
-
-    def _type(self, shape: Shape) -> BtfType:  # noqa: PLR0911 - one arm for each shape
-        match shape:
-            case Number(of):
-                return of
-            case To(kind, target, name):
-                return Ref(kind, name, self.add(target))
-            case Many(of, count):
-                return Array(self.add(of), self.add(Number(_NUMBERS[1])), count)
-            case Choice(name, values, size, signed):
-                return Enum(BtfKind.ENUM64 if size == _POINTER else BtfKind.ENUM, name, size, signed, values)
-            case Named(kind, name):
-                return Fwd(name, union=kind is BtfKind.UNION)
-            case Function(result, params):
-                return FuncProto(self.add(result), tuple(("", self.add(param)) for param in params))
-            case Body():
-                return self._composite(shape)
-
-    def _composite(self, shape: Body) -> Composite:
-        members, end, at = [], 0, 0  # in bits
-        for field in shape.fields:
-            at = 0 if shape.kind is BtfKind.UNION else at + field.gap * 8
-            if not field.bits:
-                at += -at % 8
-            members.append(Member(field.name, self.add(field.of), at, field.bits))
-            at += field.bits or size_of(field.of) * 8
-            end = max(end, at)
-        bitfields = any(field.bits for field in shape.fields)
-        return Composite(shape.kind, shape.name, (end + 7) // 8 + shape.tail, tuple(members), kflag=bitfields)
-
-
-def size_of(shape: Shape | None) -> int:
-    """Return the bytes of a type; 0 of what has none."""
-    match shape:
-        case Number(of):
-            return of.size
-        case To(kind, of, _):
-            return _POINTER if kind is BtfKind.PTR else size_of(of)
-        case Many(of, count):
-            return size_of(of) * count
-        case Choice(size=size):
-            return size
-        case Body(kind=kind, fields=fields, tail=tail):
-            sizes = [-(-field.bits // 8) or size_of(field.of) for field in fields]
-            gaps = sum(field.gap for field in fields)
-            return (max(sizes, default=0) if kind is BtfKind.UNION else sum(sizes) + gaps) + tail
-        case _:
-            return 0
