@@ -1,5 +1,6 @@
 """Which interfaces an entry is for, and who has a place that several want."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -169,6 +170,22 @@ def test_orphan_is_swept_on_request_and_a_second_one_waits() -> None:
     orphans.sweep("other")
     assert orphans.look((), observed, frozenset())
     orphans.sweep("all@eth0")
+    assert not orphans.look((), observed, frozenset())
+
+
+def test_orphan_is_left_alone_for_as_long_as_its_interface_is_protected() -> None:
+    observed = renamed().observed()
+    now, protected = [100.0], {"eth5"}
+    orphans = Orphans(60, clock=lambda: now[0], protected=lambda: protected)
+    for _ in range(2):
+        assert orphans.look((), observed, frozenset()) == {"all@eth0": math.inf}
+        orphans.sweep()
+        now[0] += 100.0
+    assert orphans.look((), observed, frozenset()) == {"all@eth0": math.inf}
+    protected.clear()
+    assert orphans.look((), observed, frozenset()) == {"all@eth0": 360.0}
+    protected.add("eth5")
+    orphans.reject("all@eth0")
     assert not orphans.look((), observed, frozenset())
 
 

@@ -10,6 +10,8 @@ import pytest
 
 from tests.support.daemon import OBJECTS, OWN_PINS, Daemon, tc_ids, wait_for, xdp_entry, xdp_id
 from tests.support.netns import Veth, ip
+from xdploaderd.daemon.confirming import boot_clock
+from xdploaderd.daemon.state_file import read_state, write_state
 from xdploaderd.errors import UsageError
 
 pytestmark = pytest.mark.kernel
@@ -150,3 +152,62 @@ def test_other_interfaces_change_as_ever(veth: Veth, daemon: Daemon, copy: Path)
     daemon.call("Reload")
     assert (xdp_id() not in (0, before), len(tc_ids())) == (True, 1)
     daemon.call("Detach", name="more")
+
+
+def left_behind(daemon: Daemon) -> int:
+    """Leave a program on the protected interface without an entry, for no time of grace, and return its id."""
+    daemon.configure(xdp_entry())
+    daemon.start()
+    wait_for((daemon.data / "confirmed").exists, "the configuration is kept")
+    daemon.end()
+    (daemon.data / "confirmed").unlink()
+    configure(daemon)
+    daemon.orphan_grace = 0
+    daemon.start()
+    return xdp_id()
+
+
+def test_orphan_on_a_protected_interface_is_not_swept(veth: Veth, daemon: Daemon) -> None:
+    before = left_behind(daemon)
+    assert before
+    all_refused(daemon, ("Sweep", {"name": "edge"}))
+    told = f"orphan edge: program {before} (xdp_count), on xdp of 'veth0' (native); not swept, interface 'veth0' is"
+    assert told in daemon.ctl("orphans", "--sweep")
+    (orphan,) = daemon.call("Sweep")["status"]["orphans"]
+    assert (orphan["swept_at"], orphan["reason"]) == (0, "interface 'veth0' is protected")
+    daemon.call("Reload")
+    assert xdp_id() == before
+    daemon.configure()
+    daemon.call("Reload")  # nothing is protected any more
+    wait_for(lambda: xdp_id() == 0, "swept")
+    assert daemon.ctl("orphans") == "no orphans\n"
+
+
+def test_orphan_is_not_swept_while_a_roll_back_could_protect_its_interface(veth: Veth, daemon: Daemon) -> None:
+    before = left_behind(daemon)
+    daemon.configure()
+    daemon.call("Reload", confirm=60)
+    daemon.ctl("orphans", "--sweep")
+    daemon.call("RollBack")
+    assert xdp_id() == before
+    daemon.call("Reload", confirm=60)
+    assert xdp_id() == before
+    daemon.call("Confirm")
+    daemon.call("Sweep")
+    assert xdp_id() == 0
+
+
+def test_what_was_on_trial_leaves_a_protected_interface_with_the_roll_back_of_a_start(
+    veth: Veth, daemon: Daemon
+) -> None:
+    configure(daemon)
+    daemon.start()
+    configure(daemon, xdp_entry())
+    daemon.call("Reload", confirm=600)
+    assert xdp_id()
+    daemon.end(signal.SIGKILL)
+    path = daemon.data / "pending"
+    write_state(path, {**read_state(path, boot_id=""), "deadline": boot_clock() - 1}, boot_id="")
+    daemon.start()
+    wait_for(lambda: xdp_id() == 0, "rolled back")
+    assert daemon.ctl("orphans") == "no orphans\n"

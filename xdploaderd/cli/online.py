@@ -260,9 +260,10 @@ def orphans(args: argparse.Namespace) -> int:
 def _print_orphans(found: Sequence[Mapping[str, Any]]) -> None:
     for orphan in found:
         where = f"on {', '.join(orphan['places'])}" if orphan["places"] else "on no interface of this network namespace"
-        left = max(0, round(orphan["swept_at"] - time.monotonic()))
+        left = f"swept in {max(0, round(orphan['swept_at'] - time.monotonic()))} s"
+        end = f"not swept, {reason}" if (reason := orphan.get("reason")) else left
         program = f"program {orphan['prog_id']} ({orphan['prog_name']})" if orphan["prog_id"] else "no program"
-        print_line(f"orphan {orphan['name']}: {program}, {where}; swept in {left} s")
+        print_line(f"orphan {orphan['name']}: {program}, {where}; {end}")
 
 
 def _list_row(attachment: Mapping[str, Any]) -> tuple[str, ...]:

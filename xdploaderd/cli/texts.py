@@ -172,6 +172,7 @@ examples:
 
 ORPHANS = """\
 Show what is pinned as the daemon's own and no entry wants, and when it is swept. It was left by an entry that ended
-while no daemon ran, or by an interface that is gone; it runs on for the daemon's --orphan-grace. What is not pinned
-below the daemon's own directory is never an orphan.
+while no daemon ran, or by an interface that is gone; it runs on for the daemon's --orphan-grace. On a protected
+interface it runs on for as long as that is protected, --sweep or not. What is not pinned below the daemon's own
+directory is never an orphan.
 """

@@ -130,7 +130,7 @@ class Manager(ServiceInterface):
 
     @dbus_method()
     async def Sweep(self, name: NameType) -> PropertiesType:
-        """Detach and unpin an orphan now; with an empty name all."""
+        """Detach and unpin an orphan now; with an empty name all but those on protected interfaces."""
         return to_properties((await self._guarded(lambda: self._service.sweep(name))).to_json())
 
     @dbus_method()

@@ -119,7 +119,9 @@ class LoaderInterface(VarlinkInterface, name=INTERFACE):
 
     @varlinkmethod(return_parameter="status", return_type=wire.Status)
     async def Sweep(self, *, name: str | None = None) -> Any:
-        """Detach and unpin now what is pinned as ours and no entry wants: one orphan of the status, or all."""
+        """Detach and unpin now what is pinned as ours and no entry wants: one orphan of the status, or all but those
+        on protected interfaces.
+        """
         return await _answer(self._service.sweep(name or ""))
 
     @varlinkmethod(return_parameter="actions", return_type=list[wire.Action])

@@ -9,12 +9,13 @@ from xdploaderd.daemon.attached_maps import Running
 from xdploaderd.daemon.caller import audit_each, audited
 from xdploaderd.daemon.matching import may_be_for, resolve
 from xdploaderd.daemon.news import News
+from xdploaderd.daemon.orphans import protected_interface
 from xdploaderd.daemon.reconcile import Reconciler
 from xdploaderd.daemon.report import stand_of, stands_of, status_of
 from xdploaderd.daemon.status import AttachmentStatus, Stand
 from xdploaderd.daemon.trial import Trial
 from xdploaderd.daemon.wishes import Wishes
-from xdploaderd.errors import NoSuchAttachmentError
+from xdploaderd.errors import NoSuchAttachmentError, UsageError
 from xdploaderd.printable import quoted
 
 
@@ -57,6 +58,18 @@ class Names:
         for status in self._news.known.values():
             if name in (status.name, status.entry):
                 self._trial.check_unprotected(self.interface(status.interface), verb)
+
+    def check_orphan(self, name: str) -> None:
+        """Raise NoSuchAttachmentError where no orphan has the name, UsageError for one on a protected interface."""
+        picture = self._reconciler.picture
+        if name not in picture.orphans:
+            known = ", ".join(map(quoted, picture.orphans)) or "none"
+            raise NoSuchAttachmentError(f"no orphan is named {quoted(name)} (there is: {known})")
+        if interface := protected_interface(picture.observed.owned[name], picture.observed, picture.protected):
+            raise UsageError(
+                f"orphan {quoted(name)} is on interface {quoted(interface)}, which is protected: put an entry in its"
+                " place, or take the interface out of `protect`, and use `xdploaderctl apply --confirm 60s`"
+            )
 
     def interface(self, name: str) -> str:
         """Return the name that the kernel has for an interface, or the given one where there is none."""

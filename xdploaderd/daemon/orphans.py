@@ -2,9 +2,11 @@
 
 An entry that ends by request takes its program along at once. Anything else without an entry was left behind by
 something that this daemon did not see (a state file lost, a configuration changed meanwhile), or its interface is gone
-and may come back: it runs on for a grace time, is listed, and swept after that.
+and may come back: it runs on for a grace time, is listed, and swept after that. On a protected interface it runs on for
+as long as that is protected: what runs there goes on trial alone.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -15,40 +17,71 @@ from xdploaderd.daemon.world import Observed, Owned, Wanted
 
 
 class Orphans:
-    """When each orphan was seen first; `clock` gives seconds and never goes back, `grace` is in seconds."""
+    """When each orphan was seen first; `clock` gives seconds and never goes back, `grace` is in seconds.
 
-    def __init__(self, grace: float = 0.0, clock: Callable[[], float] = time.monotonic) -> None:
+    `protected` gives the interfaces that programs are taken off on trial alone, by the kernel's names.
+    """
+
+    def __init__(
+        self,
+        grace: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+        protected: Callable[[], AbstractSet[str]] = frozenset,
+    ) -> None:
         self._grace = grace
         self._clock = clock
+        self.protected = protected
         self._since: dict[str, float] = {}
+        self._rejected: set[str] = set()
 
     def look(self, wanted: Sequence[Wanted], observed: Observed, ended: AbstractSet[str]) -> Mapping[str, float]:
         """Take note of the orphans there are, and return those that are left alone now, as peek() does."""
         now = self._clock()
-        self._since = {name: self._since.get(name, now) for name in _orphans(wanted, observed, ended)}
+        found = self._orphans(wanted, observed, ended)
+        self._since = {name: now if on else self._since.get(name, now) for name, on in found.items()}
+        self._rejected.intersection_update(found)
         return self.peek(wanted, observed, ended)
 
     def peek(self, wanted: Sequence[Wanted], observed: Observed, ended: AbstractSet[str]) -> Mapping[str, float]:
-        """Return the orphans that would be left alone now, each with when that ends.
+        """Return the orphans that would be left alone now, each with when that ends; math.inf: while it is protected.
 
         `wanted` was resolved; `ended` are entries and attachments that ended by request.
         """
         now = self._clock()
-        ends = {name: self._since.get(name, now) + self._grace for name in _orphans(wanted, observed, ended)}
+        found = self._orphans(wanted, observed, ended)
+        ends = {name: math.inf if on else self._since.get(name, now) + self._grace for name, on in found.items()}
         return {name: end for name, end in ends.items() if end > now}
 
     def sweep(self, name: str | None = None) -> None:
-        """Let the grace time of an orphan be over, or of all."""
+        """Let the grace time of an orphan be over, or of all; on a protected interface it begins anew all the same."""
         for known in self._since:
             if name in (None, known):
                 self._since[known] = self._clock() - self._grace
 
+    def reject(self, name: str) -> None:
+        """Let an orphan go that came with a configuration which is rolled back, off a protected interface too."""
+        self._rejected.add(name)
+        self.sweep(name)
 
-def _orphans(wanted: Sequence[Wanted], observed: Observed, ended: AbstractSet[str]) -> list[str]:
+    def _orphans(self, wanted: Sequence[Wanted], observed: Observed, ended: AbstractSet[str]) -> Mapping[str, str]:
+        """Return the orphans there are, each with the protected interface that it is on, if any."""
+        protected = self.protected()
+        return {
+            owned.name: "" if owned.name in self._rejected else protected_interface(owned, observed, protected)
+            for owned in _orphans(wanted, observed, ended)
+        }
+
+
+def protected_interface(owned: Owned, observed: Observed, protected: AbstractSet[str]) -> str:
+    """Return the first of the protected interfaces that an orphan's program is attached to; '' where it is to none."""
+    return min((p.ifname for p in observed.places_left_by(owned) if p.ifname in protected), default="")
+
+
+def _orphans(wanted: Sequence[Wanted], observed: Observed, ended: AbstractSet[str]) -> list[Owned]:
     names = names_of(wanted)
     several = {entry_of(want.config.name) for want in wanted if want.config.several or AT in want.config.name}
     return [
-        owned.name
+        owned
         for owned in observed.owned.values()
         if owned.name not in names
         and (owned.prog or owned.staged or owned.links)  # else a crash left an empty directory

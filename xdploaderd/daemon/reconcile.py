@@ -9,6 +9,7 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
 from xdploaderd.config.interface_match import entry_of
@@ -58,6 +59,7 @@ class Picture:
     settled: bool = True
     looked: bool = True  # False: the daemon has just started, no pass was made yet
     orphans: Mapping[str, float] = field(default_factory=dict)  # left alone until then (time.monotonic)
+    protected: AbstractSet[str] = frozenset()  # interfaces where orphans are left alone
 
 
 class Reconciler:
@@ -200,7 +202,8 @@ class Reconciler:
         wanted = resolve(wanted, observed.interfaces)
         orphans = self.orphans.look(wanted, observed, self._wishes.ended())
         actions = make_plan(wanted, observed, orphans.keys())
-        return Picture(wanted=wanted, observed=observed, actions=actions, orphans=orphans)
+        protected = self.orphans.protected()
+        return Picture(wanted=wanted, observed=observed, actions=actions, orphans=orphans, protected=protected)
 
     async def _unsettled(self) -> Picture:
         picture = await self._look()

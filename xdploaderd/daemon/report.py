@@ -9,11 +9,13 @@ from xdploaderd.config.interface_match import entry_of
 from xdploaderd.daemon import rungs, tcx_order
 from xdploaderd.daemon.actions import Action, Refuse, Rename, Wait
 from xdploaderd.daemon.link_pins import is_at
+from xdploaderd.daemon.orphans import protected_interface
 from xdploaderd.daemon.reconcile import Picture
 from xdploaderd.daemon.status import AttachmentStatus, Orphan, Stand, State
 from xdploaderd.daemon.world import Observed, Owned, Place, Wanted
 from xdploaderd.errors import LoaderError
 from xdploaderd.hooks import AttachKind, Hook
+from xdploaderd.printable import quoted
 
 JUST_STARTED = "not looked at yet: the daemon has just started"
 _FARTHEST = (State.FAILED, State.FOREIGN, State.WAITING, State.DETACHED, State.ATTACHED, State.IDLE)
@@ -63,19 +65,21 @@ def _stand(status: AttachmentStatus) -> Stand:
 def orphans_of(picture: Picture) -> tuple[Orphan, ...]:
     """Return what is pinned as ours, and left alone although no entry wants it."""
     found = ((picture.observed.owned.get(name), at) for name, at in sorted(picture.orphans.items()))
-    return tuple(_orphan(owned, at, picture.observed) for owned, at in found if owned is not None)
+    return tuple(_orphan(owned, at, picture) for owned, at in found if owned is not None)
 
 
-def _orphan(owned: Owned, swept_at: float, observed: Observed) -> Orphan:
+def _orphan(owned: Owned, swept_at: float, picture: Picture) -> Orphan:
     prog = owned.prog or owned.staged
+    protected = protected_interface(owned, picture.observed, picture.protected)
     return Orphan(
         name=owned.name,
         prog_id=prog.id if prog else 0,
         prog_name=prog.name if prog else "",
         prog_tag=prog.tag if prog else "",
-        places=tuple(str(place) for place in observed.places_left_by(owned)),
+        places=tuple(str(place) for place in picture.observed.places_left_by(owned)),
         pins=owned.pins,
-        swept_at=math.ceil(swept_at),
+        swept_at=0 if math.isinf(swept_at) else math.ceil(swept_at),
+        reason=f"interface {quoted(protected)} is protected" if protected else "",
     )
 
 

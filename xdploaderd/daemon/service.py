@@ -29,7 +29,6 @@ from xdploaderd.errors import (
     ConfigError,
     LoaderError,
     NoCoreLogError,
-    NoSuchAttachmentError,
     NoSuchMapError,
     UsageError,
 )
@@ -153,13 +152,15 @@ class Service:
         return await settle(self._reconciler, name, failed=(State.FAILED,))
 
     async def sweep(self, name: str = "") -> DaemonStatus:
-        """Detach and unpin an orphan now, or all of them; raises NoSuchAttachmentError, and what keeps it there."""
+        """Detach and unpin an orphan now, or all of them but those on protected interfaces.
+
+        Raises NoSuchAttachmentError, UsageError for one on a protected interface, and what keeps it there.
+        """
         async with self._changing:
             orphans = self._reconciler.picture.orphans
             with audited("sweep", name, lambda: self._names.stand(name)):
-                if name and name not in orphans:
-                    known = ", ".join(map(quoted, orphans)) or "none"
-                    raise NoSuchAttachmentError(f"no orphan is named {quoted(name)} (there is: {known})")
+                if name:
+                    self._names.check_orphan(name)
                 self._reconciler.orphans.sweep(name or None)
                 picture = await self._reconciler.settled()
                 failed = (picture.failures[left] for left in ([name] if name else orphans) if left in picture.failures)

@@ -83,7 +83,10 @@ class Stand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orphan:
-    """What is pinned as ours and no entry wants; `places` it runs at, `swept_at` in seconds of CLOCK_MONOTONIC."""
+    """What is pinned as ours and no entry wants; `places` it runs at, `swept_at` in seconds of CLOCK_MONOTONIC.
+
+    `reason`: why it is not swept, where `swept_at` is 0.
+    """
 
     name: str
     prog_id: int
@@ -92,6 +95,7 @@ class Orphan:
     places: tuple[str, ...]
     pins: tuple[str, ...]
     swept_at: int
+    reason: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""

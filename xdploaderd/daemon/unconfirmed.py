@@ -123,7 +123,7 @@ class Unconfirmed:
         """Remove what is left without an entry, but for orphans of before: a start took what was on trial for such."""
         brought = (await self._reconciler.settled()).orphans.keys() - before
         for name in brought:
-            self._reconciler.orphans.sweep(name)
+            self._reconciler.orphans.reject(name)
         if brought:
             await self._reconciler.settled()
 
