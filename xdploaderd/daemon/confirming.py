@@ -1,29 +1,35 @@
 """What outlives a crash and a reboot of `apply --confirm`: the last confirmed configuration, and the one that waits.
 
-`confirmed` in the data directory has the entries of the last configuration that came into force for good, with the
-digests of their objects and copies of these. `pending` has the configuration that waits to be confirmed, by its
-digest, and until when: in seconds of the boot clock, which nobody sets. Once it was rolled back the file stays, so that
-the same files are not taken for a new configuration at the next start.
+`confirmed` in the data directory has the last configuration that came into force for good (daemon.confirmed_values),
+with copies of its objects. `pending` has the configuration that waits to be confirmed, by its digest, and until when:
+in seconds of the boot clock, which nobody sets. Once it was rolled back the file stays, so that the same files are not
+taken for a new configuration at the next start.
 """
 
-import hashlib
 import json
 import logging
 import time
 from collections.abc import Callable, Mapping
-from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from xdploaderd.config.entry import entry_values, parse_entry
+from xdploaderd.config.pinning import PinningConf
+from xdploaderd.daemon.confirmed_values import (
+    fingerprint,
+    fingerprint_besides,
+    objects_of,
+    read_back,
+    read_pinning_back,
+    written,
+)
 from xdploaderd.daemon.kept_objects import KeptObjects
 from xdploaderd.daemon.object_digest import digest
 from xdploaderd.daemon.read_objects import ReadObjects
 from xdploaderd.daemon.state_file import read_state, sync_directory, write_state
 from xdploaderd.daemon.wishes import Digests, Settings
-from xdploaderd.errors import ConfigError, FileError, LoaderError
+from xdploaderd.errors import FileError, LoaderError
 from xdploaderd.limits import Limits
 
 log = logging.getLogger(__name__)
@@ -40,6 +46,7 @@ def boot_clock() -> float:
 class Pending:
     """A configuration that waits to be confirmed, or that was not: `deadline` in seconds of the boot clock.
 
+    `fingerprint` is that of its entries, `besides` that of what else it says, '' where an older daemon wrote it.
     `same`: it is the confirmed one, so what is on trial is objects of runtime entries.
     """
 
@@ -48,6 +55,11 @@ class Pending:
     deadline: float
     rejected: bool = False
     same: bool = False
+    besides: str = ""
+
+    def is_of(self, values: Mapping[str, Any]) -> bool:
+        """Return whether it is the configuration of which confirmed_values.written() returned that."""
+        return self.fingerprint == fingerprint(values) and self.besides in ("", fingerprint_besides(values))
 
 
 class Confirming:
@@ -76,9 +88,14 @@ class Confirming:
 
     def begin(self, settings: Settings, digests: Digests, seconds: float) -> None:
         """Write down, before any hook is changed, what is going to wait and until when."""
-        new = fingerprint(settings, digests)
-        same = new == _fingerprint(read_state(self._directory / "confirmed", boot_id=_ANY_BOOT))
-        self._set(Pending(new, self._boot_id, self._clock() + seconds, same=same))
+        new, deadline = written(settings, digests), self._clock() + seconds
+        pending = Pending(fingerprint(new), self._boot_id, deadline, besides=fingerprint_besides(new))
+        same = pending.is_of(read_state(self._directory / "confirmed", boot_id=_ANY_BOOT))
+        self._set(replace(pending, same=same))
+
+    def is_rejected(self, settings: Settings, digests: Digests) -> bool:
+        """Return whether that is the configuration which was not confirmed in time."""
+        return self.pending is not None and self.pending.rejected and self.pending.is_of(written(settings, digests))
 
     def reject(self) -> None:
         """Remember that the configuration was rolled back."""
@@ -107,12 +124,11 @@ class Confirming:
     def save(self, settings: Settings, digests: Digests) -> None:
         """Keep this configuration as the last confirmed one, with the objects as they were when they were read."""
         path = self._directory / "confirmed"
-        lists = {"names": sorted(settings.permanent), "protect": sorted(settings.protect)}
-        values = {**_values(settings, digests), **lists}
+        values = written(settings, digests)
         known = dict(read_state(path, boot_id=_ANY_BOOT)) == json.loads(json.dumps(values))
         if known and self._complete:
             return
-        read = [(name, sha1) for name in _objects(settings) if isinstance(sha1 := digests[name], str)]
+        read = [(name, sha1) for name in objects_of(settings) if isinstance(sha1 := digests[name], str)]
         kept = [self._keep(name, sha1, settings.limits) for name, sha1 in read]
         try:
             if not known:
@@ -129,18 +145,17 @@ class Confirming:
         An object that is not as it was is taken from its copy, and without one it is not loaded.
         """
         values = read_state(self._directory / "confirmed", boot_id=_ANY_BOOT)
-        try:
-            read = [parse_entry(value, source="confirmed") for value in values["entries"]]
-            known = {str(path): str(sha1) for path, sha1 in values["digests"].items()}
-            permanent = frozenset(str(name) for name in values["names"])
-            protect = frozenset(str(name) for name in values.get("protect", like.protect))
-        except (KeyError, TypeError, AttributeError, ConfigError):
+        settings = read_back(values, like)
+        if settings is None:
             return None
-        found = {
-            path: self._as_it_was(path, known.get(str(path), ""), like.limits) for path in {e.object for e in read}
-        }
-        entries = tuple(replace(config, object=found[config.object][0]) for config in read)
-        return replace(like, attachments=entries, permanent=permanent, protect=protect), dict(found.values())
+        known, limits = values["digests"], settings.limits
+        found = {path: self._as_it_was(path, str(known.get(str(path), "")), limits) for path in objects_of(settings)}
+        entries = tuple(replace(config, object=found[config.object][0]) for config in settings.attachments)
+        return replace(settings, attachments=entries), dict(found.values())
+
+    def pinning(self) -> PinningConf | None:
+        """Return the pinning configuration that was confirmed; None where none is known."""
+        return read_pinning_back(read_state(self._directory / "confirmed", boot_id=_ANY_BOOT).get("pinning"))
 
     def protected(self) -> frozenset[str]:
         """Return the interfaces that the last confirmed configuration protects."""
@@ -174,6 +189,7 @@ class Confirming:
             "deadline": pending.deadline,
             "rejected": pending.rejected,
             "same": pending.same,
+            "besides": pending.besides,
         }
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -193,31 +209,12 @@ def read_pending(directory: Path) -> Pending | None:
             float(values["deadline"]),
             bool(values["rejected"]),
             bool(values.get("same")),
+            str(values.get("besides", "")),
         )
     except (KeyError, TypeError, ValueError):
         return None
     confirmed = read_state(directory / "confirmed", boot_id=_ANY_BOOT)
-    return None if found.fingerprint == _fingerprint(confirmed) and not found.same else found
-
-
-def fingerprint(settings: Settings, digests: Digests) -> str:
-    """Return a digest of the entries and their objects."""
-    return _fingerprint(_values(settings, digests))
-
-
-def _fingerprint(values: Mapping[str, Any]) -> str:
-    """Return that of what `_values` returned, and a file may hold by now."""
-    what = {name: values.get(name) for name in ("entries", "digests")}
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
-
-
-def _values(settings: Settings, digests: Digests) -> Mapping[str, Any]:
-    known = {str(path): found for path in _objects(settings) if isinstance(found := digests[path], str)}
-    return {"entries": [entry_values(config) for config in settings.attachments], "digests": known}
-
-
-def _objects(settings: Settings) -> AbstractSet[PurePosixPath]:
-    return {config.object for config in settings.attachments}
+    return None if found.is_of(confirmed) and not found.same else found
 
 
 def _unwritable(path: Path, error: OSError) -> FileError:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from xdploaderd.config.attachments import AttachmentConfig
 from xdploaderd.config.pinning import PinningConf
-from xdploaderd.daemon.confirming import Confirming, fingerprint
+from xdploaderd.daemon.confirming import Confirming
 from xdploaderd.daemon.matching import may_be_for
 from xdploaderd.daemon.wishes import Digests, Settings
 from xdploaderd.errors import LoaderError
@@ -40,7 +40,7 @@ def choose_start(
     try:
         settings = read()
     except LoaderError as error:
-        old = confirming.confirmed(Settings((), read_pinning()))
+        old = confirming.confirmed(Settings((), confirming.pinning() or read_pinning()))
         if old is None:
             raise
         return Start(*old, error=str(error))
@@ -49,14 +49,15 @@ def choose_start(
     old = confirming.confirmed(settings) if why else None
     if old is None:
         return Start(settings, digests)
-    return Start(replace(old[0], protect=old[0].protect | settings.protect), old[1], error=why)
+    protect = old[0].protect if why == NOT_CONFIRMED else old[0].protect | settings.protect
+    return Start(replace(old[0], protect=protect), old[1], error=why)
 
 
 def _not_to_be_used(settings: Settings, digests: Digests, confirming: Confirming) -> str:
     pending = confirming.pending
     if pending is not None and confirming.waits():
         return NOT_CONFIRMED if confirming.seconds_left() == 0 else ""
-    if pending is not None and pending.fingerprint == fingerprint(settings, digests):
+    if confirming.is_rejected(settings, digests):
         return NOT_CONFIRMED
     protected = settings.protect | confirming.protected()
     old = confirming.confirmed(settings) if protected else None
