@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.old_kernel import MAY_LACK_FEATURES, skip_before
+from tests.support.old_kernel import older_than, skip_before
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.types import BtfKind, Composite
 from xdploaderd.kernel import attr
@@ -13,6 +13,7 @@ from xdploaderd.kernel.vmlinux import vmlinux_btf
 
 pytestmark = pytest.mark.kernel
 Layout = dict[str, tuple[int, int]]
+OLDER = older_than("6.18")  # than the kernel whose members ours are
 ARMS = sorted(attr.BpfAttr.__subclasses__(), key=lambda arm: arm.__name__)
 INFOS = {
     "bpf_map_info": attr.BpfMapInfo,
@@ -64,7 +65,7 @@ def _agree(ours: Layout, theirs: Layout) -> bool:
 
     An old one may have nothing in the place of some, or another name for it.
     """
-    unknown = {name: place for name, place in ours.items() if name not in theirs} if MAY_LACK_FEATURES else {}
+    unknown = {name: place for name, place in ours.items() if name not in theirs} if OLDER else {}
     taken = [(start, size) for start, size in theirs.values() if (start, size) not in unknown.values()]
     for start, size in unknown.values():
         if any(start < other + length and other < start + size for other, length in taken):
@@ -76,7 +77,7 @@ def _agree(ours: Layout, theirs: Layout) -> bool:
 def test_attr_has_the_layout_of_an_arm_of_bpf_attr(structure: Any) -> None:
     ours = _our_layout(structure)
     layouts = _arm_layouts(vmlinux_btf(), structure.UAPI_ARM)
-    if MAY_LACK_FEATURES and not any("tcx" in layout for layout in layouts):
+    if OLDER and not any("tcx" in layout for layout in layouts):
         ours.pop("tcx", None)  # in an old kernel's union other members lie in its place, for other hooks
     assert any(_agree(ours, layout) for layout in layouts), f"{ours} fits none of {layouts}"
 
@@ -92,7 +93,7 @@ def test_info_has_the_layout_of_its_struct(name: str) -> None:
     ours.pop("tcx", None)
     theirs.pop("tcx", None)
     assert _agree(ours, theirs)
-    assert ctypes.sizeof(INFOS[name]) <= struct.size or MAY_LACK_FEATURES
+    assert ctypes.sizeof(INFOS[name]) <= struct.size or OLDER
 
 
 def test_link_target_has_the_layout_of_tcx_and_xdp() -> None:
