@@ -5,11 +5,16 @@ from pathlib import Path
 import pytest
 
 from tests.campaigns import hitless
+from tests.support.old_kernel import needs
 
 pytestmark = pytest.mark.kernel
 
 
-@pytest.mark.parametrize("kind", hitless.KINDS)
+NEEDS_TCX = needs("6.6", "TCX")
+KINDS = [pytest.param(kind, marks=NEEDS_TCX if kind == "tcx-link" else ()) for kind in hitless.KINDS]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_g1_replacing_loses_no_packet_and_none_meets_no_program(tmp_path: Path, kind: str) -> None:
     figures = hitless.run(tmp_path, 15, kind)
     assert int(figures["packets"]) > 1000

@@ -11,6 +11,7 @@ import pytest
 from tests.support import rawbpf
 from tests.support.daemon import OBJECTS, OWN_PINS, SLOWNESS, Daemon, counters, tc_ids, wait_for, xdp_entry, xdp_id
 from tests.support.netns import Veth, add_veth, ip, veth_pair
+from tests.support.old_kernel import needs, older_than, skip_before
 from tests.support.rawbpf import BPF_F_BEFORE, returning
 from tests.support.tools import bpftool_json
 from xdploaderd.errors import KernelError
@@ -20,6 +21,7 @@ from xdploaderd.uapi.bpf import LinkId, ProgType
 
 pytestmark = pytest.mark.kernel
 TCX_NEXT = -1  # the next program decides
+NEEDS_TCX = needs("6.6", "TCX")
 
 
 def xdp_link(**fields: object) -> dict[str, object]:
@@ -29,6 +31,9 @@ def xdp_link(**fields: object) -> dict[str, object]:
 def tcx_link(name: str = "in", **fields: object) -> dict[str, object]:
     entry = {"name": name, "interface": "veth0", "hook": "tc-ingress", "object": OBJECTS / "tc_count.bpf.o"}
     return {**entry, "program": "count_in", "attach": "link", **fields}
+
+
+KINDS = [pytest.param(xdp_link(), id="xdp"), pytest.param(tcx_link(), id="tcx", marks=NEEDS_TCX)]
 
 
 def links(interface: str = "veth0") -> list[LinkInfo]:
@@ -51,7 +56,7 @@ def only_link() -> LinkInfo:
     return link
 
 
-@pytest.mark.parametrize("entry", [xdp_link(), tcx_link()], ids=["xdp", "tcx"])
+@pytest.mark.parametrize("entry", KINDS)
 def test_link_is_pinned_and_found_again_after_a_restart(veth: Veth, daemon: Daemon, entry: dict[str, object]) -> None:
     daemon.configure(entry)
     daemon.start()
@@ -91,6 +96,10 @@ def test_change_of_the_object_updates_the_link(veth: Veth, daemon: Daemon, tmp_p
 def test_tcx_program_counts_and_leaves_clsact_alone(veth: Veth, daemon: Daemon) -> None:
     daemon.configure(tcx_link())
     daemon.start()
+    if older_than("6.6"):
+        assert "no TCX, which Linux 6.6 brought" in daemon.attachment("in")["reason"]
+        assert (links(), tc_ids()) == ([], [])
+        skip_before("6.6", "TCX")
     veth.send_in(10)
     prog = daemon.attachment("in")["prog_id"]
     assert bpftool_json("prog", "show", "id", str(prog))["type"] == "sched_cls"
@@ -104,7 +113,7 @@ def detach_by_others() -> None:
         bpf.link_detach(link)
 
 
-@pytest.mark.parametrize("entry", [xdp_link(), tcx_link()], ids=["xdp", "tcx"])
+@pytest.mark.parametrize("entry", KINDS)
 @pytest.mark.parametrize(("policy", "state"), [("report", "foreign"), ("yield", "detached"), ("restore", "attached")])
 def test_link_that_somebody_detached_is_noticed(
     veth: Veth, daemon: Daemon, entry: dict[str, object], policy: str, state: str
@@ -123,7 +132,7 @@ def test_link_that_somebody_detached_is_noticed(
         assert daemon.attachment(name)["prog_id"] == only_link().prog_id
 
 
-@pytest.mark.parametrize("entry", [xdp_link(), tcx_link()], ids=["xdp", "tcx"])
+@pytest.mark.parametrize("entry", KINDS)
 def test_link_that_somebody_detached_is_restored_within_a_second(
     veth: Veth, daemon: Daemon, entry: dict[str, object]
 ) -> None:
@@ -137,7 +146,7 @@ def test_link_that_somebody_detached_is_restored_within_a_second(
     wait_for(lambda: daemon.attachment(name)["state"] == "attached", "attached")
 
 
-@pytest.mark.parametrize("entry", [xdp_link(), tcx_link()], ids=["xdp", "tcx"])
+@pytest.mark.parametrize("entry", KINDS)
 def test_interface_that_is_made_anew_gets_a_new_link(veth: Veth, daemon: Daemon, entry: dict[str, object]) -> None:
     daemon.configure(entry)
     daemon.start()
@@ -182,6 +191,7 @@ def test_f44_change_of_kind_of_xdp_needs_allow_gap(veth: Veth, daemon: Daemon, k
     assert any("ms without a program" in line for line in daemon.changes())
 
 
+@NEEDS_TCX
 def test_change_of_kind_of_tc_leaves_no_gap(veth: Veth, daemon: Daemon) -> None:
     daemon.configure(tcx_link(attach="netlink"))
     daemon.start()
@@ -220,6 +230,7 @@ def test_entry_that_moves_to_another_interface_takes_its_link_along(veth: Veth, 
         assert xdp_id("veth1") == 0
 
 
+@NEEDS_TCX
 def test_tcx_programs_run_in_the_order_of_their_entries_and_keep_it(veth: Veth, daemon: Daemon, tmp_path: Path) -> None:
     path = tmp_path / "tc.o"
     path.write_bytes((OBJECTS / "tc_count.bpf.o").read_bytes())
@@ -241,6 +252,7 @@ def test_tcx_programs_run_in_the_order_of_their_entries_and_keep_it(veth: Veth, 
     assert after["prog_id"] != old
 
 
+@NEEDS_TCX
 def test_tcx_programs_keep_their_order_beside_those_of_others(veth: Veth, daemon: Daemon) -> None:
     index = socket.if_nametoindex("veth0")
     with returning(ProgType.SCHED_CLS, TCX_NEXT, "theirs") as theirs, rawbpf.tcx_link(theirs, index):

@@ -13,6 +13,7 @@ from tests.support.daemon import BPFFS, OBJECTS, Daemon, tail_entry, tc_ids, xdp
 from tests.support.in_process import in_process
 from tests.support.kernel_writes import kernel_writes, to_file
 from tests.support.netns import Veth, add_veth, ip, veth_pair
+from tests.support.old_kernel import older_than
 from xdploaderd.daemon import objects
 from xdploaderd.daemon.options import parse_options
 from xdploaderd.obj.open import open_object
@@ -38,11 +39,16 @@ def every_kind(directory: Path) -> list[dict[str, object]]:
     init = directory / "flows.json"
     init.write_text(json.dumps(FLOWS))
     stamp = OBJECTS / "stamp.bpf.o"
+    tcx = (
+        []
+        if older_than("6.6")
+        else [tail_entry("side", hook="tc-egress", attach="link", object=stamp, program="stamp_tc")]
+    )
     return [
+        *tcx,
         xdp_entry("edge"),
         tail_entry("tail"),
         xdp_entry("wire", interface="veth1", attach="link", object=stamp, program="stamp_xdp"),
-        tail_entry("side", hook="tc-egress", attach="link", object=stamp, program="stamp_tc"),
         xdp_entry("one", interface="veth2", maps="shared"),
         xdp_entry("two", interface="veth3", maps="shared"),
         xdp_entry("init", interface="veth4", object=OBJECTS / "std_maps.bpf.o", program="use_maps")

@@ -27,6 +27,11 @@ def fails_before(release: str, reason: str) -> pytest.MarkDecorator:
     return pytest.mark.xfail(older_than(release), reason=f"since Linux {release}: {reason}", strict=True)
 
 
+def needs(release: str, what: str) -> pytest.MarkDecorator:
+    """Return the mark of a test of something that came with that Linux: in guests that are older it is skipped."""
+    return pytest.mark.skipif(older_than(release), reason=f"{what}: since Linux {release}")
+
+
 def skip_before(release: str, what: str) -> None:
     """Skip the running test, whose kernel was found to lack something; it fails where that may not be missing."""
     text = f"this kernel has no {what}, want Linux {release} or newer"
