@@ -10,13 +10,14 @@ import pytest
 
 from tests.support.daemon import BPFFS, OBJECTS, Daemon, daemon_in, tail_entry, xdp_entry
 from tests.support.netns import Veth
+from tests.support.old_kernel import NEEDS_BLOOM_FILTER
 from tests.support.tools import bpftool_json
 from xdploaderd.control.client import ControlClient
 from xdploaderd.errors import KernelError, NoSuchMapError
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.syscall import Fd
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, NEEDS_BLOOM_FILTER]
 
 
 @pytest.fixture

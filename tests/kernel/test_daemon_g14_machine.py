@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.campaigns import state_machine
-from tests.support.old_kernel import needs
+from tests.support.old_kernel import NEEDS_TCX
 
-pytestmark = [pytest.mark.kernel, needs("6.6", "TCX")]
+pytestmark = [pytest.mark.kernel, NEEDS_TCX]
 
 
 def test_g14_kernel_is_as_the_model_says_after_each_step(tmp_path: Path) -> None:

@@ -5,12 +5,11 @@ from pathlib import Path
 import pytest
 
 from tests.campaigns import hitless
-from tests.support.old_kernel import needs
+from tests.support.old_kernel import NEEDS_ATOMICS, NEEDS_TCX
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, NEEDS_ATOMICS]
 
 
-NEEDS_TCX = needs("6.6", "TCX")
 KINDS = [pytest.param(kind, marks=NEEDS_TCX if kind == "tcx-link" else ()) for kind in hitless.KINDS]
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.campaigns import errno_pairs, errnos
-from tests.support.old_kernel import needs
+from tests.support.old_kernel import NEEDS_TCX
 
-pytestmark = [pytest.mark.kernel, needs("6.6", "TCX")]
+pytestmark = [pytest.mark.kernel, NEEDS_TCX]
 
 CASES, PAIRS = 12, 6  # of hundreds for each pair of operations
 TOGETHER = [

@@ -11,7 +11,7 @@ import pytest
 from tests.support import rawbpf
 from tests.support.daemon import OBJECTS, OWN_PINS, SLOWNESS, Daemon, counters, tc_ids, wait_for, xdp_entry, xdp_id
 from tests.support.netns import Veth, add_veth, ip, veth_pair
-from tests.support.old_kernel import needs, older_than, skip_before
+from tests.support.old_kernel import NEEDS_TCX, older_than, skip_before
 from tests.support.rawbpf import BPF_F_BEFORE, returning
 from tests.support.tools import bpftool_json
 from xdploaderd.errors import KernelError
@@ -21,7 +21,6 @@ from xdploaderd.uapi.bpf import LinkId, ProgType
 
 pytestmark = pytest.mark.kernel
 TCX_NEXT = -1  # the next program decides
-NEEDS_TCX = needs("6.6", "TCX")
 
 
 def xdp_link(**fields: object) -> dict[str, object]:

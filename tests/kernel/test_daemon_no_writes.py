@@ -39,20 +39,18 @@ def every_kind(directory: Path) -> list[dict[str, object]]:
     init = directory / "flows.json"
     init.write_text(json.dumps(FLOWS))
     stamp = OBJECTS / "stamp.bpf.o"
-    tcx = (
-        []
-        if older_than("6.6")
-        else [tail_entry("side", hook="tc-egress", attach="link", object=stamp, program="stamp_tc")]
-    )
+    newer = {
+        "6.6": tail_entry("side", hook="tc-egress", attach="link", object=stamp, program="stamp_tc"),
+        "5.16": xdp_entry("init", interface="veth4", object=OBJECTS / "std_maps.bpf.o", program="use_maps")
+        | {"map_init": json.dumps({"flows": str(init)}).replace('"', "")},
+    }
     return [
-        *tcx,
         xdp_entry("edge"),
         tail_entry("tail"),
         xdp_entry("wire", interface="veth1", attach="link", object=stamp, program="stamp_xdp"),
         xdp_entry("one", interface="veth2", maps="shared"),
         xdp_entry("two", interface="veth3", maps="shared"),
-        xdp_entry("init", interface="veth4", object=OBJECTS / "std_maps.bpf.o", program="use_maps")
-        | {"map_init": json.dumps({"flows": str(init)}).replace('"', "")},
+        *(entry for since, entry in newer.items() if not older_than(since)),
         {"name": "glob", "match": "{name: veth*}", "hook": "tc-ingress", "object": OBJECTS / "tc_count.bpf.o"}
         | {"program": "count_in", "priority": 9},
     ]

@@ -10,6 +10,7 @@ import pytest
 from tests.kernel.test_daemon_apply import traced
 from tests.support.daemon import BPFFS, OBJECTS, Daemon, tail_entry, xdp_entry, xdp_id
 from tests.support.netns import Veth
+from tests.support.old_kernel import NEEDS_BLOOM_FILTER
 from tests.support.sandbox import pin_tree
 from xdploaderd.errors import LoaderError
 from xdploaderd.info import MapInfo
@@ -51,6 +52,7 @@ def changed_object(tmp_path: Path) -> Path:
     return copy
 
 
+@NEEDS_BLOOM_FILTER
 def test_plan_of_a_new_object_then_apply_does_to_every_map_what_was_said(
     veths: Veth, daemon: Daemon, tmp_path: Path
 ) -> None:
@@ -71,6 +73,7 @@ def test_plan_of_a_new_object_then_apply_does_to_every_map_what_was_said(
 
 
 @pytest.mark.parametrize(("rule", "kept", "lost"), [("migrate", 2, 0), ("recreate", 0, 2)])
+@NEEDS_BLOOM_FILTER
 def test_plan_counts_entries_that_go_over_and_that_are_lost(
     veths: Veth, daemon: Daemon, tmp_path: Path, rule: str, kept: int, lost: int
 ) -> None:
@@ -122,6 +125,7 @@ def test_plan_refuses_what_reload_refuses_and_in_the_same_words(veths: Veth, dae
     assert (xdp_id(), pin_tree()) == (before, pins)
 
 
+@NEEDS_BLOOM_FILTER
 def test_plan_says_that_unpinned_maps_start_empty_and_how_full_a_file_makes_them(
     veths: Veth, daemon: Daemon, tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ from tests.support.daemon import BPFFS, OBJECTS, OWN_PINS, Daemon, counters, tai
 from tests.support.in_process import in_process
 from tests.support.kernel_writes import kernel_writes, to_file
 from tests.support.netns import Veth, add_veth, ip
+from tests.support.old_kernel import NEEDS_BLOOM_FILTER
 from xdploaderd.daemon import object_file
 from xdploaderd.daemon.options import parse_options
 from xdploaderd.daemon.status import State
@@ -313,6 +314,7 @@ def test_damaged_object_of_a_runtime_entry_is_not_taken_for_a_change(veth: Veth,
     assert (xdp_id(), state(daemon, "veth0-xdp")) == (before, "attached")
 
 
+@NEEDS_BLOOM_FILTER
 def test_names_of_maps_are_those_of_the_object_that_runs(veth: Veth, daemon: Daemon, copy: Path) -> None:
     daemon.configure(xdp_entry(object=copy))
     daemon.start()

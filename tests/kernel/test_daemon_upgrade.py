@@ -10,6 +10,7 @@ import pytest
 from tests.kernel.test_daemon_kill import killed_at
 from tests.support.daemon import BPFFS, OBJECTS, Daemon, counters, wait_for, xdp_entry, xdp_id
 from tests.support.netns import Veth
+from tests.support.old_kernel import NEEDS_BLOOM_FILTER
 from tests.support.sandbox import pin_tree
 from tests.support.tools import bpftool_json
 from xdploaderd.errors import LoaderError
@@ -109,6 +110,7 @@ def _flow_keys() -> list[Any]:
 
 
 @pytest.mark.parametrize("kept", [True, False])
+@NEEDS_BLOOM_FILTER
 def test_kept_maps_go_over_to_the_program_of_a_changed_object(
     veths: Veth, daemon: Daemon, tmp_path: Path, *, kept: bool
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 from tests.builders.prepared import Pins, map_spec, prepared
 from tests.fakes.bpf import FailingDoor
 from tests.support import sandbox
+from tests.support.old_kernel import NEEDS_BLOOM_FILTER
 from tests.support.tools import bpftool_json
 from xdploaderd.cli.main import main
 from xdploaderd.errors import ConfigError, LoaderError
@@ -52,6 +53,7 @@ def _dump(capsys: Capture, name: str) -> Any:
     return found["entries"]
 
 
+@NEEDS_BLOOM_FILTER
 def test_new_maps_are_filled_and_dumps_are_read_back(capsys: Capture, conf: str, tmp_path: Path) -> None:
     flows = _write(tmp_path / "flows.json", [{"key": FLOW, "value": TOTALS}])
     counts = [{"cpu": cpu, "value": 100 + cpu} for cpu in possible_cpus()]
@@ -80,6 +82,7 @@ def _bytes(key: Any) -> list[str]:
     return ["1", "0", "0", "0", "2", "0", "0", "0", "53", "0", "17", str(5 | 31 << 3)]
 
 
+@NEEDS_BLOOM_FILTER
 def test_bytes_between_members_are_in_the_dump_and_come_back(capsys: Capture, conf: str, tmp_path: Path) -> None:
     assert _run(capsys, "load", OBJECT, str(DIR), "--pinning", conf)[0] == 0
     pin = str(DIR / "maps" / "flows")

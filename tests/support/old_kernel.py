@@ -32,6 +32,11 @@ def needs(release: str, what: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(older_than(release), reason=f"{what}: since Linux {release}")
 
 
+NEEDS_ATOMICS = needs("5.12", "atomic instructions but adding (stamp_check.bpf.o)")
+NEEDS_BLOOM_FILTER = needs("5.16", "map of type bloom_filter (std_maps.bpf.o)")
+NEEDS_TCX = needs("6.6", "links on tc hooks (TCX)")
+
+
 def skip_before(release: str, what: str) -> None:
     """Skip the running test, whose kernel was found to lack something; it fails where that may not be missing."""
     text = f"this kernel has no {what}, want Linux {release} or newer"
