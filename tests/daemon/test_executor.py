@@ -1,7 +1,7 @@
 """The order of a change, and what is undone when a step fails."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor as Pool
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -42,9 +42,9 @@ class FakeFd:
 
 
 class Parts:
-    """Placer, OwnPrograms and Whereabouts that write down what is asked of them; `fail` names the step that raises."""
+    """Placer, OwnPrograms and Whereabouts that write down what is asked of them; `fail` names the steps that raise."""
 
-    def __init__(self, fail: str = "", error: Exception | None = None) -> None:
+    def __init__(self, *fail: str, error: Exception | None = None) -> None:
         self.log: list[str] = []
         self.fail = fail
         self.error = error or AttachError("refused")
@@ -52,7 +52,7 @@ class Parts:
     def step(self, text: str) -> None:
         """Write a step down, or fail it."""
         self.log.append(text)
-        if text == self.fail:
+        if text in self.fail:
             raise self.error
 
     @property
@@ -96,6 +96,13 @@ class Parts:
     def moved(self, name: str, place: Place) -> object:
         self.step(f"remember {name} on {place.ifname}")
         return prog(7)
+
+    def gives_way(self, name: str, place: Place) -> str:
+        self.step(f"{name} gives way on {place.ifname}")
+        return name
+
+    def stays(self, name: str, off: Sequence[Place]) -> None:
+        self.step(f"{name} stays" if not off else f"{name} is off {off[0].ifname}")
 
     def took(self, _name: str, _place: Place, put: Put) -> str:
         return put.refused
@@ -163,7 +170,7 @@ def test_clsact_made_by_an_attach_is_remembered() -> None:
 
 
 def test_refused_load_touches_no_hook() -> None:
-    parts = Parts("stage edge", VerifierError("refused", errno=22, log=()))
+    parts = Parts("stage edge", error=VerifierError("refused", errno=22, log=()))
     with pytest.raises(VerifierError):
         carry_out(parts, replacing())
     assert parts.log == ["stage edge"]
@@ -207,19 +214,28 @@ def test_foreign_program_is_replaced_whatever_it_is() -> None:
     assert "swap new for anything on eth0" in parts.log
 
 
+SKB = replace(HERE, mode=XdpMode.SKB)
+GAP = ["stage edge", "edge gives way on eth0", "take pin of edge off eth0", "put new on eth0 skb"]
+
+
+def test_change_of_mode_remembers_first_that_the_program_goes_by_our_own_doing() -> None:
+    parts = Parts()
+    carry_out(parts, replace(replacing(gap=True), place=SKB))
+    assert parts.log == [*GAP, "close pin of edge", "commit load", "promote edge"]
+
+
 def test_change_of_mode_that_fails_puts_the_old_program_back() -> None:
-    skb = replace(HERE, mode=XdpMode.SKB)
     parts = Parts("put new on eth0 skb")
     with pytest.raises(AttachError):
-        carry_out(parts, replace(replacing(gap=True), place=skb))
-    assert parts.log == [
-        "stage edge",
-        "take pin of edge off eth0",
-        "put new on eth0 skb",
-        "put pin of edge on eth0 native",
-        "close pin of edge",
-        "undo load",
-    ]
+        carry_out(parts, replace(replacing(gap=True), place=SKB))
+    assert parts.log == [*GAP, "put pin of edge on eth0 native", "close pin of edge", "edge stays", "undo load"]
+
+
+def test_old_program_that_does_not_come_back_is_not_said_to_be_taken_off_by_others() -> None:
+    parts = Parts("put new on eth0 skb", "put pin of edge on eth0 native")
+    with pytest.raises(AttachError):
+        carry_out(parts, replace(replacing(gap=True), place=SKB))
+    assert parts.log == [*GAP, "put pin of edge on eth0 native", "close pin of edge", "edge is off eth0", "undo load"]
 
 
 def test_detach_comes_before_the_pins_go() -> None:

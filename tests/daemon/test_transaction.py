@@ -2,12 +2,13 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 
 from tests.daemon.fake_world import entry, prog, want
-from tests.daemon.test_executor import HERE, THERE, Inline, Parts
+from tests.daemon.test_executor import HERE, SKB, THERE, Inline, Parts
 from xdploaderd.daemon.actions import Attach, Change, Detach, Replace
 from xdploaderd.daemon.executor import Executor
 from xdploaderd.daemon.placing import Placer
@@ -86,7 +87,7 @@ def test_everything_is_loaded_before_the_first_hook_changes_and_pinned_anew_at_t
 
 @pytest.mark.parametrize("fail", PREPARED)
 def test_f19_failure_before_the_first_attach_touches_no_hook(fail: str) -> None:
-    parts = MoreParts(fail, VerifierError("refused", errno=22, log=()))
+    parts = MoreParts(fail, error=VerifierError("refused", errno=22, log=()))
     with pytest.raises(VerifierError):
         carry_out(parts, replacing(), attach(), detach())
     assert not [step for step in steps(parts) if step.startswith(("put", "swap", "take", "promote", "forget"))]
@@ -109,6 +110,16 @@ def test_f19_failure_in_the_attach_phase_is_undone_in_reverse() -> None:
         "undo load",
         "undo load",
     ]
+
+
+def test_gap_is_remembered_as_ours_until_the_undoing_has_ended() -> None:
+    parts = MoreParts("take pin of old off eth1")
+    with pytest.raises(AttachError):
+        carry_out(parts, replace(replacing(), gap=True, place=SKB), detach())
+    undone = ["take new off eth0", "put pin of edge on eth0 native", "remember edge on eth0"]
+    assert [step for step in steps(parts) if "edge" in step or "new" in step][2:] == [
+        "edge gives way on eth0", "take pin of edge off eth0", "put new on eth0 skb", *undone, "discard edge",
+    ]  # fmt: skip
 
 
 def test_detached_program_is_put_back_when_a_later_step_fails() -> None:

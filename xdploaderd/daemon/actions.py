@@ -48,6 +48,11 @@ class Replace:
     restores: bool = False
     reason: str = ""
 
+    @property
+    def giver(self) -> str | None:
+        """The entry whose program may be wanted again, and is taken off by this: for good, or within the gap."""
+        return self.owner if self.owner_stays or self.gap else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detach:

@@ -92,22 +92,22 @@ class Executor:
 
     async def switch(self, action: Attach | Replace, prog: Fd) -> Put:
         """Take the step that counts: from here on the new program runs. Return how it came there."""
-        before = await self._in_worker(self._gives_way, action)
+        before, off = await self._in_worker(self._gives_way, action), list[Place]()
         try:
             with _context(action.place):
-                return await self._switch(action, prog)
+                return await self._switch(action, prog, off)
         except LoaderError:
             if before is not None:
-                await self._in_worker(self._whereabouts.stays, before, ())
+                await self._in_worker(self._whereabouts.stays, before, off)
             raise
 
     def _gives_way(self, action: Attach | Replace) -> Record | None:
         """Remember first that the owner's program goes by our own doing, so that a crash is not blamed on others."""
-        if isinstance(action, Replace) and action.owner_stays and action.owner is not None:
-            return self._whereabouts.gives_way(action.owner, action.current.place)
+        if isinstance(action, Replace) and action.giver is not None:
+            return self._whereabouts.gives_way(action.giver, action.current.place)
         return None
 
-    async def _switch(self, action: Attach | Replace, prog: Fd) -> Put:
+    async def _switch(self, action: Attach | Replace, prog: Fd, off: list[Place]) -> Put:
         label = f"{action.wanted.config.object.name}:[{action.wanted.config.program}]"
         if isinstance(action, Replace) and action.owner is None and not action.restores:
             await self._in_worker(self._hold, action.current)
@@ -118,7 +118,7 @@ class Executor:
                     self._whereabouts.clsact_was_made(action.place.ifindex)
                 return put
             case Replace(gap=True):
-                return await self._swap_with_gap(action, prog, label)
+                return await self._swap_with_gap(action, prog, label, off)
             case Replace(owner=None):
                 await self._placer.swap(action.current, action.place, prog, expected=None, label=label)
             case Replace(owner=str(owner)):
@@ -126,16 +126,21 @@ class Executor:
                     await self._placer.swap(action.current, action.place, prog, expected=expected, label=label)
         return Put(in_place=True)
 
-    async def _swap_with_gap(self, action: Replace, prog: Fd, label: str) -> Put:
-        """Take the current program off, then put the new one on; the current one comes back when that fails."""
+    async def _swap_with_gap(self, action: Replace, prog: Fd, label: str, off: list[Place]) -> Put:
+        """Take the current program off, then put the new one on; the current one comes back when that fails.
+
+        `off` has its place where it does not come back.
+        """
         with self._open_current(action) as current:
             began = time.monotonic()
             await self._placer.take_off(action.current.place, current)
+            off.append(action.current.place)
             try:
                 put = await self._placer.put(action.place, prog, label=label)
                 return replace(put, gap=time.monotonic() - began)
             except LoaderError:
                 await self._placer.put(action.current.place, current, label=label)
+                off.clear()
                 raise
 
     def _open_current(self, action: Replace) -> Fd:

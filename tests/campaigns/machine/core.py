@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -96,7 +96,14 @@ class Core:
 
     def kill_in(self, request: Coroutine[Any, Any, object], calls: int) -> None:
         """Make a request, and end as SIGKILL does before the next call after so many, or at its end."""
-        with self.writes.ending_after(calls):
+        self._kill_in(request, self.writes.ending_after(calls))
+
+    def kill_when(self, is_time: Callable[[], bool], request: Coroutine[Any, Any, object]) -> None:
+        """Make a request, and end as SIGKILL does before the first call at which it is time to, or at its end."""
+        self._kill_in(request, self.writes.ending_when(is_time))
+
+    def _kill_in(self, request: Coroutine[Any, Any, object], ending: AbstractContextManager[None]) -> None:
+        with ending:
             try:
                 with suppress(KilledError, asyncio.CancelledError, LoaderError):
                     self.call(request)

@@ -33,8 +33,8 @@ def kill_within(bench: Bench, order: Order, calls: int) -> None:
     bench.core.start()
     bench.counts["starts"] += 1
     now = bench.clock.steady()
-    owns = list(_both_ways(before, hooks, own))
-    bench.choose([_started(wants, hooks, links, each, now) for wants in wanted for each in owns])
+    own = dict(_not_blamed(before, hooks, own))
+    bench.choose([_started(wants, hooks, links, own, now) for wants in wanted])
 
 
 def _told(before: Model, tell: Callable[[Model], object]) -> Model:
@@ -97,12 +97,12 @@ def _is_repaired(prog: Prog, before: Mapping[str, Own], own: Mapping[str, Own]) 
     return any(name in own and own[name].prog is not prog for name in owners)
 
 
-def _both_ways(before: Model, hooks: Mapping[Spot, Prog], own: Mapping[str, Own]) -> Iterator[Mapping[str, Own]]:
-    """Yield what is pinned: without and with the note that the daemon itself takes off what does not run any more."""
-    yield own
+def _not_blamed(before: Model, hooks: Mapping[Spot, Prog], own: Mapping[str, Own]) -> Iterator[tuple[str, Own]]:
+    """Yield what is pinned, with the note that the daemon itself took off what ran before and does not any more."""
     running = set(map(id, hooks.values()))
     off = {id(prog) for prog in before.hooks.values()} - running
-    yield {name: replace(each, on=0) if id(each.prog) in off else each for name, each in own.items()}
+    for name, each in own.items():
+        yield name, replace(each, on=0) if id(each.prog) in off else each
 
 
 def _started(wants: Model, hooks: Mapping[Spot, Prog], links: set[Spot], own: Mapping[str, Own], now: float) -> Model:

@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from ctypes import Structure
+from itertools import count
 
 from tests.campaigns.seams import Seams
 from xdploaderd.errors import AttachError
@@ -18,15 +19,16 @@ class KilledError(BaseException):
 
 
 class _Grave(Seams):
-    """Lets all calls but the first so many end in KilledError, of whatever kind they are."""
+    """Lets all calls end in KilledError, of whatever kind they are, from the first on before which it is time."""
 
-    def __init__(self, survived: int) -> None:
+    def __init__(self, is_time: Callable[[], bool]) -> None:
         super().__init__()
-        self._left = survived
+        self._is_time = is_time
+        self._over = False
 
     def check(self, kind: str) -> None:
-        self._left -= 1
-        if self._left < 0:
+        self._over = self._over or self._is_time()
+        if self._over:
             raise KilledError(kind)
 
 
@@ -48,10 +50,15 @@ class Writes:
         """Whether one is to fail, or has failed."""
         return self._errno != 0
 
-    @contextmanager
-    def ending_after(self, number: int) -> Iterator[None]:
+    def ending_after(self, number: int) -> AbstractContextManager[None]:
         """Let the block make so many calls that read or write kernel and files, and none after that: KilledError."""
-        grave = _Grave(number)
+        calls = count()
+        return self.ending_when(lambda: next(calls) >= number)
+
+    @contextmanager
+    def ending_when(self, is_time: Callable[[], bool]) -> Iterator[None]:
+        """Let the block make such calls until it is time to end, which is asked before each of them."""
+        grave = _Grave(is_time)
         with grave.installed():
             self._check = grave.check
             try:
