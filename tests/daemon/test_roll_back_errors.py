@@ -16,6 +16,8 @@ from xdploaderd.daemon import before as before_module
 from xdploaderd.daemon import unconfirmed
 from xdploaderd.daemon.before import DIRECTORY, Before
 from xdploaderd.daemon.confirming import read_pending
+from xdploaderd.daemon.service import Service
+from xdploaderd.daemon.status import State
 from xdploaderd.daemon.wishes import Digests, Settings
 from xdploaderd.errors import FileError, KernelError, PinError
 from xdploaderd.kernel.bpf import Bpf
@@ -176,6 +178,64 @@ def test_configuration_is_confirmed_although_its_note_cannot_be_removed(
         assert world.dropped == 1
         assert (tmp_path / "data/pending").exists()
         assert read_pending(tmp_path / "data") is None
+
+    asyncio.run(main())
+
+
+class Stubborn(FakeWorld):
+    """A world in which a detach fails, and the map gets its pin back with the third try."""
+
+    def __init__(self) -> None:
+        super().__init__("eth0")
+        self.restored = 0
+        self.over = asyncio.Event()
+        self.loop = asyncio.get_running_loop()
+
+    def restore_maps(self) -> None:
+        self.restored += 1
+        if self.restored <= 2:
+            raise KernelError("cannot open the pin", operation="BPF_OBJ_GET", errno=errno.EIO)
+
+    def drop(self) -> None:
+        if self.restored:
+            self.loop.call_soon_threadsafe(self.over.set)
+
+
+async def _detach_failed(service: Service, world: Stubborn) -> None:
+    world.failures = [PinError("operation not permitted")]
+    with pytest.raises(PinError, match="operation not permitted"):
+        await service.detach("edge", confirm=60)
+    assert not world.over.is_set()
+
+
+def test_request_whose_undoing_fails_too_is_undone_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        world = Stubborn()
+        daemon = Daemon(tmp_path, world, "edge")
+        monkeypatch.setattr(unconfirmed, "LOOK_SECONDS", 0.01)
+        async with running(daemon) as service, asyncio.timeout(2):
+            trials = asyncio.create_task(service.keep_trials())
+            await _detach_failed(service, world)
+            await world.over.wait()
+            assert [found.state for found in await service.list()] == [State.ATTACHED]
+            trials.cancel()
+
+    asyncio.run(main())
+    assert "a change that failed is not undone yet: cannot open the pin" in caplog.text
+
+
+def test_request_after_one_whose_undoing_failed_is_carried_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        world = Stubborn()
+        world.restored = 1
+        daemon = Daemon(tmp_path, world, "edge")
+        monkeypatch.setattr(unconfirmed, "LOOK_SECONDS", 0.01)
+        async with running(daemon) as service, asyncio.timeout(2):
+            await _detach_failed(service, world)
+            assert (await service.detach("edge", confirm=60)).state is State.DETACHED
+            assert (await service.status()).confirm_seconds > 50
 
     asyncio.run(main())
 

@@ -7,7 +7,7 @@ reboot forgets both.
 import logging
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -94,6 +94,11 @@ class RequestTrial:
             self._old.drop()
             raise FileError(f"'{self._path}' cannot be written: {(error.strerror or str(error)).lower()}") from error
         self.pending = before
+
+    def give_up(self) -> None:
+        """Let the time of the change be over."""
+        if self.pending is not None:
+            self.pending = replace(self.pending, deadline=self._clock())
 
     def undo(self) -> None:
         """Want again what was wanted before; to do it twice does no harm."""

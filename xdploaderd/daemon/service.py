@@ -5,13 +5,14 @@ import logging
 import os
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, NoReturn
 
 from xdploaderd import __version__
 from xdploaderd.config.interface_match import entry_of
 from xdploaderd.daemon.attached_maps import AttachedMaps, Running
-from xdploaderd.daemon.caller import DEADLINE, audited, caller
+from xdploaderd.daemon.caller import audited
 from xdploaderd.daemon.core_logs import CoreLogs
 from xdploaderd.daemon.file_changes import FileChanges
 from xdploaderd.daemon.names import Names
@@ -63,6 +64,13 @@ class Service:
         self._names = Names(reconciler, wishes, trial, self._news)
         self._unconfirmed = Unconfirmed(reconciler, requests, trial, self._names, self._in_force)
 
+    @asynccontextmanager
+    async def _change(self) -> AsyncGenerator[None, None]:
+        """Let the block change entries, alone, and after the roll-back of what is over."""
+        async with self._changing:
+            await self._unconfirmed.end_expired()
+            yield
+
     async def list(self) -> tuple[AttachmentStatus, ...]:
         """Return the status of every configured attachment, as of the last pass."""
         return await self._noted(attachment_statuses(self._reconciler.picture))
@@ -99,7 +107,7 @@ class Service:
         with audited("attach", name, lambda: self._names.stand(name)):
             if not confirm:
                 return await self._attach(name, 0)
-            async with self._changing:
+            async with self._change():
                 return await self._attach(name, confirm)
 
     async def _attach(self, name: str, confirm: int) -> AttachmentStatus:
@@ -118,7 +126,7 @@ class Service:
         confirm = request.confirm
         if confirm and (request.permanent or request.program is not None):
             raise UsageError("only what lasts until reboot can be confirmed: want neither permanent nor a program")
-        async with self._changing:
+        async with self._change():
             self._trial.check_request(confirm)
             if confirm:
                 return await self._unconfirmed.attach_object(request)
@@ -131,7 +139,7 @@ class Service:
         `permanent`: so is one that the API made permanent. `confirm` as in attach(). Raises NoSuchAttachmentError,
         AttachError; UsageError for an entry that only its file can end.
         """
-        async with self._changing:
+        async with self._change():
             with audited("detach", name, lambda: self._names.stand(name)):
                 self._names.check(name)
                 self._names.check_change(name, "detach", confirm)
@@ -175,7 +183,7 @@ class Service:
         back after so many seconds, unless confirm() is called. Raises the LoaderError that
         keeps the configuration from being carried out; then nothing was changed, and the last good one stays in force.
         """
-        async with self._changing:
+        async with self._change():
             with self._names.recorded("reload"):
                 await self._reload(partial=partial, confirm=confirm)
         return await self.status()
@@ -204,7 +212,6 @@ class Service:
 
     async def keep_trials(self) -> NoReturn:
         """Keep what the daemon began with as confirmed, and roll back whatever is not confirmed in time."""
-        caller.set(DEADLINE)
         await self._reconciler.settled()
         async with self._changing:
             await self._unconfirmed.begin()

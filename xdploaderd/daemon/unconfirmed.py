@@ -3,12 +3,12 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from xdploaderd.daemon.caller import audited
+from xdploaderd.daemon.caller import DEADLINE, audited, caller
 from xdploaderd.daemon.names import Names
 from xdploaderd.daemon.reconcile import Reconciler, finish
 from xdploaderd.daemon.requests import AttachRequest, Requests
@@ -50,7 +50,7 @@ class Unconfirmed:
         try:
             yield
         except LoaderError:
-            await self._undo_request()
+            await self._give_up(self._undo_request())
             raise
         finally:
             self._trial.request_began()
@@ -61,7 +61,7 @@ class Unconfirmed:
         try:
             return await self._requests.attach_object(request, lambda entry: trial.begin(entry.name, request.confirm))
         except LoaderError:  # nothing was changed
-            await asyncio.to_thread(trial.end)
+            await self._give_up(asyncio.to_thread(trial.end))
             raise
         finally:
             self._trial.request_began()
@@ -91,11 +91,14 @@ class Unconfirmed:
         """Roll back what was not confirmed in time, unless it is by now; what stops that is logged."""
         if not self._trial.is_over:
             return
+        asked = caller.set(DEADLINE)
         try:
             await finish(self._roll_back())
         except LoaderError as error:  # it still waits to be confirmed, and so is rolled back again
             log.error("the roll-back is tried again: %s", error, extra={"ERROR_CODE": error.code})
             await asyncio.sleep(LOOK_SECONDS)
+        finally:
+            caller.reset(asked)
 
     async def _roll_back(self) -> None:
         if (pending := self._trial.request.pending) is not None:
@@ -110,6 +113,14 @@ class Unconfirmed:
             self._reconciler.forgive()
             await self._settle_but(before)
             await self._trial.decided()
+
+    async def _give_up(self, undo: Awaitable[None]) -> None:
+        """Undo a request that failed; where that fails too, its time is over, so that it is rolled back from now on."""
+        self._trial.request.give_up()
+        try:
+            await undo
+        except LoaderError as error:
+            log.error("a change that failed is not undone yet: %s", error, extra={"ERROR_CODE": error.code})
 
     async def _undo_request(self) -> None:
         request = self._trial.request
