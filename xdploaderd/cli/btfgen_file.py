@@ -1,14 +1,12 @@
 """The BTF of one kernel cut down to what objects need, and put in place of a file."""
 
-from __future__ import annotations
-
 import os
 from contextlib import ExitStack
 from typing import NamedTuple
 
 from xdploaderd.btf.codec import Btf
 from xdploaderd.errors import FileError, error_context
-from xdploaderd.kernel.btf_file import kernel_types, map_btf_file, shown_by_kernel
+from xdploaderd.kernel.shown_btf import is_shown, shown_types
 from xdploaderd.obj.minimize import minimize
 from xdploaderd.printable import quoted
 
@@ -29,14 +27,21 @@ class Minimised(NamedTuple):
     types: int
 
 
-def minimise_file(source: str, output: str, objects: Sequence[CoreObject]) -> Minimised:
+def minimise_file(source: str, output: str, objects: "Sequence[CoreObject]") -> Minimised:
     """Write to `output` what `objects` need of the BTF in `source`. Raises LoaderError; `output` is then as it was."""
-    raw = map_btf_file(source)
+    kernel = shown_types(source) if is_shown(source) else _types_of_file(source)
     with error_context(quoted(source)):
-        kernel = kernel_types(raw, name=os.path.basename(source), checked=shown_by_kernel(source))
         left = minimize(kernel, objects)
     _write(output, left)
-    return Minimised(source, output, len(raw), len(left), len(Btf.parse(left, name=output, trusted=True)) - 1)
+    return Minimised(source, output, len(kernel.raw), len(left), len(Btf.parse(left, name=output, trusted=True)) - 1)
+
+
+def _types_of_file(path: str) -> Btf:
+    from xdploaderd.kernel.btf_file import kernel_types, read_btf_file
+
+    raw = read_btf_file(path)
+    with error_context(quoted(path)):
+        return kernel_types(raw, name=os.path.basename(path))
 
 
 def _write(path: str, content: bytes) -> None:

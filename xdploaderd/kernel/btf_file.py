@@ -4,7 +4,6 @@ Memory stays small whatever the file is: of ELF files only the section `.BTF` is
 through a temporary file (libbpf btf__parse, scripts/extract-vmlinux).
 """
 
-import mmap
 import os
 from typing import BinaryIO
 
@@ -16,7 +15,6 @@ from xdploaderd.kernel.raw_image import is_raw_image, read_image_btf
 from xdploaderd.kernel.regular_file import open_regular, unreadable
 from xdploaderd.kernel.tar_file import MAGIC, MAGIC_AT, first_member
 
-SYSFS_FOLDER = "/sys/kernel/btf"
 _BTF_MAGICS = (b"\x9f\xeb", b"\xeb\x9f")
 _HEAD = 4096  # bytes by which a file's form is told
 _DEPTH_MAX = 3  # an archive in a compressed file holds the file
@@ -35,34 +33,14 @@ def read_btf_file(path: str | os.PathLike[str]) -> bytes:
         raise unreadable(path, error) from None
 
 
-def map_btf_file(path: str) -> bytes | memoryview:
-    """Return the same; what the running kernel shows is mapped, which nobody can cut short, and not copied: 5 MB.
-
-    Raises as read_btf_file.
-    """
-    if not shown_by_kernel(path):
-        return read_btf_file(path)
-    try:
-        with open_regular(path) as file:
-            return memoryview(mmap.mmap(file.fileno(), 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ))
-    except OSError:  # before Linux 6.16 the file cannot be mapped
-        return read_btf_file(path)
-
-
-def shown_by_kernel(path: str) -> bool:
-    """Tell whether a file is BTF as the running kernel shows it, which has checked every record of it."""
-    return os.path.dirname(path) == SYSFS_FOLDER
-
-
-def kernel_types(raw: bytes | memoryview, *, name: str, checked: bool = False) -> Btf:
-    """Return a kernel's types; BtfError where the records do not fill their section, unless that is `checked`.
+def kernel_types(raw: bytes, *, name: str) -> Btf:
+    """Return a kernel's types; BtfError where the records do not fill their section.
 
     A kernel has 130,000 types, of which objects use some dozen: where these refer to is checked when they are looked
     at, which spares nine tenths of the time.
     """
     btf = Btf.parse(raw, name=name, trusted=True)
-    if not checked:
-        len(btf)  # indexes the records
+    len(btf)  # indexes the records
     return btf
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xdploaderd.errors import FeatureMissingError, FileError, NoBtfError
-from xdploaderd.kernel.btf_file import SYSFS_FOLDER, read_btf_file
+from xdploaderd.kernel.btf_file import read_btf_file
+from xdploaderd.kernel.shown_btf import SYSFS_FOLDER
 
 SYSFS = Path(SYSFS_FOLDER, "vmlinux")
 FOLDERS_VARIABLE = "XDPLOADERD_BTF_PATH"  # folders joined by `:`, searched before the kernel images

@@ -53,6 +53,13 @@ def test_btfgen_takes_of_the_object_reader_what_its_sections_need(btfgen: set[st
     assert ours == {"btf_sections", "elf_headers", "elf_sections", "elf_strings", "minimize"}
 
 
+def test_btfgen_of_what_the_kernel_shows_reads_no_other_form(tmp_path: Path) -> None:
+    vmlinux = "/sys/kernel/btf/vmlinux"
+    names = imported("btfgen", "--btf", vmlinux, "-o", str(tmp_path / "out.btf"), str(CORE / "fields.local.o"))
+    ours = {name.removeprefix("xdploaderd.kernel.") for name in names if name.startswith("xdploaderd.kernel.")}
+    assert ours == {"regular_file", "shown_btf"}
+
+
 @pytest.fixture(scope="module")
 def prepare() -> set[str]:
     code = "import sys, xdploaderd.cli.prepare\nprint(*sys.modules)"

@@ -23,7 +23,7 @@ from xdploaderd.errors import (
     NoBtfError,
     ObjectError,
 )
-from xdploaderd.kernel.btf_file import kernel_types, map_btf_file, read_btf_file, shown_by_kernel
+from xdploaderd.kernel.btf_file import kernel_types, read_btf_file
 from xdploaderd.kernel.known import target_from_file
 
 
@@ -197,24 +197,8 @@ def test_many_sections_with_one_long_name_take_no_time(tmp_path: Path) -> None:
     assert time.process_time() - begin < 1
 
 
-def test_what_the_kernel_shows_is_mapped_and_other_files_are_read(tmp_path: Path) -> None:
-    copy = tmp_path / "copy.btf"
-    copy.write_bytes(read_btf_file("/sys/kernel/btf/vmlinux"))
-    assert type(map_btf_file(str(copy))) is bytes
-    assert map_btf_file("/sys/kernel/btf/vmlinux") == copy.read_bytes()
-
-
-def test_what_the_kernel_does_not_show_is_told_by_name() -> None:
-    with pytest.raises(FileError, match="cannot read '/sys/kernel/btf/none'"):
-        map_btf_file("/sys/kernel/btf/none")
-
-
-def test_records_of_a_file_are_checked_unless_the_kernel_shows_it() -> None:
-    raw = encode_types([Int("int", 4, 0, 0, 32), Int("long", 8, 0, 0, 64)], byteorder=sys.byteorder)
-    broken = raw.replace(struct.pack("=I", BtfKind.INT << 24), struct.pack("=I", 64 << 24))
+def test_records_of_a_file_are_checked_to_the_end() -> None:
+    types = encode_types([Int("int", 4, 0, 0, 32), Int("long", 8, 0, 0, 64)], byteorder=sys.byteorder)
+    broken = types.replace(struct.pack("=I", BtfKind.INT << 24), struct.pack("=I", 64 << 24))
     with pytest.raises(BtfError, match="kind 64 is unknown"):
         kernel_types(broken, name="file")
-    with pytest.raises(BtfError, match="kind 64 is unknown"):
-        kernel_types(broken, name="vmlinux", checked=True).kind_of(1)
-    assert shown_by_kernel("/sys/kernel/btf/vmlinux")
-    assert not shown_by_kernel("/boot/sys/kernel/btf/vmlinux")
