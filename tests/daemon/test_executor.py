@@ -256,3 +256,9 @@ def test_repair_promotes_what_runs_and_discards_what_does_not() -> None:
     carry_out(parts, Repair(name="edge", promote=True, strays=(THERE,), hook=Hook.XDP, interface="eth0"))
     carry_out(parts, Repair(name="edge", promote=False, hook=Hook.XDP, interface="eth0"))
     assert parts.log == ["take pin of edge off eth1", "close pin of edge", "promote edge", "discard edge"]
+
+
+def test_repair_of_a_note_changes_neither_hooks_nor_pins() -> None:
+    parts = Parts()
+    carry_out(parts, Repair(name="edge", promote=False, runs_at=HERE, hook=Hook.XDP, interface="eth0"))
+    assert parts.log == ["remember edge on eth0"]

@@ -315,3 +315,17 @@ def test_interface_of_another_index_is_new_and_gets_its_program() -> None:
         (action,) = make_plan([want(config)], world.observed())
         assert isinstance(action, Attach)
         assert not action.restores
+
+
+@pytest.mark.parametrize(("noted", "left"), [(0, 2), (2, 0)])
+def test_place_of_a_program_that_a_change_cut_short_did_not_note_is_noted(noted: int, left: int) -> None:
+    world, wish = attached()
+    owned = world.owned["edge"]
+    assert owned.record is not None
+    record = replace(owned.record, ifindex=noted, left=left)
+    world.owned["edge"] = replace(owned, record=record)
+    action = only(make_plan((wish,), world.observed()))
+    assert isinstance(action, Repair)
+    assert action.runs_at == world.place("eth0")
+    world.owned["edge"] = replace(owned, record=replace(record, ifindex=1, left=0))
+    assert make_plan((wish,), world.observed()) == ()

@@ -1,4 +1,4 @@
-"""A daemon that is killed while a change of kind or mode leaves a hook without a program: the next start fills it."""
+"""A daemon that is killed in the middle of a change takes its own doing for that of nobody else, and the reverse."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.campaigns.machine.core import Clock, Core
-from tests.support.daemon import OBJECTS, xdp_entry, xdp_id
-from tests.support.netns import Veth
+from tests.support.daemon import OBJECTS, xdp_entry, xdp_id, xdp_ids
+from tests.support.netns import Veth, ip, veth_pair
 from tests.support.sandbox import clear_pins
 from xdploaderd.daemon.status import State
 
@@ -50,3 +50,19 @@ def test_program_is_back_after_a_kill_in_the_gap_and_nobody_else_is_blamed(
     core.start()
     (edge,) = core.call(core.service.status()).attachments
     assert (edge.state, edge.prog_id) == (State.ATTACHED, xdp_id())
+
+
+@pytest.mark.parametrize("there", [{"veth0", "veth1"}, {"veth1"}])
+def test_program_that_moved_before_a_kill_is_missed_when_others_take_it_off(core: Core, there: set[str]) -> None:
+    with veth_pair("veth1", "peer1"):
+        configure(core, {})
+        core.start()
+        configure(core, {"interface": "veth1"})
+        core.kill_when(lambda: xdp_ids().keys() == there, core.service.reload())
+        assert xdp_ids().keys() == there
+        core.start()
+        assert xdp_ids().keys() == {"veth1"}
+        ip("link", "set", "veth1", "xdp", "off")
+        core.rest()
+        (edge,) = core.call(core.service.status()).attachments
+        assert (edge.state, xdp_ids()) == (State.FOREIGN, {})

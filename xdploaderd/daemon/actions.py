@@ -72,13 +72,14 @@ class Repair:
 
     `promote`: the staged program is put in force, after the old one was taken off `strays`; else it is dropped.
     Either way the program arrays of other programs go, and dead links. `astray`: places of links that hold our program
-    and are pinned for another entry.
+    and are pinned for another entry. `runs_at`: all that is missing is the note that the program in force is there.
     """
 
     name: str
     promote: bool
     strays: tuple[Place, ...] = ()
     astray: tuple[Place, ...] = ()
+    runs_at: Place | None = None
     hook: Hook
     interface: str
     reason: str = ""

@@ -161,6 +161,8 @@ class Executor:
     async def _repair(self, action: Repair) -> Outcome:
         for place in action.astray:
             self._placer.hand_over(place, action.name)
+        if action.runs_at is not None:
+            return Outcome(await self._in_worker(self._whereabouts.moved, action.name, action.runs_at))
         if not action.promote:
             await self._in_worker(self._programs.discard, action.name)
             return Outcome()

@@ -24,7 +24,7 @@ from xdploaderd.daemon import rungs, tcx_order
 from xdploaderd.daemon.actions import Action, Attach, Detach, Refuse, Rename, Repair, Replace, Wait
 from xdploaderd.daemon.reasons import all_of, displaced, gap_needed, hook_busy, replace_reason
 from xdploaderd.daemon.status import State
-from xdploaderd.daemon.world import Observed, Occupant, Owned, Place, Wanted, overrides_of, wanted_place
+from xdploaderd.daemon.world import Observed, Occupant, Owned, Place, Record, Wanted, overrides_of, wanted_place
 from xdploaderd.hooks import Hook, MapSharing, OnForeign
 from xdploaderd.info import Interface
 from xdploaderd.uapi.bpf import ProgType
@@ -171,12 +171,24 @@ def _plan_place(
     if met.place in ours and fits and _same_place(place, met.place):
         if strays and owned is not None:
             yield _off_strays(owned, strays)
+        elif owned is not None and _is_noted_elsewhere(owned.record, place):
+            yield _noted(owned, met.place)
         elif owned is not None and rungs.is_due(want, owned, place, met.place):
             yield _put_anew(want, place, met, rungs.RETRIED)
         elif owned is not None and tcx_order.is_due(want, observed, owned, met.place):
             yield _put_anew(want, place, met, tcx_order.MOVED)
         return
     yield _take_over(want, observed, place, met, from_pin=fits)
+
+
+def _is_noted_elsewhere(record: Record | None, place: Place) -> bool:
+    return record is not None and (record.left != 0 or record.ifindex not in (0, place.ifindex))
+
+
+def _noted(owned: Owned, place: Place) -> Repair:
+    """Remember where our program runs: what others do to it there is not to be taken for our own doing."""
+    reason = "a change was cut short before it was noted where the program is"
+    return Repair(name=owned.name, promote=False, runs_at=place, hook=place.hook, interface=place.ifname, reason=reason)
 
 
 def _put_anew(want: Wanted, place: Place, met: Occupant, reason: str) -> Replace:
