@@ -1,5 +1,6 @@
 """What a daemon loads is what it read at its last start or reload, whatever becomes of the files meanwhile."""
 
+import json
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from tests.support.in_process import in_process
 from tests.support.kernel_writes import kernel_writes, to_file
 from tests.support.netns import Veth, add_veth, ip
 from tests.support.old_kernel import NEEDS_BLOOM_FILTER
+from tests.support.tools import bpftool_json
 from xdploaderd.daemon import object_file
 from xdploaderd.daemon.options import parse_options
 from xdploaderd.daemon.status import State
@@ -352,3 +354,33 @@ def test_file_that_changes_between_look_and_load_is_loaded_as_it_was_looked_at(
         assert counted(veth) == 1
     (kept,) = daemon.data.glob("confirmed-objects/*/*")
     assert kept.read_bytes() == COUNT.read_bytes()
+
+
+@NEEDS_BLOOM_FILTER
+def test_file_of_map_entries_is_read_as_it_is_when_the_map_is_made(
+    veth: Veth, daemon: Daemon, second: Callable[[], Veth], tmp_path: Path
+) -> None:
+    entries = tmp_path / "flows.json"
+    entries.write_text(flows(1))
+    daemon.configure(every(OBJECTS / "std_maps.bpf.o", program="use_maps", map_init={"flows": str(entries)}))
+    daemon.start()
+    before = xdp_id()
+    entries.write_text(flows(2)[:-9])  # as whoever writes it leaves it for a moment
+    second()
+    wait_for(lambda: state(daemon, "all@veth1") == "failed", "refused")
+    assert str(entries) in daemon.attachment("all@veth1")["reason"]
+    entries.write_text(flows(2))
+    wait_for(lambda: state(daemon, "all@veth1") == "attached", "attached")
+    daemon.reload()
+    assert (xdp_id(), flows_of(before), flows_of(xdp_id("veth1"))) == (before, 1, 2)
+
+
+def flows(count: int) -> str:
+    return json.dumps([{"key": f"hex:{number:024x}", "value": "hex:" + "00" * 24} for number in range(count)])
+
+
+def flows_of(prog_id: int) -> int:
+    """Return how many entries the map has."""
+    ids = map(str, bpftool_json("prog", "show", "id", str(prog_id))["map_ids"])
+    (found,) = [number for number in ids if bpftool_json("map", "show", "id", number)["name"] == "flows"]
+    return len(bpftool_json("map", "dump", "id", found))
