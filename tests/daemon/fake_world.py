@@ -113,7 +113,11 @@ class FakeWorld:
                 owned = self.owned[action.name]
                 self._take_off(action.name, action.strays)
                 self.owned[action.name] = replace(
-                    owned, prog=owned.staged if action.promote else owned.prog, staged=None, leftovers=False
+                    owned,
+                    prog=owned.staged if action.promote else owned.prog,
+                    staged=None,
+                    leftovers=False,
+                    pinned=True,
                 )
         return Outcome()
 

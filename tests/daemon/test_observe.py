@@ -42,6 +42,9 @@ class PinnedPrograms:
     def owned(self) -> tuple[Owned, ...]:
         return self._owned
 
+    def keep_only(self, _owned: object) -> None:
+        pass
+
     def keep_clsact_of(self, _indexes: object) -> None:
         pass
 

@@ -212,6 +212,32 @@ def test_arrays_left_by_a_change_cut_short_are_removed() -> None:
     assert not action.promote
 
 
+def test_program_that_runs_without_its_pin_is_pinned_again_before_anything_else() -> None:
+    world, wish = attached()
+    world.owned["edge"] = replace(world.owned["edge"], pinned=False, leftovers=True, emptied=True)
+    action = only(make_plan((wish,), world.observed()))
+    assert isinstance(action, Repair)
+    assert (action.unpinned, action.promote) == (7, False)
+
+
+def test_program_without_its_pin_is_left_alone_where_we_may_not_open_it() -> None:
+    world, wish = attached()
+    world.owned["edge"] = replace(world.owned["edge"], pinned=False, sure=False, leftovers=True, pin="/pins/edge/prog")
+    for held in (False, True):
+        action = only(make_plan((replace(wish, held=held),), world.observed()))
+        assert isinstance(action, Refuse)
+        assert "`mkdir -pm700 /pins/edge; bpftool prog pin id 7 /pins/edge/prog`" in str(action.error)
+
+
+def test_program_whose_program_array_was_emptied_is_replaced_in_place() -> None:
+    world, wish = attached()
+    world.owned["edge"] = replace(world.owned["edge"], emptied=True)
+    action = only(make_plan((wish,), world.observed()))
+    assert isinstance(action, Replace)
+    assert (action.owner, action.from_pin, action.gap) == ("edge", False, False)
+    assert "emptied" in action.reason
+
+
 def test_repair_of_one_entry_does_not_hold_up_another() -> None:
     world, wish = attached()
     world.owned["edge"] = Owned(name="edge", prog=prog(7), staged=prog(8))

@@ -7,6 +7,7 @@ from xdploaderd.daemon.status import PlannedAction, State
 from xdploaderd.daemon.world import Occupant, Place, Wanted
 from xdploaderd.errors import LoaderError
 from xdploaderd.hooks import Hook
+from xdploaderd.uapi.bpf import ProgId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +73,8 @@ class Repair:
 
     `promote`: the staged program is put in force, after the old one was taken off `strays`; else it is dropped.
     Either way the program arrays of other programs go, and dead links. `astray`: places of links that hold our program
-    and are pinned for another entry. `runs_at`: all that is missing is the note that the program in force is there.
+    and are pinned for another entry. `runs_at`: all that is missing is the note that the program in force is there;
+    `unpinned`: all that is missing is its pin, which somebody removed.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Repair:
     strays: tuple[Place, ...] = ()
     astray: tuple[Place, ...] = ()
     runs_at: Place | None = None
+    unpinned: ProgId | None = None
     hook: Hook
     interface: str
     reason: str = ""

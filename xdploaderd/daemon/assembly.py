@@ -88,7 +88,7 @@ def assemble(options: Options, doors: Doors) -> tuple[Reconciler, Service]:
     core_logs = CoreLogs(options.state_dir / "core", boot_id=boot_id)
     kernel = KnownKernel(bpf, options.state_dir / "kernel", boot_id=boot_id)
     programs = OwnPrograms(kernel, pins, records, core_logs, read, lambda: wishes.settings_to_load)
-    observer = Observer(doors.rtnl, programs, doors.worker)
+    observer = Observer(doors.rtnl, programs, doors.worker, wishes.names)
     placer = Placer(doors.rtnl, bpf, LinkPlacer(doors.rtnl, bpf, pins.links))
     programs.before.displaced = displaced = Displaced(
         programs.before.directory, bpf, options.state_dir / "displaced", boot_id=boot_id

@@ -59,6 +59,8 @@ def _log_change(action: Change, outcome: Outcome, extra: Extra) -> None:
             extra |= {"IFNAME": action.place.ifname}
             new = action.wanted.config.name
             log.info("renamed '%s' to '%s': %s runs on", action.name, new, prog, extra=extra)
+        case Repair(unpinned=int()):
+            log.warning("pinned '%s' again: %s", action.name, action.reason, extra=extra)
         case Repair():
             what = "took over the program of" if action.promote else "cleared up what was left of"
             log.info("%s '%s': %s", what, action.name, action.reason, extra=extra)

@@ -159,6 +159,8 @@ class Executor:
         return Outcome(info)
 
     async def _repair(self, action: Repair) -> Outcome:
+        if action.unpinned is not None:
+            return Outcome(await self._in_worker(self._programs.pin_again, action.name, action.unpinned))
         for place in action.astray:
             self._placer.hand_over(place, action.name)
         if action.runs_at is not None:

@@ -1,13 +1,17 @@
 """One snapshot of interfaces, hooks and own pins; reads only."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor as Pool
 from dataclasses import replace
 
+from xdploaderd.config.interface_match import entry_of
 from xdploaderd.daemon.link_places import with_links
 from xdploaderd.daemon.matching import resolve
+from xdploaderd.daemon.plan import names_of
 from xdploaderd.daemon.programs import OwnPrograms
+from xdploaderd.daemon.unpinned import pinned_or_running
 from xdploaderd.daemon.world import Observed, Occupant, Owned, Wanted, tc_occupant, wanted_place, xdp_occupants
 from xdploaderd.hooks import AttachKind, Hook
 from xdploaderd.info import Interface, LinkInfo, ProgInfo
@@ -23,11 +27,18 @@ TcxHook = tuple[Ifindex, Hook]
 class Observer:
     """Takes snapshots. Raises AttachError when netlink fails, PinError and KernelError for the pins."""
 
-    def __init__(self, rtnl: Netlink, programs: OwnPrograms, worker: Pool) -> None:
+    def __init__(
+        self,
+        rtnl: Netlink,
+        programs: OwnPrograms,
+        worker: Pool,
+        entries: Callable[[], AbstractSet[str]] = frozenset,
+    ) -> None:
         self._rtnl = rtnl
         self._programs = programs
         self._whereabouts = programs.whereabouts
         self._worker = worker
+        self._entries = entries  # those in force, and those that have just ended
 
     async def snapshot(self, wanted: Sequence[Wanted]) -> Observed:
         """Return the world as far as it matters for the entries and for what is ours."""
@@ -36,11 +47,15 @@ class Observer:
         wanted = resolve(wanted, interfaces)
         interfaces = _with_features(wanted, interfaces)
         self._whereabouts.keep_clsact_of({interface.index for interface in interfaces})
-        occupants: list[Occupant] = list(with_links(xdp_occupants(interfaces), owned, interfaces))
+        pinned = [one for one in owned if one.pinned]
+        occupants: list[Occupant] = list(with_links(xdp_occupants(interfaces), pinned, interfaces))
         for interface in self._with_filters(wanted, owned, interfaces):
             for hook in TC_HOOKS:
                 filters = await self._rtnl.filters(interface.index, hook)
                 occupants += [tc_occupant(interface, item) for item in filters]
+        names = self._entries() | {entry_of(want.config.name) for want in wanted}
+        owned = pinned_or_running(owned, occupants, names, names_of(wanted))
+        await asyncio.get_running_loop().run_in_executor(self._worker, self._programs.keep_only, owned)
         seen = Observed(
             interfaces=interfaces,
             occupants=tuple(occupants),

@@ -18,6 +18,11 @@ def file_name(name: str) -> str:
     return "".join(byte.decode() if _PLAIN.match(byte) else f"%{byte[0]:02x}" for byte in raw)
 
 
+def pin_name(map_name: str) -> str:
+    """Return what a map is pinned as beside a program."""
+    return map_name.replace(".", "_")
+
+
 def name_in(directory: str) -> str | None:
     """Return the attachment that has this directory; None where the name is none that file_name() gives."""
     name = unquote_to_bytes(directory).decode(errors="surrogateescape")

@@ -16,7 +16,7 @@ from pathlib import PurePosixPath
 from xdploaderd.daemon.link_pins import FILES as LINKS
 from xdploaderd.daemon.link_pins import LinkPins
 from xdploaderd.daemon.lock import RootLock
-from xdploaderd.daemon.pin_names import file_name, name_in
+from xdploaderd.daemon.pin_names import file_name, name_in, pin_name
 from xdploaderd.errors import LoaderError, PinError, error_context
 from xdploaderd.info import LinkInfo, ProgInfo
 from xdploaderd.kernel.bpf import Bpf
@@ -85,14 +85,18 @@ class OwnPins:
         """Return the program that a change pinned and did not come round to put in force."""
         return self._info(self.directory(name) / STAGED)
 
-    def look(self, name: str) -> Contents:
-        """Return all that is pinned for the attachment, by one listing: each pass looks at each attachment."""
+    def look(self, name: str, *, running: ProgId | None = None) -> Contents:
+        """Return all that is pinned for the attachment, by one listing: each pass looks at each attachment.
+
+        `running`: the program whose pin was removed, and which its arrays are still for.
+        """
         directory = self.directory(name)
         entries = list_dir(directory)
         there = {entry.name for entry in entries}
         prog, staged = (self._info(directory / file) if file in there else None for file in (PROG, STAGED))
         links = self.links.infos(name) if there.intersection(LINKS) else ()
-        kept = {f"{ARRAYS}{found.id}" for found in (prog, staged) if found is not None}
+        ids = [*(found.id for found in (prog, staged) if found is not None), *([running] if running else [])]
+        kept = {f"{ARRAYS}{number}" for number in ids}
         left = MAPS in there or any(e.startswith(ARRAYS) and e not in kept for e in there)
         return Contents(
             prog=prog,
@@ -158,10 +162,21 @@ class OwnPins:
             if arrays:
                 make_pin_dir(own_arrays)
             for map_name, array in arrays.items():
-                self._bpf.obj_pin(array, own_arrays / map_name.replace(".", "_"))
+                self._bpf.obj_pin(array, own_arrays / pin_name(map_name))
             self._bpf.obj_pin(prog, directory / STAGED)
         except BaseException:
             self.discard(name)
+            remove_dirs(made)
+            raise
+
+    def pin_again(self, name: str, prog: Fd) -> None:
+        """Pin the program in force, whose pin was removed."""
+        directory = self.directory(name)
+        made = make_pin_dir(directory)
+        try:
+            self.claim()  # the root may be one that was just made
+            self._bpf.obj_pin(prog, directory / PROG)
+        except BaseException:
             remove_dirs(made)
             raise
 

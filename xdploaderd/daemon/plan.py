@@ -2,7 +2,8 @@
 
 Rules, in the order they are tried for an entry:
 
-* a change that was cut short is repaired first: the staged program takes over where it runs, else it goes;
+* a change that was cut short is repaired first: the staged program takes over where it runs, else it goes; a program
+  that runs without its pin is pinned again;
 * `detach NAME`, or an entry that is gone: off the hooks, and only where the program is the one pinned as ours;
 * its interface got another name, and the entry is for that one too: the pins get the new name, the program stays;
 * no such interface: wait;
@@ -22,7 +23,7 @@ from dataclasses import replace
 from xdploaderd.config.interface_match import entry_of
 from xdploaderd.daemon import rungs, tcx_order
 from xdploaderd.daemon.actions import Action, Attach, Detach, Refuse, Rename, Repair, Replace, Wait
-from xdploaderd.daemon.reasons import all_of, displaced, gap_needed, hook_busy, replace_reason
+from xdploaderd.daemon.reasons import all_of, displaced, gap_needed, hook_busy, replace_reason, unpinned
 from xdploaderd.daemon.status import State
 from xdploaderd.daemon.world import Observed, Occupant, Owned, Place, Record, Wanted, overrides_of, wanted_place
 from xdploaderd.hooks import Hook, MapSharing, OnForeign
@@ -42,7 +43,7 @@ def make_plan(
     `wanted` was resolved on the interfaces observed. An entry under repair, or renamed, is planned again from the
     snapshot after that. `spared`: what is pinned under these names is left alone, although no entry wants it.
     """
-    repairs = tuple(_repairs(observed))
+    repairs = (*_unpinned(observed), *_repairs(observed))
     renames = tuple(_renames(wanted, observed))
     later = {repair.name for repair in repairs}
     later |= {name for rename in renames for name in (rename.name, rename.wanted.config.name)}
@@ -95,8 +96,23 @@ def _may_take_name(want: Wanted, interface: Interface, observed: Observed) -> bo
     return not stays and not observed.places_of(there)
 
 
+def _unpinned(observed: Observed) -> Iterator[Repair]:
+    for owned in observed.owned.values():
+        if not owned.pinned and owned.sure and owned.prog is not None:
+            yield Repair(
+                name=owned.name,
+                promote=False,
+                unpinned=owned.prog.id,
+                hook=_hook_of(owned),
+                interface=_interface_of(owned),
+                reason=f"program {owned.prog.id} runs, and somebody removed its pin",
+            )
+
+
 def _repairs(observed: Observed) -> Iterator[Repair]:
     for owned in observed.owned.values():
+        if not owned.pinned:
+            continue
         taken = observed.staged_places_of(owned)
         where = taken or observed.places_of(owned)
         astray = tuple(place for place in where if place.slot not in ("", owned.name))
@@ -122,6 +138,9 @@ def _repair_reason(owned: Owned, *, taken: bool) -> str:
 def _plan_entry(want: Wanted, observed: Observed) -> Iterator[Action]:
     config = want.config
     owned = observed.owned.get(config.name)
+    if owned is not None and not owned.pinned:
+        yield Refuse(name=config.name, wanted=want, state=State.FOREIGN, error=unpinned(owned))
+        return
     if want.held:
         if owned is not None:
             yield _detach(owned, observed, f"detached by request until `attach {config.name}` or reboot")
@@ -228,6 +247,7 @@ def _fits(want: Wanted, owned: Owned) -> bool:
     return (
         owned.prog is not None
         and record is not None
+        and not owned.emptied
         and (record.sha1, record.program) == (want.sha1, want.config.program)
         and record.hook is want.config.hook
         and record.overrides == overrides_of(want.config)

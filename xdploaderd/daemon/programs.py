@@ -19,6 +19,7 @@ from xdploaderd.daemon.pins import OwnPins
 from xdploaderd.daemon.prepared_cache import PreparedCache
 from xdploaderd.daemon.read_objects import ReadObjects
 from xdploaderd.daemon.records import Records
+from xdploaderd.daemon.unpinned import find_unpinned, is_emptied, of_program
 from xdploaderd.daemon.whereabouts import Whereabouts, at_place
 from xdploaderd.daemon.wishes import Settings
 from xdploaderd.daemon.world import Owned, Place, Record, overrides_of
@@ -72,15 +73,18 @@ class OwnPrograms:
         self._objects = PreparedCache(kernel.target)
 
     def owned(self) -> tuple[Owned, ...]:
-        """Return all that is pinned as ours, and forget the records of what no longer is."""
+        """Return all that is pinned as ours, and after that what may run still although its pin was removed."""
         self._pins.claim()
         owned = tuple(self._owned_one(name) for name in self._pins.names())
-        pinned = [(o.name, prog.id) for o in owned for prog in (o.prog, o.staged) if prog is not None]
-        self._records.keep_only((*pinned, *self.before.programs()))
+        return (*owned, *find_unpinned(owned, self._records.all(), self._pins, self._bpf))
+
+    def keep_only(self, owned: Sequence[Owned]) -> None:
+        """Forget what is remembered of any other program, and keep what could not be kept before."""
+        ids = [(o.name, prog.id) for o in owned for prog in (o.prog, o.staged) if prog is not None]
+        self._records.keep_only((*ids, *self.before.programs()))
         self._kernel.keep()
         self._read.keep_missing()
-        self._core_logs.keep_only(prog.id for o in owned for prog in (o.prog, o.staged) if prog is not None)
-        return owned
+        self._core_logs.keep_only(number for _, number in ids)
 
     def links_of(self, names: Sequence[str]) -> Mapping[str, tuple[LinkInfo, ...]]:
         """Return what the kernel tells of the pinned links of these attachments."""
@@ -146,7 +150,8 @@ class OwnPrograms:
                 f"program {found.id} has tag {found.tag}, and {quoted(config.program)} of {quoted(str(config.object))}"
                 f" has {expected.tag}: it is not the same program"
             )
-        self._records.put(found.id, _record(config, place, prepared.spec))  # first: a pin without it is loaded anew
+        record = of_program(_record(config, place, prepared.spec), found)
+        self._records.put(found.id, record)  # first: a pin without it is loaded anew
         self._pins.stage(config.name, prog, {})
         self._pins.promote(config.name)
 
@@ -192,9 +197,17 @@ class OwnPrograms:
         """Drop the staged program."""
         self._pins.discard(name)
 
+    def pin_again(self, name: str, prog_id: ProgId) -> ProgInfo:
+        """Pin the program in force, which runs and whose pin was removed."""
+        with self._bpf.prog_by_id(prog_id) as prog:
+            self._pins.pin_again(name, prog)
+            return self._bpf.prog_info(prog)
+
     def forget(self, name: str) -> None:
-        """Remove every pin of the attachment."""
+        """Remove every pin of the attachment, and what is remembered: what it leaves attached is not ours any more."""
+        kept = self.before.programs()  # first, so that what fails changes nothing
         self._pins.forget(name)
+        self._records.forget(name, kept)
 
     def _rules(self, config: AttachmentConfig) -> MapRules:
         limits = self._settings().limits
@@ -207,15 +220,17 @@ class OwnPrograms:
 
     def _owned_one(self, name: str) -> Owned:
         found = self._pins.look(name)
+        record = self.whereabouts.record_of(name, found.prog)
         return Owned(
             name=name,
             prog=found.prog,
             staged=found.staged,
             leftovers=found.leftovers,
             pins=found.paths,
-            record=self.whereabouts.record_of(name, found.prog),
+            record=record,
             staged_record=self.whereabouts.record_of(name, found.staged),
             links=found.links,
+            emptied=record is not None and found.prog is not None and is_emptied(self._pins, record, found.prog.id),
         )
 
     def _stage_shared(self, config: AttachmentConfig, place: Place, sha1: str) -> Staged | None:
@@ -253,8 +268,8 @@ class OwnPrograms:
         spec = loaded.prepared.spec
         function = find_program(spec, config.program).name
         prog, info = loaded.programs[function], loaded.infos[function]
-        record = self.whereabouts.as_before(config.name, _record(config, place, spec))
         arrays = {name: found.fd for name, found in loaded.unpinned_program_arrays().items()}
+        record = self.whereabouts.as_before(config.name, of_program(_record(config, place, spec), info, arrays))
         kept = (name for name in config.keep_maps if name in loaded.maps)
         arrays |= {name: loaded.maps[name].fd for name in kept if loaded.maps[name].pin is None}
         self._pins.stage(config.name, prog, arrays)

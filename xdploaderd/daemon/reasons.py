@@ -1,11 +1,12 @@
 """Why a program is replaced, and why an entry is refused: the words and errors that users see."""
 
 from collections.abc import Iterable
+from pathlib import PurePosixPath
 
 from xdploaderd.config.attachments import AttachmentConfig
 from xdploaderd.daemon.restoring import MOST, WITHIN_SECONDS
 from xdploaderd.daemon.world import Occupant, Owned, Place, Wanted, overrides_of
-from xdploaderd.errors import AttachError, GapNeededError, HookBusyError
+from xdploaderd.errors import AttachError, GapNeededError, HookBusyError, PinError
 from xdploaderd.hooks import AttachKind, Hook, MapSharing, OnForeign
 from xdploaderd.printable import quoted
 
@@ -35,6 +36,8 @@ def _difference(want: Wanted, owner: Owned) -> str:
     record = owner.record
     if record is None:
         return "it is not known which object the running program came from"
+    if owner.emptied:
+        return "somebody removed the pin of a program array, and so the kernel emptied it"
     if record.sha1 != want.sha1:
         return "the object file changed"
     if record.overrides != overrides_of(want.config):
@@ -57,6 +60,15 @@ def displaced(config: AttachmentConfig, place: Place, met: Occupant | None) -> A
         f"somebody took our program off: {met.place} has {_which(met)} now{spent}; {again}, with `force: true`",
         prog_id=met.prog_id or 0,
         prog_name=met.name,
+    )
+
+
+def unpinned(owned: Owned) -> PinError:
+    """Return what is told of an entry whose program runs without its pin, where we may not pin it again."""
+    number = owned.prog.id if owned.prog is not None else 0
+    return PinError(
+        f"somebody removed the pin '{owned.pin}' of our program {number}, which runs; to pin it again takes"
+        f" CAP_SYS_ADMIN: `mkdir -pm700 {PurePosixPath(owned.pin).parent}; bpftool prog pin id {number} {owned.pin}`"
     )
 
 

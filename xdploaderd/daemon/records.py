@@ -69,6 +69,11 @@ class Records:
             self._records[key] = record
             self._save()
 
+    def forget(self, name: str, kept: Iterable[tuple[str, ProgId]]) -> None:
+        """Forget the programs of an entry but these."""
+        others = (key for key in self._records if key[0] != name)
+        self.keep_only((*others, *kept))
+
     def keep_only(self, pinned: Iterable[tuple[str, ProgId]]) -> None:
         """Forget every program of an entry but these; write again what could not be written before."""
         kept = frozenset(pinned)

@@ -187,6 +187,10 @@ class Wishes:
         self._runtime.replace_all(before.runtime, remembered=before.remembered)
         self._note_ended(entries)
 
+    def names(self) -> AbstractSet[str]:
+        """Return the entries that are wanted, or were since the daemon started and are pinned still."""
+        return {*(entry.name for entry in self.entries), *self._ended}
+
     def ended(self) -> AbstractSet[str]:
         """Return the entries that were wanted since the daemon started, and ended by request."""
         return self._ended

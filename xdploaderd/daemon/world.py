@@ -20,7 +20,7 @@ from xdploaderd.uapi.bpf import Ifindex, ProgId
 K = TypeVar("K")
 V = TypeVar("V")
 
-_NUMBERS = frozenset({"ifindex", "priority", "handle", "left"})  # fields of a record that are no texts
+_NUMBERS = frozenset({"ifindex", "priority", "handle", "left", "loaded"})  # fields of a record that are no texts
 XDP_CONFLICTS = frozenset({XdpMode.NATIVE, XdpMode.SKB})  # the kernel lets one of these two be active at a time
 
 
@@ -120,7 +120,9 @@ class Record:
 
     `ifindex` is where it was attached last, 0 once the daemon itself took it off: a program that is not there any more
     was taken off by somebody else. `left`: where it was then, and still is when that failed or was cut short.
-    `refused`: why it is not in the best mode, `tried`: the conditions at that time.
+    `refused`: why it is not in the best mode, `tried`: the conditions at that time. `label`, `tag` and `loaded` are the
+    kernel's name, tag and time of load (ns since boot) of it, '' and 0 where an older daemon loaded it. `arrays`: the
+    names of the program arrays that are pinned beside it, with commas.
     """
 
     attachment: str
@@ -139,6 +141,10 @@ class Record:
     refused: str = ""
     tried: str = ""
     left: int = 0
+    label: str = ""
+    tag: str = ""
+    loaded: int = 0
+    arrays: str = ""
 
     def is_at(self, place: Place) -> bool:
         """Return whether the place is the one that the program was attached to for this entry."""
@@ -163,7 +169,9 @@ class Record:
 class Owned:
     """What is pinned below ROOT/xdploaderd/NAME: the program in force, and one left staged by a change cut short.
 
-    `leftovers`: there are program arrays besides, of neither of the two, or dead links.
+    `leftovers`: there are program arrays besides, of neither of the two, or dead links. `emptied`: the pin of a program
+    array was removed, and so the kernel emptied that. Not `pinned`: the pin of the program itself was removed from the
+    path `pin`; it runs on where it was attached, and is `sure` to be that one where the kernel let us look.
     """
 
     name: str
@@ -174,6 +182,10 @@ class Owned:
     record: Record | None = None
     staged_record: Record | None = None
     links: tuple[LinkInfo, ...] = ()
+    emptied: bool = False
+    pinned: bool = True
+    sure: bool = True
+    pin: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

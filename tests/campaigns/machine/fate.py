@@ -72,11 +72,11 @@ def write_file(bench: Bench, file: str, content: str) -> None:
 
 
 def unpin(bench: Bench, name: str) -> None:
-    """Somebody removes what is pinned for an attachment: what is no link runs on, and is nobody's."""
+    """Somebody removes what is pinned for an attachment: what is no link runs on, known by its record alone."""
     linked = {s: bench.model.hooks[s].id for s in bench.model.spots_of(name) if s in bench.model.links}
     shutil.rmtree(OWN / name)
     bench.model.clear(*linked)
-    del bench.model.own[name]
+    bench.model.unpinned[name] = bench.model.own.pop(name)
     bench.wait_until_off(linked)
     if bench.alive:
         bench.core.look()
@@ -107,3 +107,4 @@ def lose_state(bench: Bench, file: str, harm: str) -> None:
         case "records":
             for own in bench.model.own.values():
                 own.prog.key, own.on = None, 0
+            bench.model.unpinned = {}

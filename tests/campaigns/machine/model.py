@@ -25,6 +25,7 @@ class Model:
     runtime: dict[str, Entry] = field(default_factory=dict)  # entries that came through the API
     digests: dict[str, str] = field(default_factory=dict)  # by entry: contents as they were read
     own: dict[str, Own] = field(default_factory=dict)
+    unpinned: dict[str, Own] = field(default_factory=dict)  # somebody removed the pins since the daemon looked
     held: set[str] = field(default_factory=set)
     asked: set[str] = field(default_factory=set)  # attachments wanted again since others took them off
     ended: set[str] = field(default_factory=set)  # entries that went by request since the daemon started

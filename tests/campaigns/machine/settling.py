@@ -26,7 +26,18 @@ def _picture(model: Model) -> tuple[object, ...]:
     return tuple(sorted((spot, id(prog)) for spot, prog in model.hooks.items())), tuple(pins), tuple(model.links)
 
 
+def _pin_again(model: Model) -> None:
+    """What is recorded, runs where it was attached and is for an entry of now is pinned again; else it is nobody's."""
+    for name, own in model.unpinned.items():
+        known = own.prog.key is not None and name.partition("@")[0] in {*model.entries, *model.ended}
+        runs = any(prog is own.prog and spot.ifindex == own.on for spot, prog in model.hooks.items())
+        if known and runs and name not in model.own:
+            model.own[name] = own
+    model.unpinned = {}
+
+
 def _pass(model: Model) -> None:
+    _pin_again(model)
     for entry in model.entries.values():  # an object that could not be read is looked for again
         if model.digests[entry.name] == MISSING:
             model.digests[entry.name] = model.files[entry.file]
