@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
-from tests.fuzz import hostile_btf, hostile_elf, hostile_text
+from tests.fuzz import hostile_btf, hostile_elf, hostile_text, hostile_types
 from tests.fuzz.control_peer import talk_to_server
 from tests.fuzz.judge import judge, judge_fairly
 from tests.fuzz.targets import TARGETS
 
 TABLES: Mapping[str, Mapping[str, Callable[[], bytes]]] = {
     "btf": hostile_btf.BLOBS,
-    "elf": {**hostile_elf.HEADERS, **hostile_elf.TABLES, **hostile_elf.TYPES},
+    "elf": {**hostile_elf.HEADERS, **hostile_elf.TABLES, **hostile_types.TYPES},
     "pinning": hostile_text.PINNING,
     "attachments": hostile_text.ATTACHMENTS,
     "varlink": hostile_text.VARLINK,
