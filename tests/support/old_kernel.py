@@ -14,6 +14,10 @@ from xdploaderd.errors import FeatureMissingError
 MAY_LACK_FEATURES = os.environ.get("XDPLOADERD_TEST_MAY_LACK_FEATURES") == "1"
 
 
+def _numbers(release: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", release)[:2])
+
+
 def older_than(release: str) -> bool:
     """Tell whether the running kernel may lack what came with that Linux: no reference kernel may.
 
@@ -57,7 +61,3 @@ def skip_if_told_lacking(status: int, text: str) -> None:
         told: Mapping[str, Any] = json.loads(text)
         if told["code"] == FeatureMissingError.code and older_than(told["since"]):
             pytest.skip(told["message"])
-
-
-def _numbers(release: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in re.findall(r"\d+", release)[:2])
