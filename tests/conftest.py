@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator
 import pytest
 
 from tests.support import sandbox
-from tests.support.old_kernel import skip_if_lacking
+from tests.support.old_kernel import MAY_LACK_FEATURES, skip_if_lacking
 from xdploaderd.errors import FeatureMissingError
 
 
@@ -27,7 +27,8 @@ def _opened_since(before: dict[str, str]) -> dict[str, str]:
 
 
 def pytest_collection_finish() -> None:
-    gc.freeze()  # what importing left lives as long as the run: collections after tests need not walk it
+    if MAY_LACK_FEATURES:  # in a guest: what importing left lives as long as the run, and to walk it takes a second
+        gc.freeze()
 
 
 def pytest_sessionstart() -> None:
