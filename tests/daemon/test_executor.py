@@ -93,8 +93,8 @@ class Parts:
     def info(self, _fd: FakeFd) -> object:
         return prog(7)
 
-    def moved(self, name: str, place: Place) -> object:
-        self.step(f"remember {name} on {place.ifname}")
+    def moved(self, name: str, place: Place, strays: Sequence[Place] = ()) -> object:
+        self.step("remember " + " and ".join(f"{name} on {each.ifname}" for each in (place, *strays)))
         return prog(7)
 
     def gives_way(self, name: str, place: Place) -> str:
@@ -193,6 +193,17 @@ def test_strays_are_taken_off_by_the_old_pin_after_the_new_program_runs() -> Non
         "take pin of edge off eth1",
         "close pin of edge",
         "promote edge",
+    ]
+
+
+def test_strays_of_the_pinned_program_are_remembered_until_they_are_taken_off() -> None:
+    parts = Parts()
+    carry_out(parts, attach(from_pin=True, strays=(THERE,)))
+    assert parts.log[2:] == [
+        "remember edge on eth0 and edge on eth1",
+        "take pin of edge off eth1",
+        "close pin of edge",
+        "remember edge on eth0",
     ]
 
 

@@ -1,16 +1,18 @@
-"""A daemon that is killed in the middle of a change takes its own doing for that of nobody else, and the reverse."""
+"""A change that is cut short by a kill or a refused write: the daemon still knows where its programs are, and why."""
 
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from errno import ENOMEM
 from pathlib import Path
 
 import pytest
 
 from tests.campaigns.machine.core import Clock, Core
-from tests.support.daemon import OBJECTS, xdp_entry, xdp_id, xdp_ids
+from tests.support.daemon import OBJECTS, tail_entry, tc_ids, xdp_entry, xdp_id, xdp_ids
 from tests.support.netns import Veth, ip, veth_pair
 from tests.support.sandbox import clear_pins
+from xdploaderd.daemon.requests import AttachRequest
 from xdploaderd.daemon.status import State
 
 pytestmark = pytest.mark.kernel
@@ -66,3 +68,18 @@ def test_program_that_moved_before_a_kill_is_missed_when_others_take_it_off(core
         core.rest()
         (edge,) = core.call(core.service.status()).attachments
         assert (edge.state, xdp_ids()) == (State.FOREIGN, {})
+
+
+def test_filter_that_cannot_be_taken_off_the_interface_it_leaves_is_taken_off_later(core: Core) -> None:
+    def tail(interface: str) -> AttachRequest:
+        return AttachRequest(entry={k: str(v) for k, v in tail_entry(interface=interface).items()})
+
+    with veth_pair("veth1", "peer1"):
+        core.config.touch()
+        core.start()
+        core.call(core.service.attach_object(tail("veth0")))
+        before = tc_ids()
+        core.writes.fail(3, ENOMEM)
+        core.call(core.service.attach_object(tail("veth1")))
+        assert core.writes.done.count("DELTFILTER") == 2  # the one that failed, and the next
+        assert (tc_ids(), tc_ids("veth1")) == ([], before)

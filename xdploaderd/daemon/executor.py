@@ -77,9 +77,11 @@ class Executor:
         if action.from_pin:
             with self._programs.open(action.name) as prog:
                 put = await self.switch(action, prog)
-            info = await self._in_worker(self._whereabouts.moved, action.name, action.place)
+            info = await self._in_worker(self._whereabouts.moved, action.name, action.place, action.strays)
             news = await self._in_worker(self._whereabouts.took, action.name, action.place, put)
-            await self._take_off(action.name, action.strays)
+            if action.strays:
+                await self._take_off(action.name, action.strays)
+                await self._in_worker(self._whereabouts.moved, action.name, action.place)
             return Outcome(info, gap=put.gap, second_best=news, mode=put.mode)
         staged = await self._in_worker(self._programs.stage, action.wanted.config, action.place, action.wanted.sha1)
         with staged.loaded:  # an error takes back the pins of its maps

@@ -32,12 +32,13 @@ class Whereabouts:
         record = self.record_of(name, self._pins.prog(name))
         return f"{PurePosixPath(record.object).name}:[{record.program}]" if record is not None else name
 
-    def moved(self, name: str, place: Place) -> ProgInfo | None:
-        """Remember that the program in force is now attached at `place`."""
+    def moved(self, name: str, place: Place, strays: Sequence[Place] = ()) -> ProgInfo | None:
+        """Remember that the program in force is now attached at `place`, and still at `strays`, which it leaves."""
         prog = self._pins.prog(name)
         record = self.record_of(name, prog)
         if prog is not None and record is not None:
-            self._records.put(prog.id, at_place(record, place))
+            left = next((stray.ifindex for stray in strays), 0)
+            self._records.put(prog.id, replace(at_place(record, place), left=left))
         return prog
 
     def took(self, name: str, place: Place, put: Put) -> str:
