@@ -24,9 +24,12 @@ def kill_within(bench: Bench, order: Order, calls: int) -> None:
     before.now = bench.clock.steady()
     after = _told(before, order.tell)
     seen = bench.eyes.observe(NAMES)
+    pinned = {file.parent.name for file in OWN.glob("*/prog*")}
+    for name, new in tuple(_renamed(before, after, pinned)):
+        before.rename(name, new)
     gaps = before.links ^ after.links
     hooks = dict(_hooks(before.hooks, after.hooks, seen.programs, bench.known, gaps))
-    own = _own(before, after, hooks, {file.parent.name for file in OWN.glob("*/prog*")})
+    own = _own(before, after, hooks, pinned)
     wanted = [after, before, *([_told(before, order.begin)] if order.begin else [])]
     hooks = {spot: prog for spot, prog in hooks.items() if not _is_repaired(prog, before.own, own)}
     links = set(seen.links) & hooks.keys()
@@ -47,6 +50,18 @@ def _copy(model: Model) -> Model:
     """Copy all but the programs: one program is one, in whichever of the models."""
     progs = {id(prog): prog for prog in (*model.hooks.values(), *(own.prog for own in model.own.values()))}
     return copy.deepcopy(model, progs)
+
+
+def _renamed(before: Model, after: Model, pinned: set[str]) -> Iterator[tuple[str, str]]:
+    """Yield what was pinned for an interface under one name, and is by now under the one that its entry has there."""
+    for new, own in after.own.items():
+        if new in before.own or new not in pinned:
+            continue
+        for name, old in before.own.items():
+            same = (name.partition("@")[0], old.hook, old.on) == (new.partition("@")[0], own.hook, own.on)
+            if same and name not in pinned:
+                yield name, new
+                break
 
 
 def _hooks(

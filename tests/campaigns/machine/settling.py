@@ -68,6 +68,9 @@ def _follow(model: Model, wishes: list[Wish]) -> None:
     for wish in wishes:
         if not wish.interface or wish.rivals or model.spots_of(wish.name) or model.digests[wish.entry.name] == MISSING:
             continue
+        there = model.own.get(wish.name)
+        if there is not None and (there.prog.key is None or there.on == model.interfaces[wish.interface]):
+            continue  # what is pinned by that name ran on this very interface, and others took it off
         for name, own in list(model.own.items()):
             same = name.partition("@")[0] == wish.entry.name and own.hook is wish.entry.hook
             if same and name not in names and own.on == model.interfaces[wish.interface]:
