@@ -88,7 +88,9 @@ def test_refusal_of_the_verifier_is_told_with_source_and_registers(verbose: bool
     assert "invalid access to packet" in first
     place = "" if older_than("6.9") else r"reject\.bpf\.c:\d+: "  # older verifiers quote the line and name no file
     assert re.search(rf"\(at {place}return \*\(__u8 \*\)", first)
-    assert any(re.search(r"R1(_w)?=pkt\((id=0,off=0,)?r=0[,)]", line) for line in rest)
+    # Before 5.17 the registers after an instruction are not in a log of this level: the refusal itself has the one.
+    told, state = ([first], r"R1\(id=0,off=0,r=0\)") if older_than("5.17") else (rest, r"R1(_w)?=pkt\((off=0,)?r=0[,)]")
+    assert any(re.search(state, line) for line in told)
     if verbose:
         assert f"the end of {len(rest)} lines of log)" in first
 

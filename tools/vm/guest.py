@@ -26,7 +26,7 @@ ENVIRON = {
     "PYTHONPATH": "/checkout:/site",
     "HOME": "/root",
     "LC_ALL": "C.UTF-8",
-    "XDPLOADERD_TEST_PATIENCE": "120",
+    "XDPLOADERD_TEST_PATIENCE": "240",
     "XDPLOADERD_TEST_MAY_LACK_FEATURES": "1",
 }
 
