@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.kernel.test_daemon_rights import UNIT_RIGHTS
 from tests.support.daemon import OBJECTS, OWN_PINS, Daemon, tc_ids, wait_for, xdp_entry, xdp_id
 from tests.support.netns import Veth, ip
 from xdploaderd.daemon.confirming import boot_clock
@@ -210,4 +211,25 @@ def test_what_was_on_trial_leaves_a_protected_interface_with_the_roll_back_of_a_
     write_state(path, {**read_state(path, boot_id=""), "deadline": boot_clock() - 1}, boot_id="")
     daemon.start()
     wait_for(lambda: xdp_id() == 0, "rolled back")
+    assert daemon.ctl("orphans") == "no orphans\n"
+
+
+@pytest.mark.parametrize("rights", [(), UNIT_RIGHTS], ids=["all", "of the unit"])
+def test_orphan_comes_back_when_the_entry_in_its_place_is_rolled_back(
+    veth: Veth, daemon: Daemon, rights: tuple[str, ...]
+) -> None:
+    before = left_behind(daemon)
+    daemon.end()
+    daemon.orphan_grace = 60
+    daemon.start(prefix=rights)
+    configure(daemon, xdp_entry("new", object=COUNT_V2))
+    daemon.call("Reload", confirm=60)
+    assert xdp_id() not in (0, before)
+    status = daemon.call("RollBack")["status"]
+    assert (xdp_id(), status["lost"]) == (before, [])
+    assert [orphan["name"] for orphan in status["orphans"]] == ["edge"]
+    daemon.call("Reload", confirm=60)
+    daemon.call("Confirm")
+    daemon.call("Sweep")
+    assert xdp_id() not in (0, before)
     assert daemon.ctl("orphans") == "no orphans\n"

@@ -1,4 +1,4 @@
-"""Programs of others that gave way to what is on trial: held by pins below ROOT/xdploaderd/_before/_foreign.
+"""Programs that gave way to what is on trial and are no entry's: held by pins below ROOT/xdploaderd/_before/_foreign.
 
 They are pinned, and their places are written down, before the first of ours takes one. What the kernel does not hand
 out (no CAP_SYS_ADMIN, a classic filter, a filter with actions of its own) is remembered with the reason.
@@ -6,6 +6,7 @@ out (no CAP_SYS_ADMIN, a classic filter, a filter with actions of its own) is re
 
 import logging
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -55,14 +56,17 @@ class Displaced:
         """Return what gave way since the trial began."""
         return self._held
 
-    def hold(self, met: Occupant) -> None:
-        """Pin what is met and write down where it is, if anything is on trial; blocks. What cannot be held is told."""
+    def hold(self, met: Occupant, prog: Fd | None = None) -> None:
+        """Pin what is met and write down where it is, if anything is on trial; blocks. What cannot be held is told.
+
+        `prog`: its descriptor, borrowed, where it is one of ours; None: it has to be opened by its id.
+        """
         trial = self._trial
         if not any(entry.name == trial.name for entry in list_dir(trial.parent)):
             return
         if any(held.met.place == met.place for held in self._held):
             return  # it is what was there before the trial that comes back
-        held = Held(met, self._pin(met))
+        held = Held(met, self._pin(met, prog))
         if held.problem:
             log.warning("%s cannot be put back when this is rolled back: %s", held, held.problem)
         self._set((*self._held, held))
@@ -91,7 +95,7 @@ class Displaced:
             unpin(path)
         remove_dirs([self._directory])
 
-    def _pin(self, met: Occupant) -> str:
+    def _pin(self, met: Occupant, ours: Fd | None) -> str:
         """Pin the program; return why that is not possible, or would be of no use."""
         if met.prog_id is None:
             return "the kernel does not hand out classic BPF"
@@ -99,7 +103,7 @@ class Displaced:
             return "the filter has actions or flags of its own, which tc(8) alone can set"
         path = self._directory / str(met.prog_id)
         try:
-            with self._bpf.prog_by_id(met.prog_id) as prog:
+            with self._bpf.prog_by_id(met.prog_id) if ours is None else nullcontext(ours) as prog:
                 make_pin_dir(self._directory)
                 if not any(entry.name == path.name for entry in list_dir(self._directory)):
                     self._bpf.obj_pin(prog, path)

@@ -38,13 +38,13 @@ class Executor:
         placer: Placer,
         programs: OwnPrograms,
         worker: Pool,
-        hold: Callable[[Occupant], None] = lambda _: None,
+        hold: Callable[[Occupant, Fd | None], None] = lambda _met, _prog: None,
     ) -> None:
         self._placer = placer
         self._programs = programs
         self._whereabouts = programs.whereabouts
         self._worker = worker
-        self._hold = hold  # called with a program of others before it is replaced; blocks
+        self._hold = hold  # called with a program that no entry wants before it is replaced; blocks
 
     async def execute(self, action: Change) -> Outcome:
         """Carry out one change."""
@@ -111,8 +111,7 @@ class Executor:
 
     async def _switch(self, action: Attach | Replace, prog: Fd, off: list[Place]) -> Put:
         label = f"{action.wanted.config.object.name}:[{action.wanted.config.program}]"
-        if isinstance(action, Replace) and action.owner is None and not action.restores:
-            await self._in_worker(self._hold, action.current)
+        await self._in_worker(self._hold_replaced, action)
         match action:
             case Attach():
                 put = await self._placer.put(action.place, prog, label=label)
@@ -127,6 +126,16 @@ class Executor:
                 with self._programs.open(owner) as expected:
                     await self._placer.swap(action.current, action.place, prog, expected=expected, label=label)
         return Put(in_place=True)
+
+    def _hold_replaced(self, action: Attach | Replace) -> None:
+        """Hold a program of others, or of ours that no entry wants, so that it may come back."""
+        if not isinstance(action, Replace) or action.owner_stays or action.owner == action.name:
+            return
+        if action.owner is not None:
+            with self._programs.open(action.owner) as prog:
+                self._hold(action.current, prog)
+        elif not action.restores:
+            self._hold(action.current, None)
 
     async def _swap_with_gap(self, action: Replace, prog: Fd, label: str, off: list[Place]) -> Put:
         """Take the current program off, then put the new one on; the current one comes back when that fails.
