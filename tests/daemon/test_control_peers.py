@@ -66,6 +66,16 @@ def test_peer_that_breaks_the_protocol_is_cut_off_and_others_are_served(path: Pa
     serve(path, test)
 
 
+def test_calls_of_a_peer_that_sent_too_many_are_not_begun(path: Path) -> None:
+    async def test(service: FakeLoader, call: Call) -> None:
+        status = encode_frame({"method": "org.xdploaderd.Loader.Status"})
+        assert await _raw(path, status * (server.MAX_PENDING_CALLS + 1)) == b""
+        assert (await call("Status"))["status"]["pid"] == 42
+        assert service.calls == ["status"]
+
+    serve(path, test)
+
+
 def test_descriptors_of_a_call_that_takes_none_are_closed_at_once(path: Path) -> None:
     async def test(service: FakeLoader, _call: Call) -> None:
         service.gate = asyncio.Event()

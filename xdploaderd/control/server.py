@@ -54,6 +54,7 @@ class _Peer(VarlinkInterfaceServerProtocol):
         self._connection = connection
         self._authorized = authorized
         self._open: asyncio.BaseTransport | None = None
+        self._is_cut_off = False
         self._frame_bytes = 0
         self._pending = 0
         self._running = 0
@@ -74,6 +75,7 @@ class _Peer(VarlinkInterfaceServerProtocol):
     def _cut_off(self, reason: str) -> None:
         if isinstance(self._open, VarlinkTransport):
             log.debug("connection of the control socket closed: %s", reason)
+            self._is_cut_off = True
             _end_reading(self._connection)
             self._open.abort()
             self._open = None
@@ -118,6 +120,8 @@ class _Peer(VarlinkInterfaceServerProtocol):
 
     def request_received(self, obj: Any, fds: FileDescriptorArray | None) -> asyncio.Future[None] | None:
         self._pending -= 1
+        if self._is_cut_off:  # what it had sent before is queued still
+            return None
         answer: asyncio.Future[None] | None = super().request_received(obj, fds)
         return answer
 
