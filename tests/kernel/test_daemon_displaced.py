@@ -219,3 +219,16 @@ def test_interface_made_anew_meanwhile_gets_nothing(veth: Veth, daemon: Daemon, 
     ip("link", "del", "veth0")
     status = daemon.call("RollBack")["status"]
     assert (status["lost"], is_over(daemon)) == ([], True)
+
+
+def test_entry_of_ours_that_gives_way_on_trial_is_kept_once(veth: Veth, daemon: Daemon) -> None:
+    daemon.configure(xdp_entry("old"))
+    daemon.start()
+    before = xdp_id()
+    daemon.configure(xdp_entry("new", object=THEIRS))
+    daemon.call("Reload", confirm=60)
+    assert xdp_id() not in (0, before)
+    assert (OWN_PINS / "_before" / "old" / "prog").exists()
+    assert not (OWN_PINS / "_before" / "_foreign").exists()
+    daemon.call("RollBack")
+    assert xdp_id() == before

@@ -93,8 +93,8 @@ def assemble(options: Options, doors: Doors) -> tuple[Reconciler, Service]:
     programs.before.displaced = displaced = Displaced(
         programs.before.directory, bpf, options.state_dir / "displaced", boot_id=boot_id
     )
-    executor = Executor(placer, programs, doors.worker, displaced.hold)
     orphans = Orphans(options.orphan_grace, doors.steady, partial(_protected, wishes, confirming))
+    executor = Executor(placer, programs, doors.worker, displaced.hold, orphans.is_one)
     reconciler = Reconciler(wishes, observer, executor, orphans=orphans, clock=doors.steady)
     applier = Applier(reconciler, wishes, observer, executor, Transaction(executor, placer, programs, doors.worker))
     applier.putting_back = putting_back = PuttingBack(displaced, observer, doors.rtnl, placer, programs, doors.worker)

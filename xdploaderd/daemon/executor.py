@@ -39,12 +39,14 @@ class Executor:
         programs: OwnPrograms,
         worker: Pool,
         hold: Callable[[Occupant, Fd | None], None] = lambda _met, _prog: None,
+        is_orphan: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._placer = placer
         self._programs = programs
         self._whereabouts = programs.whereabouts
         self._worker = worker
         self._hold = hold  # called with a program that no entry wants before it is replaced; blocks
+        self._is_orphan = is_orphan  # by name; an entry's program comes back with its entry
 
     async def execute(self, action: Change) -> Outcome:
         """Carry out one change."""
@@ -129,13 +131,12 @@ class Executor:
 
     def _hold_replaced(self, action: Attach | Replace) -> None:
         """Hold a program of others, or of ours that no entry wants, so that it may come back."""
-        if not isinstance(action, Replace) or action.owner_stays or action.owner == action.name:
-            return
-        if action.owner is not None:
-            with self._programs.open(action.owner) as prog:
-                self._hold(action.current, prog)
-        elif not action.restores:
-            self._hold(action.current, None)
+        match action:
+            case Replace(owner=None, restores=False):
+                self._hold(action.current, None)
+            case Replace(owner=str(owner)) if self._is_orphan(owner):
+                with self._programs.open(owner) as prog:
+                    self._hold(action.current, prog)
 
     async def _swap_with_gap(self, action: Replace, prog: Fd, label: str, off: list[Place]) -> Put:
         """Take the current program off, then put the new one on; the current one comes back when that fails.

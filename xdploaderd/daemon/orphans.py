@@ -52,6 +52,10 @@ class Orphans:
         ends = {name: math.inf if on else self._since.get(name, now) + self._grace for name, on in found.items()}
         return {name: end for name, end in ends.items() if end > now}
 
+    def is_one(self, name: str) -> bool:
+        """Return whether that was an orphan when the daemon looked last."""
+        return name in self._since
+
     def sweep(self, name: str | None = None) -> None:
         """Let the grace time of an orphan be over, or of all; on a protected interface it begins anew all the same."""
         for known in self._since:
