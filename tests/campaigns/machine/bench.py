@@ -16,12 +16,13 @@ from tests.campaigns.machine.model import Model
 from tests.campaigns.machine.settling import settle
 from tests.campaigns.machine.things import BAD, MISSING, Entry, Prog
 from tests.campaigns.marked import Marked
+from tests.support.daemon import SLOWNESS
 from tests.support.sandbox import clear_pins
 from xdploaderd.daemon.status import State
 from xdploaderd.hooks import Hook
 
 NAMES = ("g0", "g1", "g2", "h0")
-PATIENCE = 5.0  # seconds that the kernel may take to free what hung on a descriptor
+PATIENCE = 5.0 * SLOWNESS  # seconds that the kernel may take to free what hung on a descriptor
 LONGEST = 400.0  # seconds: more than the longest wait before an action is tried again
 Fault = tuple[int, int]  # which write fails, and its errno
 

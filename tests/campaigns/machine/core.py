@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from tests.campaigns.machine.settling import GRACE
 from tests.campaigns.machine.writes import CountedRtnl, KilledError, Writes
+from tests.support.daemon import SLOWNESS
 from tests.support.in_process import InProcess, Outside
 from xdploaderd.daemon.confirming import boot_clock
 from xdploaderd.daemon.options import parse_options
@@ -18,7 +19,7 @@ from xdploaderd.kernel.bpf import Bpf
 
 T = TypeVar("T")
 
-PATIENCE = 20.0  # seconds that a request may take
+PATIENCE = 20.0 * SLOWNESS  # seconds that a request may take
 MOST_PASSES = 20  # after one step of the world: more is a daemon that does not come to rest
 TURNS = 4  # of the loop: the socket of events is read, and what was read is taken note of
 
