@@ -148,7 +148,7 @@ class Bench:
             self._outlive_fault()
         if self.alive:
             self.core.miss_events() if lost or self.silent else self.core.rest()
-            self.model.stuck = self._still_failed()
+            self.model.stuck = self.still_failed()
             self.model.now = self.clock.steady()
             settle(self.model)
         self._compare()
@@ -223,7 +223,7 @@ class Bench:
         self.counts["rolled back"] += 1
         return True
 
-    def _still_failed(self) -> set[str]:
+    def still_failed(self) -> set[str]:
         """Return what failed before and still does: the model cannot know when it is tried again."""
         before = {name for name, state in self.model.states.items() if state is State.FAILED}
         now = self.core.call(self.core.service.status()).attachments

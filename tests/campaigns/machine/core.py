@@ -133,6 +133,10 @@ class Core:
         self._run(self._process.reconciler.settled())
         self.rest()
 
+    def one_pass(self) -> Coroutine[Any, Any, object]:
+        """Return what waits for one pass over the world, which any event asks for."""
+        return self._process.reconciler.settled()
+
     def until_rolled_back(self) -> None:
         """Return when a configuration whose time is over has been rolled back."""
         self._run(self._rolled_back())

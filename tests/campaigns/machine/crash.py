@@ -1,28 +1,43 @@
-"""A kill within an order: what may be there then, and what the next start is to make of it.
+"""A kill within an order, or a pass: what may be there then, and what the next start is to make of it.
 
 Each hook has the program of before or the one that was asked for, and none only where one of the two says none. The
 next start wants what was wanted before or what was asked for, and goes there from whatever it finds.
 """
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from tests.campaigns.machine import asking
 from tests.campaigns.machine.bench import NAMES, Bench
 from tests.campaigns.machine.host import OWN, Spot
 from tests.campaigns.machine.model import Model
 from tests.campaigns.machine.orders import Order
+from tests.campaigns.machine.settling import settle
 from tests.campaigns.machine.things import Own, Prog
 
 
 def kill_within(bench: Bench, order: Order, calls: int) -> None:
     """Kill the daemon after so many calls of an order, look at what it left, and start it again."""
+    _kill(bench, order.ask(bench.core.service), calls, order.tell, *([order.begin] if order.begin else []))
+
+
+def kill_in_pass(bench: Bench, change: Callable[[], None], calls: int) -> None:
+    """Change the world, and kill the daemon after so many calls of the pass that this asks for; start it again."""
+    bench.model.stuck = bench.still_failed()
+    change()
+    _kill(bench, bench.core.one_pass(), calls, settle)
+
+
+def _kill(bench: Bench, work: Coroutine[Any, Any, object], calls: int, *tell: Callable[[Model], object]) -> None:
+    """Kill the daemon within some work; `tell`: what the model makes of it, and where else it may have come to."""
     before = bench.model
-    bench.core.kill_in(order.ask(bench.core.service), calls)
+    bench.core.kill_in(work, calls)
     bench.counts["killed"] += 1
     before.now = bench.clock.steady()
-    after = _told(before, order.tell)
+    told = [_told(before, each) for each in tell]
+    after = told[0]
     seen = bench.eyes.observe(NAMES)
     pinned = {file.parent.name for file in OWN.glob("*/prog*")}
     for name, new in tuple(_renamed(before, after, pinned)):
@@ -30,14 +45,13 @@ def kill_within(bench: Bench, order: Order, calls: int) -> None:
     gaps = before.links ^ after.links
     hooks = dict(_hooks(before.hooks, after.hooks, seen.programs, bench.known, gaps))
     own = _own(before, after, hooks, pinned)
-    wanted = [after, before, *([_told(before, order.begin)] if order.begin else [])]
     hooks = {spot: prog for spot, prog in hooks.items() if not _is_repaired(prog, before.own, own)}
     links = set(seen.links) & hooks.keys()
     bench.core.start()
     bench.counts["starts"] += 1
     now = bench.clock.steady()
     own = dict(_not_blamed(before, hooks, own))
-    bench.choose([_started(wants, hooks, links, own, now) for wants in wanted])
+    bench.choose([_started(wants, hooks, links, own, now) for wants in (after, before, *told[1:])])
 
 
 def _told(before: Model, tell: Callable[[Model], object]) -> Model:

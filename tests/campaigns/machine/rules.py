@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Callable
+from functools import partial
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -9,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from tests.campaigns.machine import crash, fate, orders
 from tests.campaigns.machine.bench import NAMES, Bench, Fault
 from tests.campaigns.machine.host import Spot
+from tests.campaigns.machine.settling import GRACE
 from tests.campaigns.machine.things import BAD, MISSING, Entry
 from xdploaderd.hooks import Hook, OnForeign
 
@@ -16,7 +18,8 @@ ENTRIES = ("one", "two", "three")
 GLOBS = ("g*", "g[01]")
 SPOTS = ((Hook.XDP, 0), *((hook, slot) for hook in (Hook.TC_INGRESS, Hook.TC_EGRESS) for slot in (1, 2)))
 WAITS = (2.0, 61.0, 400.0)  # seconds: past a first retry, past the time of grace, past any retry
-KILLED = ("reload", "attach", "detach", "attach object")
+KILLED = ("reload", "attach", "detach", "attach object", "sweep")
+EVENTS = ("make anew", "delete", "rename", "take off", "put other", "delete clsact", "wait")
 
 picks = st.integers(0, len(NAMES) - 1)  # of what there is at the time
 names = st.sampled_from(NAMES)
@@ -247,8 +250,34 @@ class Machine(RuleBasedStateMachine):
             "attach": orders.attach(name),
             "detach": orders.detach(name),
             "attach object": orders.attach_object(self.bench, entry),
+            "sweep": orders.SWEEP,
         }[kind]
         self._step(lambda: crash.kill_within(self.bench, order, calls))
+
+    @precondition(lambda self: alive(self) and sure(self) and some(self))
+    @rule(kind=st.sampled_from(EVENTS), pick=picks, other=picks, spot=spots, calls=st.integers(0, 100))
+    def kill_in_event(self, kind: str, pick: int, other: int, spot: tuple[Hook, int], calls: int) -> None:
+        name = self._one(pick)
+        change = partial(self._event, kind, name, other, Spot(self.bench.model.interfaces[name], *spot))
+        self._step(lambda: crash.kill_in_pass(self.bench, change, calls))
+
+    def _event(self, kind: str, name: str, other: int, spot: Spot) -> None:
+        free = [each for each in NAMES if each not in self.bench.model.interfaces]
+        match kind:
+            case "rename" if free:
+                fate.rename(self.bench, name, free[other % len(free)])
+            case "delete":
+                fate.delete(self.bench, name)
+            case "take off":
+                fate.take_off(self.bench, spot, name)
+            case "put other":
+                fate.put_other(self.bench, spot, name)
+            case "delete clsact":
+                fate.delete_clsact(self.bench, name)
+            case "wait":
+                self.bench.clock.ahead += GRACE + 1
+            case _:
+                fate.make_anew(self.bench, name)
 
     @precondition(lambda self: not self.bench.alive)
     @precondition(untried)
