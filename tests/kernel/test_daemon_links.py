@@ -252,6 +252,27 @@ def test_tcx_programs_run_in_the_order_of_their_entries_and_keep_it(veth: Veth, 
 
 
 @NEEDS_TCX
+@pytest.mark.parametrize("where", [{"interface": "veth0"}, {"match": "{name: 'veth*'}"}], ids=["one", "several"])
+def test_order_goes_by_the_program_that_an_entry_for_several_has_on_that_hook(
+    veth: Veth, daemon: Daemon, where: dict[str, object]
+) -> None:
+    def entry(name: str, where: dict[str, object], **fields: object) -> dict[str, object]:
+        values = {key: value for key, value in tcx_link(name, **fields).items() if key != "interface"}
+        return {**values, **where}
+
+    several: dict[str, object] = {"match": "{name: 'veth*'}"}
+    others = entry("a", several), entry("b", {"interface": "veth0"})
+    daemon.configure(entry("c", where, order="after:a", allow_gap=True), *others)
+    daemon.start()
+    name = "c" if where != several else "c@veth0"
+    assert chain(daemon) == ["a@veth0", name, "b"]
+    assert daemon.attachment(name)["note"] == ""
+    daemon.configure(entry("c", where, order="before:a", allow_gap=True), *others)
+    daemon.reload()
+    assert chain(daemon) == [name, "a@veth0", "b"]
+
+
+@NEEDS_TCX
 def test_tcx_programs_keep_their_order_beside_those_of_others(veth: Veth, daemon: Daemon) -> None:
     index = socket.if_nametoindex("veth0")
     with returning(ProgType.SCHED_CLS, TCX_NEXT, "theirs") as theirs, rawbpf.tcx_link(theirs, index):

@@ -4,6 +4,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from typing import NoReturn
 
+from xdploaderd.config.interface_match import instance_name
 from xdploaderd.daemon.link_pins import LinkPins
 from xdploaderd.daemon.world import Occupant, Place
 from xdploaderd.errors import LinkGoneError, LoaderError
@@ -41,7 +42,7 @@ class LinkPlacer:
         """Return the program that a name in `order` means: an id, an entry's program, or a program's own name."""
         if name.isdecimal():
             return ProgId(int(name))
-        for info in self._pins.infos(name):
+        for info in (*self._pins.infos(name), *self._pins.infos(instance_name(name, place.ifname))):
             if info.ifindex == place.ifindex and info.prog_id in chain.progs:
                 return info.prog_id
         return next((number for number in chain.progs if prog_name(self._bpf, number) == name), None)

@@ -7,6 +7,7 @@ theirs before or behind it at any time.
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from xdploaderd.config.interface_match import entry_of
 from xdploaderd.daemon.world import Observed, Owned, Place, Wanted
 from xdploaderd.hooks import Hook, Where
 from xdploaderd.uapi.bpf import ProgId
@@ -19,7 +20,7 @@ Chain = Sequence[tuple[ProgId, str]]
 
 def anchors_first(wanted: Sequence[Wanted]) -> list[Wanted]:
     """Return the entries with those that others are to run before or after ahead of these, else in their order."""
-    anchors = {str(want.config.name): want.config.order.partition(":")[2] for want in wanted if want.config.order}
+    anchors = {entry_of(want.config.name): want.config.order.partition(":")[2] for want in wanted if want.config.order}
 
     def depth(name: str) -> int:
         for steps in range(_DEPTH):
@@ -28,7 +29,7 @@ def anchors_first(wanted: Sequence[Wanted]) -> list[Wanted]:
             name = anchors[name]
         return _DEPTH
 
-    return sorted(wanted, key=lambda want: depth(str(want.config.name))) if anchors else list(wanted)
+    return sorted(wanted, key=lambda want: depth(entry_of(want.config.name))) if anchors else list(wanted)
 
 
 def position(chain: Chain, owned: Owned) -> int:
@@ -71,8 +72,9 @@ def note_of(order: str, chain: Chain, owned: Owned, others: Mapping[str, Owned])
 
 def _anchor(name: str, chain: Chain, others: Mapping[str, Owned]) -> int | None:
     ids = [number for number, _ in chain]
-    entry = others.get(name)
-    if entry is not None and entry.prog is not None and entry.prog.id in ids:
-        return ids.index(entry.prog.id)
+    entries = (owned for owned in others.values() if name in (owned.name, entry_of(owned.name)))
+    for entry in entries:  # of an entry for several interfaces, the attachment on this one
+        if entry.prog is not None and entry.prog.id in ids:
+            return ids.index(entry.prog.id)
     matches = (at for at, (number, known) in enumerate(chain) if name in (str(number), known))
     return next(matches, None)
