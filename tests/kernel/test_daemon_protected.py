@@ -155,6 +155,31 @@ def test_other_interfaces_change_as_ever(veth: Veth, daemon: Daemon, copy: Path)
     daemon.call("Detach", name="more")
 
 
+def test_interface_that_a_trial_protects_no_more_is_protected_until_that_is_confirmed(
+    veth: Veth, daemon: Daemon
+) -> None:
+    configure(daemon, xdp_entry())
+    daemon.start()
+    before = xdp_id()
+    daemon.configure(xdp_entry())
+    daemon.call("Reload", confirm=60)
+    assert daemon.call("Status")["status"]["protect"] == ["veth0"]  # by which `ip` and `tc` go
+    all_refused(
+        daemon,
+        ("Detach", {"name": "edge"}),
+        ("Attach", {"name": "edge"}),
+        ("AttachObject", {"entry": {**ON_TC, "name": "more", "interface": "veth0"}}),
+    )
+    with pytest.raises(UsageError, match="`xdploaderctl confirm` first"):
+        daemon.call("Detach", name="edge")
+    daemon.call("RollBack")
+    assert (xdp_id(), daemon.attachment("edge")["state"]) == (before, "attached")
+    daemon.call("Reload", confirm=60)
+    daemon.call("Confirm")
+    daemon.call("Detach", name="edge")
+    assert xdp_id() == 0
+
+
 def left_behind(daemon: Daemon) -> int:
     """Leave a program on the protected interface without an entry, for no time of grace, and return its id."""
     daemon.configure(xdp_entry())

@@ -93,7 +93,7 @@ def assemble(options: Options, doors: Doors) -> tuple[Reconciler, Service]:
     programs.before.displaced = displaced = Displaced(
         programs.before.directory, bpf, options.state_dir / "displaced", boot_id=boot_id
     )
-    orphans = Orphans(options.orphan_grace, doors.steady, partial(_protected, wishes, confirming))
+    orphans = Orphans(options.orphan_grace, doors.steady, lambda: confirming.protected_with(wishes.settings))
     executor = Executor(placer, programs, doors.worker, displaced.hold, orphans.is_one)
     reconciler = Reconciler(wishes, observer, executor, orphans=orphans, clock=doors.steady)
     applier = Applier(reconciler, wishes, observer, executor, Transaction(executor, placer, programs, doors.worker))
@@ -121,12 +121,6 @@ def _runtime_digests(runtime: RuntimeEntries, confirming: Confirming, start: Sta
         old = {one.entry.object: one.sha1 for one in runtime.remembered() if one.sha1}
         runtime.bring_back()
     return {**read.read_at_start(runtime.all(), start.settings.limits), **old}
-
-
-def _protected(wishes: Wishes, confirming: Confirming) -> frozenset[str]:
-    """Return the interfaces that are protected; while a configuration is on trial, those of the confirmed one too."""
-    protected = wishes.settings.protect
-    return protected | confirming.protected() if confirming.waits() else protected
 
 
 def _stores(options: Options, boot_id: str) -> Stores:

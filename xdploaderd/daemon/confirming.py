@@ -162,6 +162,10 @@ class Confirming:
         found = read_state(self._directory / "confirmed", boot_id=_ANY_BOOT).get("protect")
         return frozenset(map(str, found)) if isinstance(found, list) else frozenset()
 
+    def protected_with(self, settings: Settings) -> frozenset[str]:
+        """Return the interfaces that what is in force protects; while it waits, those of a roll-back's as well."""
+        return settings.protect | self.protected() if self.waits() else settings.protect
+
     def _as_it_was(self, path: PurePosixPath, sha1: str, limits: Limits) -> tuple[PurePosixPath, str | LoaderError]:
         """Return where an object is with that digest ('': any), and its digest."""
         now = self.read.read(path, limits)

@@ -93,7 +93,7 @@ class Service:
             applied=_utc(self._in_force.since),
             confirm_seconds=self._trial.seconds_left,
             lost=self._trial.lost,
-            protect=tuple(sorted(self._wishes.settings.protect)),
+            protect=tuple(sorted(self._trial.protected)),
             attachments=attachments,
             orphans=orphans_of(picture),
         )
@@ -189,6 +189,11 @@ class Service:
         return await self.status()
 
     async def _reload(self, *, partial: bool, confirm: int) -> None:
+        try:
+            self._trial.check_apply(confirm, partial=partial)
+        except LoaderError as error:  # nothing is wrong with the files
+            log.error("configuration not read: %s", error, extra={"ERROR_CODE": error.code})
+            raise
         try:
             settings, digests = await asyncio.to_thread(self._read)
             await self._trial.apply(settings, digests, partial=partial, confirm=confirm)

@@ -73,14 +73,13 @@ class Trial:
 
     async def plan(self, settings: Settings, digests: Digests) -> tuple[PlannedAction, ...]:
         """Return what apply() would do."""
-        protected = settings.protect | self._wishes.settings.protect
-        return await self._applier.foretell(settings, digests, protected)
+        return await self._applier.foretell(settings, digests, settings.protect | self.protected)
 
     async def apply(self, settings: Settings, digests: Digests, *, partial: bool, confirm: int) -> None:
         """Put a configuration in force; with `confirm` (seconds) on trial. Raises as Applier.apply, and UsageError."""
-        self.check_settled(confirm)
+        self.check_apply(confirm, partial=partial)
         if confirm:
-            await self._try(settings, digests, confirm, partial=partial)
+            await self._try(settings, digests, confirm)
             return
         await self._check_protected(settings, digests)
         if partial:
@@ -89,6 +88,12 @@ class Trial:
             await self._applier.apply(settings, digests)
         self._old.acknowledge()
         await asyncio.to_thread(self.keep)
+
+    def check_apply(self, confirm: int, *, partial: bool) -> None:
+        """Raise UsageError where a configuration may not be put in force so, or not now, whatever it says."""
+        self.check_settled(confirm)
+        if partial and confirm:
+            raise UsageError("partial and confirm contradict each other: what is to be rolled back is one change")
 
     def check_settled(self, confirm: int) -> None:
         """Raise UsageError while something waits to be confirmed, or where the time for that makes no sense."""
@@ -110,10 +115,7 @@ class Trial:
         """Watch the deadline of a request on trial."""
         self._begun.set()
 
-    async def _try(self, settings: Settings, digests: Digests, confirm: int, *, partial: bool) -> None:
-        if partial:
-            raise UsageError("partial and confirm contradict each other: what is to be rolled back is one change")
-
+    async def _try(self, settings: Settings, digests: Digests, confirm: int) -> None:
         def begin() -> None:
             self._old.keep()
             self._wishes.remember()
@@ -205,11 +207,17 @@ class Trial:
     @property
     def protected(self) -> AbstractSet[str]:
         """The interfaces whose programs change on trial alone."""
-        return self._wishes.settings.protect
+        return self._confirming.protected_with(self._wishes.settings)
 
     def check_unprotected(self, interface: str, verb: str) -> None:
         """Raise UsageError where programs of the interface change on trial alone; `verb` as on a command line."""
-        if interface in self.protected:
+        protected = self.protected
+        if interface in protected - self._wishes.settings.protect:
+            raise UsageError(
+                f"interface {quoted(interface)} is protected until the configuration on trial, which protects it no"
+                " more, is confirmed: `xdploaderctl confirm` first"
+            )
+        if interface in protected:
             raise UsageError(
                 f"interface {quoted(interface)} is protected: use `xdploaderctl {verb} --confirm 60s`, or change the"
                 " configuration and use `xdploaderctl apply --confirm 60s`"
