@@ -1,23 +1,21 @@
-#!/usr/bin/env python3
 """Load objects, open a big one, index a kernel's BTF and start commands, each beside a peer in the same run.
-
-usage: bench.py [ROUNDS [OBJECT...]]      (root; in namespaces of its own; OBJECTs with CO-RE records are loaded, too)
 
 A line is one goal of docs/performance.md: our median CPU time (or memory), the peer's, their ratio, the goal.
 """
 
+import argparse
 import statistics
 import sys
 import tempfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import btf_index, btfgen, libbpf, pairs
 from benchmarks.big_object import build_big_object
 from tests.support import sandbox
 from tests.support.loading import DEFAULT_PINS, OBJECTS
+from tools.arguments import count
 from xdploaderd.config.attachments import AttachmentConfig, AttachmentName
 from xdploaderd.daemon.object_file import read_object
 from xdploaderd.daemon.prepared_cache import PreparedCache
@@ -136,9 +134,19 @@ def bench_load_memory(path: Path) -> None:
     pairs.show_memory(f"peak of xdploaderctl load {path.name}", mine, theirs, "python -I -S -c pass", LOAD_MEMORY)
 
 
-def main(rounds: int, more: list[Path]) -> None:
+def main() -> None:
     """Run every pair."""
+    parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
+    parser.add_argument("rounds", metavar="ROUNDS", nargs="?", type=count, default=15, help="of each (%(default)s)")
+    parser.add_argument("objects", metavar="OBJECT", nargs="*", type=Path, help="with CO-RE records: loaded besides")
+    args = parser.parse_args()
+    if missing := [str(path) for path in args.objects if not path.is_file()]:
+        parser.error(f"no object {', '.join(missing)}")
     sandbox.enter_sandbox()
+    _measure(args.rounds, args.objects)
+
+
+def _measure(rounds: int, more: Sequence[Path]) -> None:
     plain = [OBJECTS / f"{name}.bpf.o" for name in ("xdp_pass", "std_globals", "std_calls")]
     core = OBJECTS / "demo_xdp.bpf.o"
     for path in plain:
@@ -159,4 +167,4 @@ def main(rounds: int, more: list[Path]) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 15, [Path(name) for name in sys.argv[2:]])
+    main()

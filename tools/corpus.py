@@ -1,7 +1,5 @@
 """Load a folder of objects and set the outcome beside libbpf's and bpftool's.
 
-usage: python -m tools.corpus DIR [EXPECTED.tsv] [--only OBJECT]... [--reasons]
-
 Each object is loaded whole or in part by xdploaderd, program by program by libbpf, and by `bpftool prog loadall`. The
 outcome of an object is full (every program loads), partial (some do), fail (none does) or vacuous (there is none to
 load). EXPECTED.tsv has the columns object, hook and expected; without it what libbpf does is expected. Programs whose
@@ -263,20 +261,31 @@ def surprises(rows: Sequence[Row]) -> Iterator[str]:
             yield f"{row.path.name}: expected {row.expected}, found {row.ours.kind}: {[*row.ours.reasons.values()][:1]}"
 
 
-def main() -> int:
-    """Load the objects and print the table, what differs and what is left in the kernel."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("directory", type=Path)
-    parser.add_argument("table", type=Path, nargs="?")
-    parser.add_argument("--only", action="append", default=[], metavar="OBJECT")
+def _arguments() -> argparse.Namespace:
+    """Return the arguments, with the `folder` that they choose; it has an object at least."""
+    parser = argparse.ArgumentParser(
+        prog="./dev corpus", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("directory", metavar="DIR", type=Path)
+    parser.add_argument("table", metavar="EXPECTED.tsv", type=Path, nargs="?")
+    parser.add_argument("--only", action="append", default=[], metavar="OBJECT", help="this one; may be said again")
     parser.add_argument("--reasons", action="store_true", help="tell why programs are not loaded")
     args = parser.parse_args()
+    args.folder = tuple(read_folder(args.directory.resolve(), args.table, args.only))
+    found = {path.name for path, _, _ in args.folder}
+    if not found or not found.issuperset(args.only):
+        parser.error(f"no object {', '.join(sorted({*args.only} - found)) or '*.o'} in {args.directory}")
+    return args
+
+
+def main() -> int:
+    """Load the objects and print the table, what differs and what is left in the kernel."""
+    args = _arguments()
     with sandbox.kernel_lock():
         sandbox.enter_sandbox()
         before = sandbox.object_ids()
         bpf = Bpf()
-        folder = read_folder(args.directory.resolve(), args.table, args.only)
-        rows = [compare(path, hook, expected, bpf) for path, hook, expected in folder]
+        rows = [compare(path, hook, expected, bpf) for path, hook, expected in args.folder]
         left = sandbox.wait_until_freed(before)
     bad = list(surprises(rows))
     reasons = reason_lines(rows) if args.reasons else ()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.fuzz.targets import TARGETS
+from tools.arguments import count
 
 DIRECTORY = Path(".cache/fuzz")
 TURN_SECONDS = 60
@@ -87,7 +88,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "words", nargs="*", metavar="MINUTES [TARGET...]", help=f"how long in all; of {', '.join(TARGETS)}, else all"
     )
-    parser.add_argument("--runs", type=int, help="as many inputs for each target, however long it takes")
+    parser.add_argument("--runs", type=count, help="as many inputs for each target, however long it takes")
     parser.add_argument("--dir", type=Path, default=DIRECTORY, help="corpus and findings (%(default)s)")
     args = parser.parse_args(argv)
     minutes, names = _minutes_and_targets(args.words)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.campaigns.figures import in_words
 from tests.support.sandbox import enter_sandbox, pin_tree
+from tools.arguments import count
 from tools.faults.campaigns import CAMPAIGNS, Campaign
 
 
@@ -18,7 +19,7 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="./dev faults", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="campaigns to run, by how their names begin (all)")
     parser.add_argument("--list", action="store_true", help="tell what campaigns there are")
-    parser.add_argument("--rounds", type=int, help="instead of as many as the goal asks for")
+    parser.add_argument("--rounds", type=count, help="instead of as many as the goal asks for")
     parser.add_argument("--seed", type=int, help="of what is random, so that another run tries other things")
     args = parser.parse_args(argv)
     chosen = dict(_chosen(args.names))
