@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+from tests.support import forked
 from tests.support.sandbox import pin_tree
 from tests.support.tools import bpftool_json
 from xdploaderd.control.client import ControlClient
@@ -174,7 +175,7 @@ class Daemon:
         """Run xdploaderctl, which must end with that status, and return what it prints, errors too."""
         environ = {**os.environ, "XDPLOADERD_SOCKET": str(self.state / "control")}
         command = [sys.executable, "-m", "xdploaderd.cli.main", *words]
-        done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+        done = _run(command, environ)
         assert done.returncode == status, (done.returncode, done.stdout, done.stderr)
         return done.stdout + done.stderr
 
@@ -201,7 +202,15 @@ class Daemon:
 
 
 def _popen(command: Sequence[str], environ: Mapping[str, str], errors: int) -> Process:
+    if forked.FORKED and forked.is_ours(command):
+        return forked.fork(command, environ, errors=errors)
     return subprocess.Popen(command, cwd=ROOT, env=environ, stderr=errors)
+
+
+def _run(command: Sequence[str], environ: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
+    if forked.FORKED:
+        return forked.run(command, environ)
+    return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
 
 
 @contextmanager

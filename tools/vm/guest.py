@@ -27,6 +27,7 @@ ENVIRON = {
     "HOME": "/root",
     "LC_ALL": "C.UTF-8",
     "XDPLOADERD_TEST_PATIENCE": "240",
+    "XDPLOADERD_TEST_FORKED": "1",
     "XDPLOADERD_TEST_MAY_LACK_FEATURES": "1",
 }
 
