@@ -20,6 +20,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from xdploaderd.kernel import syscall
 from xdploaderd.net import messages
 from xdploaderd.net.channel import Channel
+from xdploaderd.net.departures import Departures
 from xdploaderd.net.rtnl import Rtnl
 from xdploaderd.uapi.bpf import BpfCmd
 
@@ -99,7 +100,7 @@ class Seams:
         """Return netlink sockets whose calls pass through here."""
         requests = AsyncIPRoute(ext_ack=True, strict_check=True)
         await requests.setup_endpoint()
-        return Rtnl(_Requests(requests, self), _Channel(self))
+        return Rtnl(_Requests(requests, self), _Channel(self), Departures())
 
 
 class _Libc:

@@ -26,6 +26,7 @@ class FakeRtnl:
         self.tc: dict[tuple[Ifindex, Hook, int, int], TcFilter] = {}
         self.writes: list[str] = []  # every change asked for, also a refused one
         self.fail_next: AttachError | None = None
+        self._departed: set[Ifindex] = set()
         self._queues: list[asyncio.Queue[Ifindex]] = []
         self._next_index = 2
 
@@ -39,10 +40,16 @@ class FakeRtnl:
         self._notify(interface.index)
         return interface
 
+    def bring_back(self, interface: Interface) -> None:
+        """Make an interface appear that has been there before, under the index it had."""
+        self.links[interface.index] = interface
+        self._notify(interface.index)
+
     def remove_interface(self, name: str) -> None:
         """Make an interface go, with all that is on it."""
         index = self.named(name).index
         del self.links[index]
+        self._departed.add(index)
         self.qdiscs.pop(index, None)
         self.xdp_links.discard(index)
         self.tc = {key: value for key, value in self.tc.items() if key[0] != index}
@@ -136,6 +143,10 @@ class FakeRtnl:
         self._write(f"delete_filter {wanted.ifindex}")
         if self.tc.pop(_key(wanted), None) is None:
             raise _refusal(errno.ENOENT, "")
+
+    def departed(self) -> frozenset[Ifindex]:
+        gone, self._departed = frozenset(self._departed), set()
+        return gone
 
     async def changes(self) -> AsyncGenerator[Ifindex, None]:
         queue: asyncio.Queue[Ifindex] = asyncio.Queue()

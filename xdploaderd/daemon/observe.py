@@ -15,7 +15,7 @@ from xdploaderd.daemon.unpinned import pinned_or_running
 from xdploaderd.daemon.world import Observed, Occupant, Owned, Wanted, tc_occupant, wanted_place, xdp_occupants
 from xdploaderd.hooks import AttachKind, Hook
 from xdploaderd.info import Interface, LinkInfo, ProgInfo
-from xdploaderd.net.door import Netlink
+from xdploaderd.net.door import RESYNC, Netlink
 from xdploaderd.net.features import active_features
 from xdploaderd.uapi.bpf import Ifindex, ProgId, ProgType
 
@@ -46,7 +46,6 @@ class Observer:
         interfaces = self._with_drivers(wanted, await self._rtnl.interfaces())
         wanted = resolve(wanted, interfaces)
         interfaces = _with_features(wanted, interfaces)
-        self._whereabouts.keep_clsact_of({interface.index for interface in interfaces})
         pinned = [one for one in owned if one.pinned]
         occupants: list[Occupant] = list(with_links(xdp_occupants(interfaces), pinned, interfaces))
         for interface in self._with_filters(wanted, owned, interfaces):
@@ -62,7 +61,7 @@ class Observer:
             owned={o.name: o for o in owned},
             chains=await self._chains(occupants),
         )
-        return self._with_foreign_names(wanted, await self._without_gone(seen))
+        return self._with_foreign_names(wanted, await self._without_departed(await self._without_gone(seen)))
 
     async def links_of(self, names: Sequence[str]) -> Mapping[str, tuple[LinkInfo, ...]]:
         """Return what the kernel tells of the pinned links of these attachments. Raises PinError, KernelError."""
@@ -108,6 +107,21 @@ class Observer:
             occupants=tuple(o for o in seen.occupants if o.place.ifindex not in gone),
         )
 
+    async def _without_departed(self, seen: Observed) -> Observed:
+        """Note whose interface went: it may be back with its index, and without our program.
+
+        What is seen on it may be from before; that it is there again, with the program, is for the next look to tell.
+        """
+        departed = self._rtnl.departed()
+        there = {i.index for i in seen.interfaces} - departed
+        self._whereabouts.keep_clsact_of(there)
+        gone = [owned for owned in seen.owned.values() if _went(owned, there, any_may=RESYNC in departed)]
+        if not gone:
+            return seen
+        noted = await asyncio.get_running_loop().run_in_executor(self._worker, self._whereabouts.went, gone)
+        missing = {one.name: one for one in noted if not seen.places_of(one)}
+        return replace(seen, owned={**seen.owned, **missing})
+
     def _with_filters(
         self, wanted: Sequence[Wanted], owned: Sequence[Owned], interfaces: Sequence[Interface]
     ) -> tuple[Interface, ...]:
@@ -137,6 +151,13 @@ def _named(occupant: Occupant, info: ProgInfo | None) -> Occupant:
     if info is None:
         return occupant
     return replace(occupant, name=info.name or occupant.name, tag=info.tag)
+
+
+def _went(owned: Owned, there: AbstractSet[int], *, any_may: bool) -> bool:
+    """Whether the interface that a program was attached to last went, or may have."""
+    record = owned.record
+    known = record is not None and record.ifindex and not record.away
+    return bool(known) and record is not None and (record.ifindex not in there or any_may)
 
 
 def _is_lost(owned: Owned) -> bool:

@@ -201,12 +201,14 @@ def _plan_place(
 
 
 def _is_noted_elsewhere(record: Record | None, place: Place) -> bool:
-    return record is not None and (record.left != 0 or record.ifindex not in (0, place.ifindex))
+    return record is not None and (record.left != 0 or record.away != 0 or record.ifindex not in (0, place.ifindex))
 
 
 def _noted(owned: Owned, place: Place) -> Repair:
     """Remember where our program runs: what others do to it there is not to be taken for our own doing."""
+    away = owned.record is not None and owned.record.away
     reason = "a change was cut short before it was noted where the program is"
+    reason = "its interface went away and is back, with the program on it" if away else reason
     return Repair(name=owned.name, promote=False, runs_at=place, hook=place.hook, interface=place.ifname, reason=reason)
 
 

@@ -64,9 +64,13 @@ class Records:
 
     def put(self, prog_id: ProgId, record: Record) -> None:
         """Remember a program; before it is attached, so that a crash after that still knows it."""
-        key = record.attachment, prog_id
-        if self._records.get(key) != record:
-            self._records[key] = record
+        self.put_all([(prog_id, record)])
+
+    def put_all(self, records: Iterable[tuple[ProgId, Record]]) -> None:
+        """Remember several, in one write."""
+        found = {(record.attachment, prog_id): record for prog_id, record in records}
+        if any(self._records.get(key) != record for key, record in found.items()):
+            self._records |= found
             self._save()
 
     def forget(self, name: str, kept: Iterable[tuple[str, ProgId]]) -> None:

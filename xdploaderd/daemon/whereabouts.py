@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from xdploaderd.daemon.pins import OwnPins
 from xdploaderd.daemon.records import Records
 from xdploaderd.daemon.rungs import Put
-from xdploaderd.daemon.world import Place, Record
+from xdploaderd.daemon.world import Owned, Place, Record
 from xdploaderd.info import ProgInfo
 from xdploaderd.uapi.bpf import Ifindex
 
@@ -49,6 +49,17 @@ class Whereabouts:
             return ""
         self._records.put(prog.id, replace(record, refused=put.refused, tried=place.conditions if put.refused else ""))
         return put.refused if put.refused != record.refused else ""
+
+    def went(self, owned: Sequence[Owned]) -> tuple[Owned, ...]:
+        """Remember of these that the interface which they were attached to last went away; return them so."""
+        gone, records = [], []
+        for one in owned:
+            record = self.record_of(one.name, one.prog)
+            if one.prog is not None and record is not None and record == one.record:
+                records.append((one.prog.id, replace(record, away=1)))
+                gone.append(replace(one, record=records[-1][1]))
+        self._records.put_all(records)
+        return tuple(gone)
 
     def leaves(self, name: str, places: Sequence[Place]) -> Record | None:
         """Remember that we ourselves take the program in force off these places; return what was remembered before."""
@@ -99,4 +110,5 @@ def at_place(record: Record, place: Place) -> Record:
         priority=place.priority,
         handle=place.handle,
         left=0,
+        away=0,
     )

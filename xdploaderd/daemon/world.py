@@ -20,7 +20,9 @@ from xdploaderd.uapi.bpf import Ifindex, ProgId
 K = TypeVar("K")
 V = TypeVar("V")
 
-_NUMBERS = frozenset({"ifindex", "priority", "handle", "left", "loaded"})  # fields of a record that are no texts
+_NUMBERS = frozenset(
+    {"ifindex", "priority", "handle", "left", "loaded", "away"}
+)  # fields of a record that are no texts
 XDP_CONFLICTS = frozenset({XdpMode.NATIVE, XdpMode.SKB})  # the kernel lets one of these two be active at a time
 
 
@@ -119,7 +121,8 @@ class Record:
     """What the daemon remembers of a program it loaded, for each entry that has it.
 
     `ifindex` is where it was attached last, 0 once the daemon itself took it off: a program that is not there any more
-    was taken off by somebody else. `left`: where it was then, and still is when that failed or was cut short.
+    was taken off by somebody else. `left`: where it was then, and still is when that failed or was cut short. `away`: 1
+    once the interface itself went; should it come back with that index, nobody took the program off.
     `refused`: why it is not in the best mode, `tried`: the conditions at that time. `label`, `tag` and `loaded` are the
     kernel's name, tag and time of load (ns since boot) of it, '' and 0 where an older daemon loaded it. `arrays`: the
     names of the program arrays that are pinned beside it, with commas.
@@ -141,6 +144,7 @@ class Record:
     refused: str = ""
     tried: str = ""
     left: int = 0
+    away: int = 0
     label: str = ""
     tag: str = ""
     loaded: int = 0
@@ -267,7 +271,7 @@ class Observed:
         if owned is None or owned.prog is None or owned.record is None or owned.staged is not None:
             return False
         here = any(place.ifindex == interface.index for place in self.places_of(owned))
-        return owned.record.ifindex == interface.index and not here
+        return owned.record.ifindex == interface.index and not owned.record.away and not here
 
     def in_the_way(self, place: Place) -> Occupant | None:
         """Return the program that a new one at `place` would meet, that of the very same place first."""

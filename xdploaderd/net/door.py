@@ -9,7 +9,7 @@ from xdploaderd.info import Interface, ProgInfo, TcFilter
 from xdploaderd.uapi.bpf import Ifindex, ProgId
 
 NOTHING: Final = -1  # as program fd: none; as expected fd: the hook must be empty
-RESYNC: Final = Ifindex(0)  # in changes(): events were lost, or may have been: read everything anew
+RESYNC: Final = Ifindex(0)  # in changes() and departed(): events were lost, or may have been: read everything anew
 
 
 class Netlink(Protocol):
@@ -28,6 +28,7 @@ class Netlink(Protocol):
     async def add_filter(self, wanted: TcFilter, fd: int) -> None: ...
     async def replace_filter(self, wanted: TcFilter, fd: int) -> None: ...
     async def delete_filter(self, wanted: TcFilter) -> None: ...
+    def departed(self) -> frozenset[Ifindex]: ...
     def changes(self) -> AsyncGenerator[Ifindex, None]: ...
 
 

@@ -35,7 +35,7 @@ async def interface_events() -> AsyncGenerator[Ifindex, None]:
     """
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE) as events:
         events.setblocking(False)
-        _widen(events)
+        widen(events)
         events.bind((0, GROUPS))
         yield RESYNC
         while True:
@@ -72,7 +72,7 @@ def _matters(kind: int, payload: memoryview) -> bool:
     return bool(_INGRESS_MAJOR <= parent < _ROOT)
 
 
-def _widen(events: socket.socket) -> None:
+def widen(events: socket.socket) -> None:
     """Ask for a large buffer, past the system's limit where CAP_NET_ADMIN allows it."""
     try:
         events.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, BUFFER_BYTES)

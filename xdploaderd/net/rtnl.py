@@ -19,6 +19,7 @@ from xdploaderd.hooks import Hook
 from xdploaderd.info import Interface, TcFilter
 from xdploaderd.net import messages
 from xdploaderd.net.channel import Channel
+from xdploaderd.net.departures import Departures
 from xdploaderd.net.events import interface_events
 from xdploaderd.uapi.bpf import Ifindex
 
@@ -30,9 +31,10 @@ _GONE = (errno.ENODEV, errno.EINVAL, errno.ENOENT)  # how the kernel names an in
 class Rtnl:
     """The netlink sockets of one network namespace: that of the thread which opens them. Close it when done."""
 
-    def __init__(self, requests: AsyncIPRoute, channel: Channel) -> None:
+    def __init__(self, requests: AsyncIPRoute, channel: Channel, departures: Departures) -> None:
         self._requests = requests
         self._channel = channel
+        self._departures = departures
 
     @classmethod
     async def open(cls) -> Self:
@@ -40,7 +42,8 @@ class Rtnl:
         requests = AsyncIPRoute(ext_ack=True, strict_check=True)
         try:
             await requests.setup_endpoint()
-            return cls(requests, Channel())
+            departures = Departures()
+            return cls(requests, Channel(), departures)
         except BaseException:
             requests.close()
             raise
@@ -49,6 +52,7 @@ class Rtnl:
         """Close the sockets; a running changes() ends by being closed itself."""
         self._requests.close()
         self._channel.close()
+        self._departures.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -182,6 +186,10 @@ class Rtnl:
             **program,
         )
         await _change(f"{wanted.hook} filter", wanted.ifindex, request)
+
+    def departed(self) -> frozenset[Ifindex]:
+        """Return the interfaces that went since the last call, whether or not they are back; see net.departures."""
+        return self._departures.take()
 
     def changes(self) -> AsyncGenerator[Ifindex, None]:
         """Yield the index of each interface that appears, changes or goes, or whose filters change; see net.events."""
