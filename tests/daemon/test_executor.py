@@ -101,6 +101,10 @@ class Parts:
         self.step(f"{name} gives way on {place.ifname}")
         return name
 
+    def leaves(self, name: str, places: Sequence[Place]) -> str:
+        self.step(f"{name} leaves {' and '.join(place.ifname for place in places)}")
+        return name
+
     def stays(self, name: str, off: Sequence[Place]) -> None:
         self.step(f"{name} stays" if not off else f"{name} is off {off[0].ifname}")
 
@@ -252,14 +256,16 @@ def test_old_program_that_does_not_come_back_is_not_said_to_be_taken_off_by_othe
 def test_detach_comes_before_the_pins_go() -> None:
     parts = Parts()
     carry_out(parts, Detach(name="edge", places=(HERE,), forget=True, hook=Hook.XDP, interface="eth0"))
-    assert parts.log == ["take pin of edge off eth0", "close pin of edge", "forget edge"]
+    assert parts.log == ["edge leaves eth0", "take pin of edge off eth0", "close pin of edge", "forget edge"]
 
 
-def test_refused_detach_keeps_the_pins() -> None:
-    parts = Parts("take pin of edge off eth0")
+@pytest.mark.parametrize(("refused", "then"), [("eth0", "edge stays"), ("eth1", "edge is off eth0")])
+def test_refused_detach_keeps_the_pins_and_remembers_what_stays(refused: str, then: str) -> None:
+    parts = Parts(f"take pin of edge off {refused}")
     with pytest.raises(AttachError):
-        carry_out(parts, Detach(name="edge", places=(HERE,), forget=True, hook=Hook.XDP, interface="eth0"))
+        carry_out(parts, Detach(name="edge", places=(HERE, THERE), forget=True, hook=Hook.XDP, interface="eth0"))
     assert "forget edge" not in parts.log
+    assert (parts.log[0], parts.log[-1]) == ("edge leaves eth0 and eth1", then)
 
 
 def test_repair_promotes_what_runs_and_discards_what_does_not() -> None:

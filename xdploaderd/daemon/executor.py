@@ -7,7 +7,7 @@ repair of the next pass, which looks at the hook first.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor as Pool
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -163,9 +163,15 @@ class Executor:
         return self._programs.open_foreign(action.current.prog_id)
 
     async def _detach(self, action: Detach) -> Outcome:
-        if not action.forget:  # first: what goes now, or after a crash, is not taken off by somebody else
-            await self._in_worker(self._whereabouts.leaves, action.name, action.places)
-        info = await self._take_off(action.name, action.places)
+        """Take the program off; first it is remembered that it goes by our own doing, so that a crash blames nobody."""
+        before = await self._in_worker(self._whereabouts.leaves, action.name, action.places)
+        off = list[Place]()
+        try:
+            info = await self._take_off(action.name, action.places, off)
+        except LoaderError:
+            if before is not None and action.forget:  # what others do to a program that stays is their doing
+                await self._in_worker(self._whereabouts.stays, before, off)
+            raise
         if action.forget:
             await self._in_worker(self._programs.forget, action.name)
         return Outcome(info)
@@ -184,7 +190,8 @@ class Executor:
         await self._in_worker(self._programs.promote, action.name)
         return Outcome()
 
-    async def _take_off(self, name: str, places: tuple[Place, ...]) -> ProgInfo | None:
+    async def _take_off(self, name: str, places: Sequence[Place], off: list[Place] | None = None) -> ProgInfo | None:
+        """Take the entry's program off these places, each of which `off` has when that is done."""
         if not places:
             return None
         with self._programs.open(name) as prog:
@@ -192,6 +199,8 @@ class Executor:
                 remove_clsact = self._whereabouts.made_clsact(place.ifindex)
                 with _context(place):
                     await self._placer.take_off(place, prog, remove_clsact=remove_clsact)
+                if off is not None:
+                    off.append(place)
             return self._programs.info(prog)
 
     async def _in_worker(self, function: Callable[[*Args], T], *args: *Args) -> T:

@@ -6,7 +6,7 @@ tell (which file a program came from).
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Self, TypeVar
 
@@ -155,6 +155,10 @@ class Record:
         numbers = (self.priority, self.handle) == (place.priority, place.handle) or self.hook is Hook.XDP
         return (self.ifindex, self.hook) == (place.ifindex, place.hook) and numbers
 
+    def has_left(self, place: Place) -> bool:
+        """Return whether the daemon itself took the program off there: it runs there still if that was cut short."""
+        return self.left != 0 and replace(self, ifindex=self.left).is_at(place)
+
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values: of every program at each change, so asdict's copies are too slow."""
         return {name: getattr(self, name) for name in self.__slots__}
@@ -255,7 +259,11 @@ class Observed:
         everywhere = self._by_prog.get(prog.id, ())
         if all(user == name for user, _ in self._users.get(prog.id, ())):
             return everywhere
-        return tuple(place for place in everywhere if record is not None and record.is_at(place))
+        if record is None:
+            return ()
+        return tuple(
+            p for p in everywhere if record.is_at(p) or (record.has_left(p) and not self._is_others(name, prog, p))
+        )
 
     def _is_others(self, name: str, prog: ProgInfo, place: Place) -> bool:
         users = self._users.get(prog.id, ())
