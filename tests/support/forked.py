@@ -91,7 +91,8 @@ def _import_all() -> None:
     """Import what xdploaderctl imports on use."""
     for module in pkgutil.iter_modules(xdploaderd.cli.__path__, "xdploaderd.cli."):
         importlib.import_module(module.name)
-    gc.freeze()
+    if FORKED:
+        gc.freeze()
 
 
 def _be(command: Sequence[str], environ: Mapping[str, str], output: int, errors: int) -> NoReturn:

@@ -39,7 +39,7 @@ MODULES = (
     "tun",
 )
 LIBRARIES = ("libbpf.so.1", "libnss_files.so.2")
-PYTEST = "-p no:cacheprovider -p no:hypothesispytest --tb=short -v --durations=5 --color=no"
+PYTEST = "-p tools.vm.tell -p no:cacheprovider -p no:hypothesispytest --tb=short -v -rs --durations=5 --color=no"
 _NOT_WANTED = frozenset(
     {"test", "idlelib", "tkinter", "lib2to3", "ensurepip", "pydoc_data", "dist-packages", "distutils"}
 )
