@@ -139,6 +139,7 @@ def test_nothing_to_roll_back_is_told(daemon: Daemon) -> None:
     daemon.start()
     with pytest.raises(UsageError, match="no configuration waits"):
         daemon.call("RollBack")
+    assert "audit: roll-back '' by uid 0, " in daemon.log()
     assert "contradict" in daemon.ctl("apply", "--rollback", "--confirm", "5s", status=64)
 
 

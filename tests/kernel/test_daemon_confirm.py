@@ -1,6 +1,7 @@
 """A real daemon with a configuration on trial: rolled back by itself unless somebody confirms it."""
 
 import json
+import re
 import shutil
 import signal
 from collections.abc import Callable
@@ -104,6 +105,28 @@ def test_restart_after_the_deadline_rolls_back_first(veth: Veth, daemon: Daemon,
     daemon.start()
     wait_for(lambda: is_as_before(daemon, before), "rolled back")
     assert "attached 'new'" not in daemon.log().split("last confirmed configuration is used")[1]
+
+
+def test_roll_back_of_a_start_is_recorded_for_each_attachment(veth: Veth, daemon: Daemon, copy: Path) -> None:
+    before = started(daemon, copy)
+    (tail,) = tc_ids()
+    daemon.call("Reload", confirm=600)
+    on_trial, (new,) = xdp_id(), tc_ids()
+    daemon.end(signal.SIGKILL)
+    age(daemon, deadline=boot_clock() - 1)
+    seen = len(daemon.log())
+    daemon.start()
+    wait_for(lambda: "audit: roll-back ''" in daemon.log()[seen:], "rolled back")
+    told = [line.partition("audit: ")[2] for line in daemon.log()[seen:].splitlines() if "audit: " in line]
+    over = "by uid 0, process 0, over deadline"
+    sha1s = [re.sub("object sha1 [0-9a-f]{40}, ", "", line) for line in told]
+    at_xdp = "attached with program {} (veth0, native)"
+    assert sorted(sha1s[:-1]) == [
+        f"roll-back 'edge' {over}, was {at_xdp.format(on_trial)}, is {at_xdp.format(before)}: done",
+        f"roll-back 'gone' {over}, was nothing, is attached with program {tail} (veth0, priority 1, handle 0x1): done",
+        f"roll-back 'new' {over}, was attached with program {new} (veth0, priority 7, handle 0x1), is nothing: done",
+    ]
+    assert sha1s[-1] == f"roll-back '' {over}, was 2 attached, is 2 attached: done"
 
 
 def test_roll_back_leaves_orphans_of_before_their_grace_time(veth: Veth, daemon: Daemon) -> None:

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor as Pool
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
@@ -29,6 +30,7 @@ from xdploaderd.daemon.putting_back import PuttingBack
 from xdploaderd.daemon.read_objects import ReadObjects
 from xdploaderd.daemon.reconcile import Reconciler
 from xdploaderd.daemon.records import Held, Records
+from xdploaderd.daemon.report import running_stands
 from xdploaderd.daemon.request_trial import RequestTrial
 from xdploaderd.daemon.requests import Requests, Stores
 from xdploaderd.daemon.restoring import Restoring
@@ -40,6 +42,7 @@ from xdploaderd.daemon.state_file import read_boot_id
 from xdploaderd.daemon.transaction import Transaction
 from xdploaderd.daemon.trial import Trial
 from xdploaderd.daemon.wishes import Digests, Wishes
+from xdploaderd.errors import LoaderError
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.load.config_files import drop_in_dir
 from xdploaderd.load.pinning_files import read_pinning
@@ -100,16 +103,24 @@ def assemble(options: Options, doors: Doors) -> tuple[Reconciler, Service]:
     applier.putting_back = putting_back = PuttingBack(displaced, observer, doors.rtnl, placer, programs, doors.worker)
     requests = Requests(reconciler, wishes, stores, Adopter(observer, executor), applier)
     request = RequestTrial(options.state_dir / "trial", wishes, programs.before, boot_id=boot_id, clock=doors.boot)
+    trial = Trial(applier, wishes, confirming, programs.before, request, start_error=start.error)
     if not request.seconds_left() and (request.waits() or start.error):
         request.undo()  # before the first look; the service sees to the rest
-        reconciler.first = lambda: putting_back.put_back(wishes.wanted())
+        reconciler.first = partial(_begin_roll_back, trial, wishes, observer, putting_back)
     requests.spared = lambda: (*request.spared(), *wishes.remembered())
     requests.spared_digests = lambda: request.digests() | programs.digests() | wishes.remembered_digests()
     requests.sweep()
-    trial = Trial(applier, wishes, confirming, programs.before, request, start_error=start.error)
     service = Service(reconciler, wishes, requests, trial, source, core_logs)
     service.attached_maps = AttachedMaps(bpf, pins, programs, doors.worker)
     return reconciler, service
+
+
+async def _begin_roll_back(trial: Trial, wishes: Wishes, observer: Observer, putting_back: PuttingBack) -> None:
+    """Note what runs before the first pass, which belongs to the roll-back, and put back what is not ours."""
+    wanted = wishes.wanted()
+    with suppress(LoaderError):  # the first pass tells
+        trial.ran_at_start = running_stands(await observer.snapshot(wanted))
+    await putting_back.put_back(wanted)
 
 
 def _runtime_digests(runtime: RuntimeEntries, confirming: Confirming, start: Start, read: ReadObjects) -> Digests:

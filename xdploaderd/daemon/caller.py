@@ -32,10 +32,17 @@ DEADLINE = Caller("deadline", 0)  # nobody: the time to confirm is over
 
 @contextmanager
 def audited(
-    verb: str, name: str, stand: Callable[[], Stand], done: Callable[[], str] = lambda: "done"
+    verb: str,
+    name: str,
+    stand: Callable[[], Stand],
+    done: Callable[[], str] = lambda: "done",
+    stood: Stand | None = None,
 ) -> Iterator[None]:
-    """Record the change that the block makes, or fails to; `stand` tells how it stands, `done` how it went."""
-    before = stand()
+    """Record the change that the block makes, or fails to; `stand` tells how it stands, `done` how it went.
+
+    `stood`: how it stood before, where that is over.
+    """
+    before = stand() if stood is None else stood
     try:
         yield
     except LoaderError as error:

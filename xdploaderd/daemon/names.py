@@ -1,17 +1,17 @@
 """What a request names: whether there is it, how it stands, and whether it may change now."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
 from xdploaderd.config.attachments import AttachmentConfig
 from xdploaderd.daemon.attached_maps import Running
-from xdploaderd.daemon.caller import audit_each, audited
+from xdploaderd.daemon.caller import audit, audit_each, audited
 from xdploaderd.daemon.matching import may_be_for, resolve
 from xdploaderd.daemon.news import News
 from xdploaderd.daemon.orphans import protected_interface
 from xdploaderd.daemon.reconcile import Reconciler
-from xdploaderd.daemon.report import stand_of, stands_of, status_of
+from xdploaderd.daemon.report import running_stands, stand_of, stands_of, status_of
 from xdploaderd.daemon.status import AttachmentStatus, Stand
 from xdploaderd.daemon.trial import Trial
 from xdploaderd.daemon.wishes import Wishes
@@ -91,12 +91,30 @@ class Names:
         return Stand("orphan") if name in picture.orphans else stand_of(picture, name)
 
     @contextmanager
-    def recorded(self, verb: str, done: Callable[[], str] = lambda: "done") -> Iterator[None]:
-        """Record a change of all, which the block makes or fails to, and that of each attachment."""
+    def recorded(
+        self, verb: str, done: Callable[[], str] = lambda: "done", ran: Mapping[str, Stand] | None = None
+    ) -> Iterator[None]:
+        """Record a change of all, which the block makes or fails to, and that of each attachment.
+
+        `ran`: what ran before, where the last pass belongs to the change already.
+        """
         before = stands_of(self._reconciler.picture)
-        with audited(verb, "", lambda: self.stand(""), done):
+        if ran is not None:
+            now = running_stands(self._reconciler.picture.observed)
+            before = {**{name: stand for name, stand in before.items() if name not in now}, **ran}
+        with audited(verb, "", lambda: self.stand(""), done, None if ran is None else Stand(f"{len(ran)} attached")):
             yield
             audit_each(verb, before, stands_of(self._reconciler.picture))
+
+    @contextmanager
+    def recorded_refusal(self, verb: str) -> Iterator[None]:
+        """Record that a change of all was refused, where the block does that."""
+        try:
+            yield
+        except UsageError as error:
+            stand = self.stand("")
+            audit(verb, "", before=stand, after=stand, result=str(error))
+            raise
 
     def running(self, name: str) -> Running | None:
         """Return the program in force, None where there is none. Raises NoSuchAttachmentError."""

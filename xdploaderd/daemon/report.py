@@ -53,13 +53,33 @@ def stands_of(picture: Picture) -> Mapping[str, Stand]:
     return {status.name: _stand(status) for status in attachment_statuses(picture)}
 
 
+def running_stands(observed: Observed) -> Mapping[str, Stand]:
+    """Return how what is ours runs, by name, in the words of stands_of() and whatever is wanted."""
+    placed = ((owned, next(iter(observed.places_of(owned)), None)) for owned in observed.owned.values())
+    return {owned.name: _running(owned, place) for owned, place in placed if owned.prog is not None and place}
+
+
+def _running(owned: Owned, place: Place) -> Stand:
+    link = next((link.id for link in owned.links if is_at(link, place)), 0)
+    mode = place.mode.value if place.hook is Hook.XDP else ""
+    where = _where(place.ifname, mode, link, 0 if link else place.priority, place.handle)
+    prog_id = owned.prog.id if owned.prog is not None else 0
+    return Stand(
+        f"{State.ATTACHED} with program {prog_id} ({where})", owned.record.sha1 if owned.record is not None else ""
+    )
+
+
 def _stand(status: AttachmentStatus) -> Stand:
     if not status.prog_id:
         return Stand(str(status.state), status.object_sha1)
-    link = f"link {status.link_id}" if status.link_id else ""
-    numbers = f"priority {status.priority}, handle {status.handle:#x}" if status.priority else ""
-    where = ", ".join(filter(None, (status.interface, status.actual_mode, link, numbers)))
+    where = _where(status.interface, status.actual_mode, status.link_id, status.priority, status.handle)
     return Stand(f"{status.state} with program {status.prog_id} ({where})", status.object_sha1)
+
+
+def _where(interface: str, mode: str, link_id: int, priority: int, handle: int) -> str:
+    link = f"link {link_id}" if link_id else ""
+    numbers = f"priority {priority}, handle {handle:#x}" if priority else ""
+    return ", ".join(filter(None, (interface, mode, link, numbers)))
 
 
 def orphans_of(picture: Picture) -> tuple[Orphan, ...]:

@@ -6,6 +6,7 @@ A crash after that is followed by a start with the new configuration on trial, o
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 
 from xdploaderd.daemon.actions import interfaces_of
@@ -13,7 +14,7 @@ from xdploaderd.daemon.applying import Applier
 from xdploaderd.daemon.confirming import Confirming
 from xdploaderd.daemon.request_trial import OldPrograms, RequestTrial, drop_decided
 from xdploaderd.daemon.starting import on_interface
-from xdploaderd.daemon.status import PlannedAction
+from xdploaderd.daemon.status import PlannedAction, Stand
 from xdploaderd.daemon.wishes import Digests, Settings, Wishes
 from xdploaderd.errors import LoaderError, UsageError
 from xdploaderd.printable import quoted
@@ -38,6 +39,7 @@ class Trial:
         start_error: str = "",
     ) -> None:
         self.start_error = start_error
+        self.ran_at_start: Mapping[str, Stand] | None = None  # before a roll-back that began with the first pass
         self.request = request
         self._applier = applier
         self._wishes = wishes

@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from xdploaderd.daemon.caller import DEADLINE, audited, caller
+from xdploaderd.daemon.caller import DEADLINE, NOWHERE, audited, caller
 from xdploaderd.daemon.names import Names
 from xdploaderd.daemon.reconcile import Reconciler, finish
 from xdploaderd.daemon.requests import AttachRequest, Requests
@@ -84,7 +84,8 @@ class Unconfirmed:
 
     async def roll_back(self) -> None:
         """Roll back what waits to be confirmed, to its end. Raises UsageError where nothing does, or what stops it."""
-        self._trial.check_waits()
+        with self._names.recorded_refusal("roll-back"):
+            self._trial.check_waits()
         await finish(self._roll_back())
 
     async def end_expired(self) -> None:
@@ -101,13 +102,15 @@ class Unconfirmed:
             caller.reset(asked)
 
     async def _roll_back(self) -> None:
+        ran, self._trial.ran_at_start = self._trial.ran_at_start, None
         if (pending := self._trial.request.pending) is not None:
             log.warning("the change of '%s' was not confirmed and is rolled back", pending.name)
-            with audited("roll-back", pending.name, lambda: self._names.stand(pending.name), self._how_it_went):
+            stood = None if ran is None else ran.get(pending.name, NOWHERE)
+            with audited("roll-back", pending.name, lambda: self._names.stand(pending.name), self._how_it_went, stood):
                 await self._undo_request()
             return
         before = await asyncio.to_thread(self._trial.there_before)
-        with self._names.recorded("roll-back", self._how_it_went):
+        with self._names.recorded("roll-back", self._how_it_went, ran):
             await self._trial.roll_back()
             self._in_force.error, self._in_force.since = NOT_CONFIRMED, time.time()
             self._reconciler.forgive()
