@@ -43,21 +43,19 @@ class Child:
 
     def wait(self, timeout: float | None = None) -> int:
         """Return its status when it has ended; raises TimeoutExpired after so many seconds."""
-        status = self.poll()
-        if status is None:
-            _wait_for_end(self.pid, timeout)
-            status = self.poll()
-        if status is None:
+        if self.poll() is None and not _ended(self.pid, timeout):
             raise subprocess.TimeoutExpired([str(self.pid)], timeout or 0)
-        return status
+        if self._status is None:  # a tracer may have to reap it first
+            self._status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self._status
 
 
-def _wait_for_end(pid: int, timeout: float | None) -> None:
+def _ended(pid: int, timeout: float | None) -> bool:
     fd = os.pidfd_open(pid)
     try:
         waiting = select.poll()
         waiting.register(fd, select.POLLIN)
-        waiting.poll(None if timeout is None else timeout * 1000)
+        return bool(waiting.poll(None if timeout is None else timeout * 1000))
     finally:
         os.close(fd)
 
