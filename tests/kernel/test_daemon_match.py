@@ -1,6 +1,8 @@
 """A real daemon with entries for several interfaces: which get a program, and what becomes of it as they change."""
 
 import os
+import signal
+import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -140,6 +142,44 @@ def test_f12_program_follows_its_interface_to_the_name_of_one_that_is_gone(daemo
     wait_for(lambda: states(daemon) == {"all@m2": "attached"}, "the new name")
     assert xdp_id("m2") == before
     assert [path.name for path in OWN_PINS.iterdir()] == ["all@m2"]
+
+
+@pytest.mark.usefixtures("links")
+@pytest.mark.parametrize("kind", ["netlink", "link"])
+@pytest.mark.parametrize(
+    "steps",
+    [
+        pytest.param(("m1 m4", "m2 m1"), id="chain"),
+        pytest.param(("m1 w1", "m2 m1", "m3 m2", "w1 m3"), id="circle"),
+        pytest.param(("m1 w1", "m2 m1"), id="out of the glob"),
+    ],
+)
+def test_f12_names_passed_on_before_anybody_looks_leave_every_program_on_its_interface(
+    daemon: Daemon, steps: tuple[str, ...], kind: str
+) -> None:
+    ip("link", "add", "m3", "type", "veth", "peer", "name", "p3")
+    tc = {"hook": "tc-ingress", "object": OBJECTS / "tc_count.bpf.o", "program": "count_in"}
+    daemon.configure(entry(attach=kind), entry("in") | tc)
+    daemon.start()
+    before = on_interfaces()
+    os.kill(daemon.pid, signal.SIGSTOP)
+    ip("-batch", "-", text="".join(f"link set {old} name {new}\n" for old, new in map(str.split, steps)))
+    os.kill(daemon.pid, signal.SIGCONT)
+    names = link_names()
+    wanted = sorted(f"{one}@{name}" for one in ("all", "in") for name in names if name[0] == "m")
+    wait_for(lambda: sorted(path.name for path in OWN_PINS.iterdir()) == wanted, "pins of these names alone")
+    wait_for(lambda: states(daemon) == dict.fromkeys(wanted, "attached"), "all attached")
+    outside: dict[int, tuple[int, list[int]]] = {socket.if_nametoindex(n): (0, []) for n in names if n[0] != "m"}
+    assert on_interfaces() == before | outside
+    assert not [line for line in daemon.log().splitlines() if "replaced" in line or "somebody" in line]
+    daemon.end()
+    daemon.start()
+    assert on_interfaces() == before | outside
+
+
+def on_interfaces() -> dict[int, tuple[int, list[int]]]:
+    """Return the programs of every interface by its index."""
+    return {socket.if_nametoindex(name): (xdp_id(name), tc_ids(name)) for name in link_names()}
 
 
 @pytest.mark.usefixtures("links")

@@ -90,11 +90,15 @@ class Repair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rename:
-    """The interface got another name: what is pinned as `name` is that of `wanted` from now on, and runs on."""
+    """The interface got another name: what is pinned as `name` is that of `wanted` from now on, and runs on.
+
+    `clears`: what is pinned under the new name was left by an interface that is gone, and goes.
+    """
 
     name: str
     wanted: Wanted
     place: Place
+    clears: bool = False
     reason: str = ""
 
 

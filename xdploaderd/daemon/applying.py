@@ -35,6 +35,8 @@ from xdploaderd.daemon.wishes import Digests, Settings, Wishes
 from xdploaderd.daemon.world import Observed, Wanted
 from xdploaderd.errors import LoaderError, error_context
 
+REPAIRS = 3  # looks at most: what was cut short, and names that went round, take two
+
 
 class Applier:
     """Puts configurations in force; one call at a time."""
@@ -188,12 +190,16 @@ class Applier:
     async def _look(self, wanted: Sequence[Wanted]) -> Observed:
         """Return the world after what an earlier change left behind was repaired, and interfaces were followed."""
         observed = await self._snapshots.snapshot(wanted)
-        _, actions = self._plan(wanted, observed)
-        repairs = [action for action in actions if isinstance(action, Repair | Rename)]
-        for repair in repairs:
-            with error_context(f"attachment '{repair.name}'"):
-                await self._executor.execute(repair)
-        return await self._snapshots.snapshot(wanted) if repairs else observed
+        for _ in range(REPAIRS):
+            _, actions = self._plan(wanted, observed)
+            repairs = [action for action in actions if isinstance(action, Repair | Rename)]
+            for repair in repairs:
+                with error_context(f"attachment '{repair.name}'"):
+                    await self._executor.execute(repair)
+            if not repairs:
+                break
+            observed = await self._snapshots.snapshot(wanted)
+        return observed
 
 
 def _changed(

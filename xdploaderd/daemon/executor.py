@@ -58,8 +58,7 @@ class Executor:
             case Repair():
                 return await self._repair(action)
             case Rename():
-                name = action.wanted.config.name
-                return Outcome(await self._in_worker(self._programs.rename, action.name, name, action.place))
+                return Outcome(await self._in_worker(self._programs.rename, action))
             case _:
                 assert_never(action)
 

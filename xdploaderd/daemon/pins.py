@@ -69,6 +69,11 @@ class OwnPins:
         *above, last = name.split("/")  # _before/NAME; an entry's own name has no slash
         return self.root.joinpath(*above, file_name(last))
 
+    def check_free(self, name: str) -> None:
+        """Raise PinError where the attachment has a directory."""
+        if os.path.lexists(self.directory(name)):
+            raise PinError(f"'{self.directory(name)}' is there, wanted the name to be free")
+
     def rename(self, name: str, new: str) -> None:
         """Let the pins of `name` be those of `new`, which has none; one step."""
         old = self.directory(name)

@@ -22,8 +22,9 @@ from dataclasses import replace
 
 from xdploaderd.config.interface_match import entry_of
 from xdploaderd.daemon import rungs, tcx_order
-from xdploaderd.daemon.actions import Action, Attach, Detach, Refuse, Rename, Repair, Replace, Wait
+from xdploaderd.daemon.actions import Action, Attach, Detach, Refuse, Repair, Replace, Wait
 from xdploaderd.daemon.reasons import all_of, displaced, gap_needed, hook_busy, replace_reason, unpinned
+from xdploaderd.daemon.renames import plan_renames
 from xdploaderd.daemon.status import State
 from xdploaderd.daemon.world import Observed, Occupant, Owned, Place, Record, Wanted, overrides_of, wanted_place
 from xdploaderd.hooks import Hook, MapSharing, OnForeign
@@ -44,13 +45,12 @@ def make_plan(
     snapshot after that. `spared`: what is pinned under these names is left alone, although no entry wants it.
     """
     repairs = (*_unpinned(observed), *_repairs(observed))
-    renames = tuple(_renames(wanted, observed))
-    later = {repair.name for repair in repairs}
-    later |= {name for rename in renames for name in (rename.name, rename.wanted.config.name)}
+    renames = plan_renames(wanted, observed)
+    later = {*(repair.name for repair in repairs), *renames.busy}
     entries = (want for want in tcx_order.anchors_first(wanted) if want.config.name not in later)
     actions = [action for want in entries for action in _plan_entry(want, observed)]
     actions = [_with_owner(action, names_of(wanted)) for action in actions]
-    known = names_of(wanted) | later | spared
+    known = (names_of(wanted) | later | spared) - renames.evicted
     bases = {entry_of(want.config.name) for want in wanted}
     gone = [
         _detach(owned, observed, NOT_HERE if entry_of(owned.name) in bases else GONE)
@@ -61,39 +61,12 @@ def make_plan(
     awaited = claimed.union(*(awaited_places(action, observed) for action in actions))
     kept = [_without_claimed(action, claimed) for action in actions]
     kept += [_without_claimed(off, awaited if off.reason == NOT_HERE else claimed) for off in gone]
-    return (*repairs, *renames, *(action for action in kept if action is not None))
+    return (*repairs, *renames.actions, *(action for action in kept if action is not None))
 
 
 def names_of(wanted: Sequence[Wanted]) -> frozenset[str]:
     """Return the names under which something may be pinned; an entry for several interfaces has none itself."""
     return frozenset(want.config.name for want in wanted if not want.config.several)
-
-
-def _renames(wanted: Sequence[Wanted], observed: Observed) -> Iterator[Rename]:
-    """Yield what is pinned under the name that an entry had before, on the very interface where it is wanted now."""
-    names = names_of(wanted)
-    left = {
-        (entry_of(owned.name), owned.record.ifindex, owned.record.hook): owned
-        for owned in observed.owned.values()
-        if owned.name not in names and owned.record is not None and owned.staged is None and not owned.leftovers
-    }
-    for want in wanted:
-        interface = None if want.missing else observed.interface(want.config.interface)
-        if interface is None or want.problem is not None or not _may_take_name(want, interface, observed):
-            continue
-        found = left.pop((entry_of(want.config.name), interface.index, want.config.hook), None)
-        if found is not None:
-            place = wanted_place(want.config, interface)
-            yield Rename(name=found.name, wanted=want, place=place, reason=f"it is '{want.config.name}' now")
-
-
-def _may_take_name(want: Wanted, interface: Interface, observed: Observed) -> bool:
-    """Whether nothing is pinned under the entry's name, or only what an interface that is gone has left."""
-    there = observed.owned.get(want.config.name)
-    if there is None:
-        return True
-    stays = there.record is None or there.record.ifindex == interface.index or there.staged is not None
-    return not stays and not observed.places_of(there)
 
 
 def _unpinned(observed: Observed) -> Iterator[Repair]:

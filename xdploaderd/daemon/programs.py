@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from xdploaderd.config.attachments import AttachmentConfig
+from xdploaderd.daemon.actions import Rename
 from xdploaderd.daemon.before import Before
 from xdploaderd.daemon.core_logs import CoreLogs
 from xdploaderd.daemon.entries_file import read_document
@@ -179,13 +180,16 @@ class OwnPrograms:
         """Return what the kernel tells of a program."""
         return self._bpf.prog_info(prog)
 
-    def rename(self, name: str, new: str, place: Place) -> ProgInfo | None:
-        """Let what is pinned as `name` be that of `new`, attached at `place` as before; what `new` had goes."""
+    def rename(self, action: Rename) -> ProgInfo | None:
+        """Let what is pinned be that of the new name, attached as before."""
+        name, new = action.name, action.wanted.config.name
         prog = self._pins.prog(name)
         record = self.whereabouts.record_of(name, prog)
+        if action.clears:
+            self._pins.forget(new)
+        self._pins.check_free(new)
         if prog is not None and record is not None:
-            self._records.put(prog.id, replace(record, attachment=new, interface=place.ifname))
-        self._pins.forget(new)
+            self._records.put(prog.id, replace(record, attachment=new, interface=action.place.ifname))
         self._pins.rename(name, new)
         return prog
 
