@@ -3,15 +3,12 @@
 import ctypes
 import ctypes.util
 
-_PRINT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
-_silent = _PRINT(lambda _level, _format, _args: 0)  # kept for the life of the process: libbpf holds the pointer
-
 
 def library() -> ctypes.CDLL:
     """Return libbpf.so.1 with its messages silenced and its pointers typed."""
     lib = ctypes.CDLL(ctypes.util.find_library("bpf") or "libbpf.so.1", use_errno=True)
-    lib.libbpf_set_print.argtypes = [_PRINT]
-    lib.libbpf_set_print(_silent)
+    lib.libbpf_set_print.argtypes = [ctypes.c_void_p]
+    lib.libbpf_set_print(None)  # a callback would be called for each debug message, which is most of an opening
     for name in ("bpf_object__open_file", "btf__parse"):
         getattr(lib, name).restype = ctypes.c_void_p
     lib.bpf_object__open_file.argtypes = [ctypes.c_char_p, ctypes.c_void_p]
