@@ -65,10 +65,6 @@ class FakeRtnl:
         self.links[link.index] = replace(link, xdp=((mode, ProgId(prog_id)),) if prog_id else ())
         self._notify(link.index)
 
-    def lose_events(self) -> None:
-        """Let the receive buffer overflow."""
-        self._notify(RESYNC)
-
     def _notify(self, index: Ifindex) -> None:
         for queue in self._queues:
             queue.put_nowait(index)

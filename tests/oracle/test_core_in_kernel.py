@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.core_pairs import lines_of, shortened
+from tests.support.decision_lines import format_decision
 from tests.support.rawbpf import RawFd, bpf_result
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.ext import CoreRelo
@@ -18,7 +19,7 @@ from xdploaderd.kernel.known import GivenFacts, installed_kernel
 from xdploaderd.obj.open import open_object
 from xdploaderd.obj.prepare import prepare
 from xdploaderd.obj.spec import ObjectSpec, PreparedObject
-from xdploaderd.relo_core.decision import CoreDecision, format_decision
+from xdploaderd.relo_core.decision import CoreDecision
 from xdploaderd.uapi.bpf import BpfCmd
 
 pytestmark = pytest.mark.oracle

@@ -7,6 +7,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from tests.support.decision_lines import format_decision
 from xdploaderd.cli.main import main
 from xdploaderd.kernel.known import target_from_file
 from xdploaderd.obj.core_record import core_log
@@ -14,7 +15,6 @@ from xdploaderd.obj.open import open_object
 from xdploaderd.obj.prepare import prepare
 from xdploaderd.obj.relocate_core import CoreRelocated, relocate_core
 from xdploaderd.obj.spec import ObjectSpec
-from xdploaderd.relo_core.decision import format_decision
 
 ROOT = Path(__file__).parents[3]
 CORE = ROOT / "tests" / "bpf" / "core"
@@ -134,6 +134,6 @@ def test_matrix_holds_the_record_on_request(capsys: Capture) -> None:
     target = str(CORE / "types.target.o")
     argv = ["prepare", str(CORE / "types.local.o"), "--btf", target, "--btf", str(CORE / "fields.target.o"), "--json"]
     main(argv)
-    assert all("core_log" not in report for report in json.loads(capsys.readouterr().out)["reports"])
+    assert ["core_log" in report for report in json.loads(capsys.readouterr().out)["reports"]] == [False, False]
     main([*argv, "--core-log"])
-    assert all(report["core_log"] for report in json.loads(capsys.readouterr().out)["reports"])
+    assert [bool(report["core_log"]) for report in json.loads(capsys.readouterr().out)["reports"]] == [True, True]

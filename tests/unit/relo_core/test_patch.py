@@ -4,12 +4,13 @@ import pytest
 
 from tests.builders.btf import S32, U8, U32, U64, bits, btf_of, member, ptr, struct
 from tests.builders.core import LDX_MEM, MOV_IMM, decide, patch
+from tests.support.decision_lines import format_decision
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.ext import CoreReloKind
 from xdploaderd.btf.types import BtfKind, BtfType, Enum, Int
 from xdploaderd.errors import CoreRelocationError
 from xdploaderd.insn import CALL, LD_IMM64, Insn, decode_insn
-from xdploaderd.relo_core.decision import CoreDecision, format_decision
+from xdploaderd.relo_core.decision import CoreDecision
 from xdploaderd.relo_core.patch import POISON_IMM
 
 DW, ST, STX = 0x18, 0x62, 0x63

@@ -4,13 +4,14 @@ import pytest
 
 from tests.builders.btf import CHAR, S32, U8, U32, U64, bits, btf_of, member, ptr, split_btf, struct, typedef, union
 from tests.builders.core import decide
+from tests.support.decision_lines import format_decision
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.ext import CoreRelo, CoreReloKind
 from xdploaderd.btf.types import Array, BtfKind, BtfType, Composite, Enum, Fwd, Int, Ref
 from xdploaderd.errors import CoreRelocationError
 from xdploaderd.relo_core import resolve
 from xdploaderd.relo_core.budget import Budget
-from xdploaderd.relo_core.decision import CoreDecision, format_decision
+from xdploaderd.relo_core.decision import CoreDecision
 from xdploaderd.relo_core.resolve import CorePlace, CoreResolver
 
 K = CoreReloKind
