@@ -2,13 +2,15 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.changing_object import COUNT
 from tests.support.daemon import BPFFS, Daemon, daemon_in
-from tests.support.netns import Veth, two_veth_pairs, veth_pair
+from tests.support.netns import Veth, add_veth, two_veth_pairs, veth_pair
 
 
 @pytest.fixture
@@ -47,3 +49,23 @@ def pins_go(_no_kernel_leak: None) -> Iterator[None]:
     for name in set(os.listdir(BPFFS)) - before:
         path = BPFFS / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@pytest.fixture
+def object_copy(tmp_path: Path) -> Path:
+    """Return a copy of an object, for the test to change."""
+    made = tmp_path / "count.o"
+    shutil.copy(COUNT, made)
+    return made
+
+
+@pytest.fixture
+def second(veth: Veth) -> Iterator[Callable[[], Veth]]:
+    """Yield what adds another interface beside `veth`."""
+    yield lambda: _added(veth)
+    subprocess.run(["ip", "link", "del", "veth1"], check=False, capture_output=True)
+
+
+def _added(veth: Veth) -> Veth:
+    add_veth("veth1", "peer1", veth.namespace)
+    return Veth("veth1", "peer1", veth.namespace)

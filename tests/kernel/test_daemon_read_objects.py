@@ -3,14 +3,14 @@
 import json
 import shutil
 import signal
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.daemon import BPFFS, OBJECTS, OWN_PINS, Daemon, counters, tail_entry, wait_for, xdp_entry, xdp_id
+from tests.support.changing_object import COUNT, COUNT_BY_1000, copies, counted, every, served, state
+from tests.support.daemon import BPFFS, OBJECTS, OWN_PINS, Daemon, tail_entry, wait_for, xdp_entry, xdp_id
 from tests.support.in_process import in_process
 from tests.support.kernel_writes import kernel_writes, to_file
 from tests.support.netns import Veth, add_veth, ip
@@ -23,67 +23,17 @@ from xdploaderd.limits import Limits
 
 pytestmark = pytest.mark.kernel
 
-COUNT, COUNT_BY_1000 = OBJECTS / "xdp_count.bpf.o", OBJECTS / "xdp_count_v2.bpf.o"
-LOST = "no copy of that is left"
 CHANGED = "changed on disk"
-
-
-@pytest.fixture
-def copy(tmp_path: Path) -> Path:
-    made = tmp_path / "count.o"
-    shutil.copy(COUNT, made)
-    return made
-
-
-@pytest.fixture
-def second(veth: Veth) -> Iterator[Callable[[], Veth]]:
-    """What adds another interface that the entry is for."""
-    yield lambda: _added(veth)
-    subprocess.run(["ip", "link", "del", "veth1"], check=False, capture_output=True)
-
-
-def _added(veth: Veth) -> Veth:
-    add_veth("veth1", "peer1", veth.namespace)
-    return Veth("veth1", "peer1", veth.namespace)
-
-
-def every(copy: Path, **fields: object) -> dict[str, object]:
-    entry = xdp_entry("all", object=copy, match="{name: veth*}", **fields)
-    del entry["interface"]
-    return entry
-
-
-def state(daemon: Daemon, name: str) -> str:
-    return next((str(a["state"]) for a in daemon.call("List")["attachments"] if a["name"] == name), "")
-
-
-def served(daemon: Daemon, second: Callable[[], Veth]) -> Veth:
-    """Add the interface and wait until it has its program: a frame before that is not counted."""
-    made = second()
-    wait_for(lambda: state(daemon, "all@veth1") == "attached", "attached")
-    return made
-
-
-def copies(daemon: Daemon) -> list[Path]:
-    return sorted(daemon.state.glob("read-objects/*/*"))
-
-
-def counted(veth: Veth) -> int:
-    """Return by how much one frame raises the counter: it tells which program saw it."""
-    before = sum(counters("xdp_frames"))
-    veth.send_in(1)
-    wait_for(lambda: sum(counters("xdp_frames")) > before, "the frame is counted")
-    return sum(counters("xdp_frames")) - before
 
 
 @pytest.mark.parametrize("maps", ["per-interface", "shared"])
 def test_new_interface_gets_what_was_read_at_the_start_until_a_reload(
-    veth: Veth, daemon: Daemon, copy: Path, second: Callable[[], Veth], maps: str
+    veth: Veth, daemon: Daemon, object_copy: Path, second: Callable[[], Veth], maps: str
 ) -> None:
-    daemon.configure(every(copy, maps=maps))
+    daemon.configure(every(object_copy, maps=maps))
     daemon.start()
     before = xdp_id()
-    shutil.copy(COUNT_BY_1000, copy)
+    shutil.copy(COUNT_BY_1000, object_copy)
     other = served(daemon, second)
     assert (xdp_id(), xdp_id("veth1") == before) == (before, maps == "shared")
     assert (counted(other), counted(veth)) == (1, 1)
@@ -96,12 +46,12 @@ def test_new_interface_gets_what_was_read_at_the_start_until_a_reload(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_file_that_vanished_stops_neither_new_interfaces_nor_a_restart(
-    veth: Veth, daemon: Daemon, copy: Path, second: Callable[[], Veth], tmp_path: Path, number: int
+    veth: Veth, daemon: Daemon, object_copy: Path, second: Callable[[], Veth], tmp_path: Path, number: int
 ) -> None:
-    daemon.configure(every(copy))
+    daemon.configure(every(object_copy))
     daemon.start()
     before = xdp_id()
-    copy.unlink()
+    object_copy.unlink()
     other = served(daemon, second)
     ip("link", "del", "veth1")
     wait_for(lambda: not state(daemon, "all@veth1"), "gone")
@@ -119,12 +69,12 @@ def test_file_that_vanished_stops_neither_new_interfaces_nor_a_restart(
 
 
 def test_interface_made_anew_whose_program_is_gone_gets_it_from_what_was_read(
-    veth: Veth, daemon: Daemon, copy: Path
+    veth: Veth, daemon: Daemon, object_copy: Path
 ) -> None:
-    daemon.configure(xdp_entry(object=copy))
+    daemon.configure(xdp_entry(object=object_copy))
     daemon.start()
     before = xdp_id()
-    shutil.copy(COUNT_BY_1000, copy)
+    shutil.copy(COUNT_BY_1000, object_copy)
     ip("link", "del", "veth0")
     wait_for(lambda: state(daemon, "edge") == "waiting", "waiting")
     for path in sorted((OWN_PINS / "edge").rglob("*"), reverse=True):
@@ -137,161 +87,52 @@ def test_interface_made_anew_whose_program_is_gone_gets_it_from_what_was_read(
 
 
 def test_retry_and_attach_use_what_was_read_and_a_reload_reads_the_mended_file(
-    veth: Veth, daemon: Daemon, copy: Path
+    veth: Veth, daemon: Daemon, object_copy: Path
 ) -> None:
-    shutil.copy(OBJECTS / "reject.bpf.o", copy)
-    daemon.configure(tail_entry("bad", object=copy, program="bad"))
+    shutil.copy(OBJECTS / "reject.bpf.o", object_copy)
+    daemon.configure(tail_entry("bad", object=object_copy, program="bad"))
     daemon.start()
-    shutil.copy(OBJECTS / "tc_count.bpf.o", copy)
+    shutil.copy(OBJECTS / "tc_count.bpf.o", object_copy)
     assert "the verifier refuses" in daemon.ctl("attach", "bad", status=71)
     status = daemon.call("Status")["status"]["attachments"][0]
     assert (status["state"], CHANGED in status["note"]) == ("failed", True)
-    daemon.configure(tail_entry("bad", object=copy, program="count_in"))
+    daemon.configure(tail_entry("bad", object=object_copy, program="count_in"))
     daemon.reload()
     assert state(daemon, "bad") == "attached"
 
 
-def test_detached_entry_comes_back_with_what_was_read(veth: Veth, daemon: Daemon, copy: Path) -> None:
-    daemon.configure(xdp_entry(object=copy))
+def test_detached_entry_comes_back_with_what_was_read(veth: Veth, daemon: Daemon, object_copy: Path) -> None:
+    daemon.configure(xdp_entry(object=object_copy))
     daemon.start()
     daemon.call("Detach", name="edge")
-    shutil.copy(COUNT_BY_1000, copy)
+    shutil.copy(COUNT_BY_1000, object_copy)
     daemon.call("Attach", name="edge")
     assert counted(veth) == 1
 
 
-def test_start_reads_the_files_as_a_reload_does(veth: Veth, daemon: Daemon, copy: Path) -> None:
-    daemon.configure(xdp_entry(object=copy))
+def test_start_reads_the_files_as_a_reload_does(veth: Veth, daemon: Daemon, object_copy: Path) -> None:
+    daemon.configure(xdp_entry(object=object_copy))
     daemon.start()
     daemon.end(signal.SIGKILL)
-    shutil.copy(COUNT_BY_1000, copy)
+    shutil.copy(COUNT_BY_1000, object_copy)
     daemon.start()
     assert counted(veth) == 1000
     wait_for(lambda: [path.read_bytes() for path in copies(daemon)] == [COUNT_BY_1000.read_bytes()], "only the new")
 
 
-def test_copies_are_of_root_alone_one_for_each_content_and_go_with_the_last_use(
-    veth: Veth, daemon: Daemon, copy: Path, tmp_path: Path
+def test_runtime_entry_by_path_keeps_what_was_read_when_it_was_attached(
+    veth: Veth, daemon: Daemon, object_copy: Path
 ) -> None:
-    same = tmp_path / "same.o"
-    shutil.copy(COUNT, same)
-    daemon.configure(xdp_entry(object=copy), xdp_entry("late", interface="late0", object=same), tail_entry())
+    daemon.configure(xdp_entry("late", interface="late0", object=object_copy))
     daemon.start()
-    found = copies(daemon)
-    assert len(found) == 2
-    assert {(path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) for path in found} == {(0o600, 0o700)}
-    written = [path.stat().st_ctime_ns for path in found]
-    shutil.copy(COUNT_BY_1000, same)
-    daemon.ctl("plan")
-    assert (copies(daemon), [path.stat().st_ctime_ns for path in found]) == (found, written)
-    shutil.copy(COUNT, same)
-    daemon.reload()
-    assert (copies(daemon), [path.stat().st_ctime_ns for path in found]) == (found, written)
-    daemon.configure(tail_entry())
-    daemon.reload()
-    assert [path.read_bytes() for path in copies(daemon)] == [(OBJECTS / "legacy_tail.bpf.o").read_bytes()]
-    daemon.configure()
-    daemon.reload()
-    assert copies(daemon) == []
-
-
-def damage(daemon: Daemon) -> None:
-    (path,) = copies(daemon)
-    path.write_bytes(path.read_bytes()[:-1] + b"\xff")
-
-
-def remove(daemon: Daemon) -> None:
-    shutil.rmtree(daemon.state / "read-objects")
-
-
-@pytest.mark.parametrize("spoil", [damage, remove])
-def test_spoilt_copy_is_made_anew_while_the_file_is_as_it_was_read(
-    veth: Veth, daemon: Daemon, copy: Path, second: Callable[[], Veth], spoil: Callable[[Daemon], None]
-) -> None:
-    daemon.configure(every(copy))
-    daemon.start()
-    spoil(daemon)
-    assert counted(served(daemon, second)) == counted(veth) == 1
-    assert [path.read_bytes() for path in copies(daemon)] == [COUNT.read_bytes()]
-
-
-@pytest.mark.parametrize("spoil", [damage, remove])
-def test_without_copy_and_file_nothing_is_loaded_and_what_runs_stays(
-    veth: Veth, daemon: Daemon, copy: Path, second: Callable[[], Veth], spoil: Callable[[Daemon], None]
-) -> None:
-    daemon.configure(every(copy))
-    daemon.start()
-    wait_for((daemon.data / "confirmed").exists, "kept as confirmed, which mends a copy while the file is as it was")
-    before = xdp_id()
-    spoil(daemon)
-    shutil.copy(COUNT_BY_1000, copy)
-    other = second()
-    wait_for(lambda: state(daemon, "all@veth1") == "failed", "failed")
-    assert LOST in daemon.attachment("all@veth1")["reason"]
-    assert (xdp_id(), xdp_id("veth1"), counted(veth)) == (before, 0, 1)
-    daemon.reload()
-    assert (counted(other), counted(veth)) == (1000, 1000)
-
-
-@pytest.fixture
-def small_state(daemon: Daemon) -> Iterator[Path]:
-    """A state directory with room for a page or so less than an object."""
-    daemon.state.mkdir(mode=0o755)
-    _mount("-t", "tmpfs", "-o", "size=128k,mode=755", "tmpfs", str(daemon.state))
-    yield daemon.state
-    if daemon.process is not None:
-        daemon.end()
-    subprocess.run(["umount", str(daemon.state)], check=True)
-
-
-def _mount(*words: str) -> None:
-    subprocess.run(["mount", *words], check=True)
-
-
-def test_full_disk_keeps_nothing_from_being_loaded_and_the_copy_is_made_when_there_is_room(
-    veth: Veth, daemon: Daemon, copy: Path, second: Callable[[], Veth], small_state: Path
-) -> None:
-    big = COUNT.read_bytes() + bytes(256 << 10)
-    copy.write_bytes(big)
-    daemon.configure(every(copy))
-    daemon.start()
-    assert "no copy of it is kept" in daemon.log()
-    assert copies(daemon) == []
-    second()
-    wait_for(lambda: state(daemon, "all@veth1") == "attached", "attached")
-    ip("link", "del", "veth1")
-    wait_for(lambda: not state(daemon, "all@veth1"), "gone")
-    _mount("-o", "remount,size=4m", str(small_state))
-    daemon.call("Attach", name="all@veth0")  # any pass will do
-    wait_for(lambda: [path.read_bytes() for path in copies(daemon)] == [big], "there is a copy")
-    shutil.copy(COUNT_BY_1000, copy)
-    assert counted(served(daemon, second)) == 1
-
-
-def test_full_disk_and_a_changed_file_load_nothing_else(
-    veth: Veth, daemon: Daemon, copy: Path, second: Callable[[], Veth], small_state: Path
-) -> None:
-    copy.write_bytes(COUNT.read_bytes() + bytes(256 << 10))
-    daemon.configure(every(copy))
-    daemon.start()
-    shutil.copy(COUNT_BY_1000, copy)
-    second()
-    wait_for(lambda: state(daemon, "all@veth1") == "failed", "failed")
-    assert LOST in daemon.attachment("all@veth1")["reason"]
-    assert (xdp_id("veth1"), counted(veth)) == (0, 1)
-
-
-def test_runtime_entry_by_path_keeps_what_was_read_when_it_was_attached(veth: Veth, daemon: Daemon, copy: Path) -> None:
-    daemon.configure(xdp_entry("late", interface="late0", object=copy))
-    daemon.start()
-    shutil.copy(COUNT_BY_1000, copy)
-    entry = {"interface": "veth0", "hook": "xdp", "object": str(copy)}
+    shutil.copy(COUNT_BY_1000, object_copy)
+    entry = {"interface": "veth0", "hook": "xdp", "object": str(object_copy)}
     daemon.call("AttachObject", entry=entry)  # names the file, and so reads it
     assert counted(veth) == 1000
     ip("link", "add", "late0", "type", "veth", "peer", "name", "late1")
     wait_for(lambda: state(daemon, "late") == "attached", "attached")
     assert tag(daemon, "late") != tag(daemon, "veth0-xdp")
-    copy.unlink()
+    object_copy.unlink()
     daemon.call("Detach", name="late")
     daemon.call("Attach", name="late")
     assert tag(daemon, "late") != tag(daemon, "veth0-xdp")
@@ -302,10 +143,12 @@ def tag(daemon: Daemon, name: str) -> Any:
     return daemon.attachment(name)["prog_tag"]
 
 
-def test_damaged_object_of_a_runtime_entry_is_not_taken_for_a_change(veth: Veth, daemon: Daemon, copy: Path) -> None:
+def test_damaged_object_of_a_runtime_entry_is_not_taken_for_a_change(
+    veth: Veth, daemon: Daemon, object_copy: Path
+) -> None:
     daemon.start()
-    with copy.open("rb") as file:
-        entry = {"interface": "veth0", "hook": "xdp", "object": str(copy)}
+    with object_copy.open("rb") as file:
+        entry = {"interface": "veth0", "hook": "xdp", "object": str(object_copy)}
         daemon.call("AttachObject", entry=entry, descriptor=0, descriptors=(file.fileno(),))
     before = xdp_id()
     (path,) = daemon.state.glob("objects/*/*")
@@ -317,38 +160,38 @@ def test_damaged_object_of_a_runtime_entry_is_not_taken_for_a_change(veth: Veth,
 
 
 @NEEDS_BLOOM_FILTER
-def test_names_of_maps_are_those_of_the_object_that_runs(veth: Veth, daemon: Daemon, copy: Path) -> None:
-    daemon.configure(xdp_entry(object=copy))
+def test_names_of_maps_are_those_of_the_object_that_runs(veth: Veth, daemon: Daemon, object_copy: Path) -> None:
+    daemon.configure(xdp_entry(object=object_copy))
     daemon.start()
     before = daemon.call("Maps", name="edge")
-    shutil.copy(OBJECTS / "std_maps.bpf.o", copy)
+    shutil.copy(OBJECTS / "std_maps.bpf.o", object_copy)
     assert daemon.call("Maps", name="edge") == before
     assert BPFFS.joinpath("xdp_frames").exists()
 
 
 def test_file_that_changes_between_look_and_load_is_loaded_as_it_was_looked_at(
-    veth: Veth, daemon: Daemon, copy: Path, monkeypatch: pytest.MonkeyPatch
+    veth: Veth, daemon: Daemon, object_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each reading of the file is followed at once by a change to something that nobody can load."""
     read = object_file.read_named
 
     def read_and_change(path: Any, what: str, limits: Limits) -> bytes:
         raw = read(path, what, limits)
-        if Path(path) == copy:
-            copy.write_bytes(b"no object")
+        if Path(path) == object_copy:
+            object_copy.write_bytes(b"no object")
         return raw
 
     monkeypatch.setattr(object_file, "read_named", read_and_change)
-    daemon.configure(xdp_entry(object=copy), xdp_entry("late", interface="late0", object=copy))
+    daemon.configure(xdp_entry(object=object_copy), xdp_entry("late", interface="late0", object=object_copy))
     with in_process(parse_options(daemon.command()[3:])) as process:
         assert counted(veth) == 1
-        shutil.copy(COUNT_BY_1000, copy)
+        shutil.copy(COUNT_BY_1000, object_copy)
         process.ask(process.service.reload())
         assert counted(veth) == 1000
         ip("link", "add", "late0", "type", "veth", "peer", "name", "late1")
         assert process.ask(process.service.attach("late")).state is State.ATTACHED
         ip("link", "del", "late0")
-        shutil.copy(COUNT, copy)
+        shutil.copy(COUNT, object_copy)
         process.ask(process.service.reload(confirm=600))
         process.ask(process.service.confirm())
         assert counted(veth) == 1

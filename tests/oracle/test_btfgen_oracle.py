@@ -8,7 +8,8 @@ import pytest
 
 from tests.support import tools
 from tests.support.core_pairs import core_objects
-from tests.support.core_rules import RULES, Rule
+from tests.support.core_rule import Rule
+from tests.support.core_rules import RULES
 from tests.support.tools import bpftool, corpus
 from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.ext import CoreReloKind

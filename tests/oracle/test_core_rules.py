@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.core_pairs import Counts, compare_with_libbpf
-from tests.support.core_rules import RULES, Rule
+from tests.support.core_rule import Rule
+from tests.support.core_rules import RULES
 from xdploaderd.kernel.known import target_from_file
 from xdploaderd.obj.open import open_object
 from xdploaderd.obj.prepare import prepare

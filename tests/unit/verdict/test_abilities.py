@@ -1,14 +1,9 @@
 """What a kernel's BTF says it knows."""
 
 from tests.builders.btf import U32, bits, btf_of, member, struct
-from xdploaderd.btf.types import BtfKind, Enum
+from tests.builders.kernel_types import enum
 from xdploaderd.uapi.bpf import Feature, MapFlags
 from xdploaderd.verdict.abilities import Abilities, enum_values, features_of, read_abilities
-
-
-def enum(name: str, *values: tuple[str, int]) -> Enum:
-    return Enum(BtfKind.ENUM, name, 4, False, values)
-
 
 PROG_TYPES = enum("bpf_prog_type", ("BPF_PROG_TYPE_UNSPEC", 0), ("BPF_PROG_TYPE_XDP", 6), ("__MAX_BPF_PROG_TYPE", 7))
 FLAGS = enum("", ("BPF_F_NO_PREALLOC", 1), ("BPF_F_MMAPABLE", 1024))
