@@ -219,6 +219,13 @@ def test_repair_of_one_entry_does_not_hold_up_another() -> None:
     assert [type(a) for a in actions] == [Repair, Attach]
 
 
+def test_place_of_an_entry_under_repair_is_not_vacated_by_the_one_that_is_gone() -> None:
+    world, _ = attached()
+    heir = want(entry("heir"))
+    world.owned["heir"] = Owned(name="heir", prog=None, staged=prog(8))
+    assert [(type(a), a.name) for a in make_plan((heir,), world.observed())] == [(Repair, "heir")]
+
+
 def test_unreadable_object_leaves_the_program_running() -> None:
     world, wish = attached()
     action = only(make_plan((Wanted(config=wish.config, problem=FileError("no such file")),), world.observed()))

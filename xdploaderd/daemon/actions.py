@@ -32,8 +32,7 @@ class Attach:
 class Replace:
     """Put the program where `current` is; `owner` names our entry it belongs to, None: somebody else's.
 
-    `gap`: the kernel cannot do it in place; `current` is taken off first. `owner_stays`: the owner is another entry
-    that is wanted still, and whose program may come back.
+    `gap`: the kernel cannot do it in place; `current` is taken off first.
     """
 
     name: str
@@ -43,7 +42,6 @@ class Replace:
     owner: str | None
     from_pin: bool
     gap: bool = False
-    owner_stays: bool = False
     strays: tuple[Place, ...] = ()
     promote: bool = True
     restores: bool = False
@@ -51,8 +49,11 @@ class Replace:
 
     @property
     def giver(self) -> str | None:
-        """The entry whose program may be wanted again, and is taken off by this: for good, or within the gap."""
-        return self.owner if self.owner_stays or self.gap else None
+        """The entry whose program is taken off by this, for good or within the gap.
+
+        It may be wanted again, also where no entry says so now: after a crash the files may say something else.
+        """
+        return self.owner if self.gap or self.owner != self.name else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -98,4 +98,6 @@ def _is_here(owned: Owned, observed: Observed) -> bool:
     """Whether the interface is still there, and so no longer one of its entry's."""
     if observed.places_of(owned):
         return True
-    return owned.record is not None and any(i.index == owned.record.ifindex for i in observed.interfaces)
+    return owned.record is not None and any(
+        i.index in (owned.record.ifindex, owned.record.left) for i in observed.interfaces
+    )

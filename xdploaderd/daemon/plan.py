@@ -46,10 +46,10 @@ def make_plan(
     """
     repairs = (*_unpinned(observed), *_repairs(observed))
     renames = plan_renames(wanted, observed)
-    later = {*(repair.name for repair in repairs), *renames.busy}
+    repaired = {repair.name for repair in repairs}
+    later = repaired | renames.busy
     entries = (want for want in tcx_order.anchors_first(wanted) if want.config.name not in later)
     actions = [action for want in entries for action in _plan_entry(want, observed)]
-    actions = [_with_owner(action, names_of(wanted)) for action in actions]
     known = (names_of(wanted) | later | spared) - renames.evicted
     bases = {entry_of(want.config.name) for want in wanted}
     gone = [
@@ -58,6 +58,7 @@ def make_plan(
         if owned.name not in known
     ]
     claimed = frozenset(action.current.place for action in actions if isinstance(action, Replace))
+    claimed |= frozenset(place for want in wanted if want.config.name in repaired for place in _met(want, observed))
     awaited = claimed.union(*(awaited_places(action, observed) for action in actions))
     kept = [_without_claimed(action, claimed) for action in actions]
     kept += [_without_claimed(off, awaited if off.reason == NOT_HERE else claimed) for off in gone]
@@ -263,18 +264,15 @@ def _off_strays(owned: Owned, places: tuple[Place, ...]) -> Detach:
 def awaited_places(action: Action, observed: Observed) -> Iterator[Place]:
     """Yield the place that an entry takes over when what keeps it from that has ended."""
     if isinstance(action, Refuse) and action.state is State.FAILED:
-        config = action.wanted.config
-        interface = observed.interface(config.interface)
-        met = observed.in_the_way(wanted_place(config, interface)) if interface is not None else None
-        if met is not None:
-            yield met.place
+        yield from _met(action.wanted, observed)
 
 
-def _with_owner(action: Action, names: AbstractSet[str]) -> Action:
-    """Tell a program that gives way to another of ours, and is wanted still, from one that others take off."""
-    if isinstance(action, Replace) and action.owner in names - {action.name}:
-        return replace(action, owner_stays=True)
-    return action
+def _met(want: Wanted, observed: Observed) -> Iterator[Place]:
+    """Yield the place of the program that the entry's own would take over."""
+    interface = None if want.missing or want.held else observed.interface(want.config.interface)
+    met = observed.in_the_way(wanted_place(want.config, interface)) if interface is not None else None
+    if met is not None:
+        yield met.place
 
 
 def _without_claimed(action: Action, claimed: frozenset[Place]) -> Action | None:
