@@ -13,7 +13,7 @@ from tests.support.netns import Veth
 from tests.support.old_kernel import NEEDS_BLOOM_FILTER
 from tests.support.sandbox import pin_tree
 from tests.support.tools import bpftool_json
-from xdploaderd.errors import LoaderError
+from xdploaderd.errors import LoaderError, PinMismatchError
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.uapi.bpf import MapId
 
@@ -79,6 +79,48 @@ def test_f18_migration_that_nobody_confirms_gives_the_old_map_its_pin_back(veths
     assert _maps_of("veth0") == _maps_of("veth8") == [old]
     assert counters(str(PIN))[0] >= 77
     wait_for(lambda: not any("_before" in path for path in pin_tree()), "no second pins")
+
+
+def test_attachment_that_goes_on_with_the_old_map_is_told_by_plan_and_status(veths: Veth, daemon: Daemon) -> None:
+    _start(daemon, 77)
+    daemon.configure(_entries(4)[0], _entries(1)[1])
+    assert "; 'other' will go on with the old one, in no pin" in daemon.ctl("plan")
+    daemon.call("Reload", confirm=60)
+    assert _maps_of("veth8") != [_map()["id"]]
+    told = f"'{PIN}' is another map now than its program has: it takes that one when it is loaded anew"
+    assert [a["note"] for a in daemon.call("List")["attachments"]] == ["", told]
+    assert f"other: {told}" in daemon.ctl("status")
+    daemon.call("RollBack")
+    assert [a["note"] for a in daemon.call("List")["attachments"]] == ["", ""]
+    daemon.call("Reload")
+    daemon.end()
+    daemon.start()
+    assert daemon.attachment("other")["note"] == told
+    daemon.configure(*_entries(4))
+    assert "'other' will" not in daemon.ctl("plan")
+    daemon.call("Reload")
+    assert daemon.attachment("other")["note"] == ""
+    assert _maps_of("veth0") == _maps_of("veth8") == [_map()["id"]]
+
+
+@pytest.mark.parametrize(("one", "two"), [(4, 2), (4, 1), (1, 4)])
+@pytest.mark.parametrize("there", [True, False])
+def test_two_definitions_of_one_pin_in_one_change_are_refused(
+    veths: Veth, daemon: Daemon, one: int, two: int, *, there: bool
+) -> None:
+    if there:
+        _start(daemon, 77)
+    else:
+        daemon.start()
+    before, pins = (xdp_id("veth0"), xdp_id("veth8")), pin_tree()
+    v2 = OBJECTS / "xdp_count_v2.bpf.o"
+    daemon.configure({**_entries(one)[0], "object": v2}, {**_entries(two)[1], "object": v2})
+    refused = daemon.call("Plan")["actions"][1]
+    assert (refused["action"], refused["blocks"]) == ("refuse", True)
+    with pytest.raises(PinMismatchError, match="another attachment of the same change") as error:
+        daemon.call("Reload")
+    assert str(error.value).endswith(refused["reason"])
+    assert ((xdp_id("veth0"), xdp_id("veth8")), pin_tree()) == (before, pins)
 
 
 @pytest.mark.parametrize(("call", "number"), [("rename", n) for n in range(1, 7)] + [("sendto", 1), ("sendto", 2)])

@@ -4,18 +4,20 @@ Ids need CAP_SYS_ADMIN; without it the maps that no pin leads to are left out.
 """
 
 import asyncio
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from xdploaderd.config.attachments import AttachmentConfig
 from xdploaderd.config.pinning import PinningConf
 from xdploaderd.daemon.pins import OwnPins
 from xdploaderd.daemon.programs import OwnPrograms
-from xdploaderd.daemon.status import AttachedMap
+from xdploaderd.daemon.status import AttachedMap, AttachmentStatus
+from xdploaderd.daemon.world import Owned, Record
 from xdploaderd.errors import KernelError, LoaderError, NoSuchMapError
 from xdploaderd.info import MapInfo, ProgInfo
 from xdploaderd.kernel.bpf import Bpf
@@ -52,6 +54,19 @@ class AttachedMaps:
         self._pins = pins
         self._programs = programs
         self._worker = worker
+
+    def noted(self, statuses: Sequence[AttachmentStatus], owned: Mapping[str, Owned]) -> tuple[AttachmentStatus, ...]:
+        """Add to the status of each program that runs what is to be told of its pins; blocks, and any thread may."""
+        return tuple(self._noted(status, owned.get(status.name)) for status in statuses)
+
+    def _noted(self, status: AttachmentStatus, owned: Owned | None) -> AttachmentStatus:
+        pinned = _pinned(owned.record) if status.prog_id and owned is not None and owned.record is not None else {}
+        found = {path: self._info_at(path) for path in pinned}
+        others = [quoted(str(path)) for path, info in found.items() if info is not None and info.id != pinned[path]]
+        if not others:
+            return status
+        text = f"{', '.join(others)} is another map now than its program has: it takes that one when it is loaded anew"
+        return replace(status, note="; ".join(filter(None, (status.note, text))))
 
     async def list(self, running: Running) -> tuple[AttachedMap, ...]:
         """Return the program's maps by name."""
@@ -119,6 +134,14 @@ class AttachedMaps:
                 with fd:
                     return self._bpf.map_info(fd)
         return None
+
+
+def _pinned(record: Record) -> Mapping[PurePosixPath, int]:
+    """Return the maps that were pinned when the program was loaded: their ids by path."""
+    try:
+        return {PurePosixPath(path): int(number) for path, number in json.loads(record.pinned or "{}").items()}
+    except (ValueError, TypeError, AttributeError):
+        return {}
 
 
 def _name_of(info: MapInfo, prepared: PreparedObject | None) -> str:

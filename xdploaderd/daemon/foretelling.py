@@ -4,10 +4,11 @@ A program is not loaded for it: what the verifier will say is not known.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
 
 from xdploaderd.config.attachments import AttachmentConfig
-from xdploaderd.daemon.actions import Action, Attach, Replace, describe
+from xdploaderd.daemon.actions import Action, Attach, Detach, Replace, describe
 from xdploaderd.daemon.programs import OwnPrograms
 from xdploaderd.daemon.status import PlannedAction, PlannedMap
 from xdploaderd.daemon.world import Wanted, overrides_of
@@ -15,6 +16,7 @@ from xdploaderd.errors import LoaderError, error_context
 from xdploaderd.hooks import MapSharing
 from xdploaderd.load.map_plan import EarlierLoads, MapFate, MapPlan
 from xdploaderd.obj.spec import PreparedObject
+from xdploaderd.printable import quoted
 
 REFUSE = "refuse"
 
@@ -23,35 +25,51 @@ Load = tuple[object, ...]
 
 def foretell(programs: OwnPrograms, actions: Sequence[Action]) -> tuple[PlannedAction, ...]:
     """Return the actions in the words that users see; those that load a program with what becomes of its maps."""
-    earlier, loads = EarlierLoads(), dict[Load, str]()
-    return tuple(_foretell(programs, action, earlier, loads) for action in actions)
+    told = _Told(programs, EarlierLoads(), {}, frozenset(_changed(actions)))
+    return tuple(_foretell(told, action) for action in actions)
 
 
-def _foretell(programs: OwnPrograms, action: Action, earlier: EarlierLoads, loads: dict[Load, str]) -> PlannedAction:
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """One plan: what comes of the loads that were told of, and the attachments whose programs do not stay."""
+
+    programs: OwnPrograms
+    earlier: EarlierLoads
+    loads: dict[Load, str]
+    changed: AbstractSet[str]
+
+
+def _changed(actions: Sequence[Action]) -> Iterator[str]:
+    for action in actions:
+        if isinstance(action, Detach) or (isinstance(action, Attach | Replace) and not action.from_pin):
+            yield action.name
+
+
+def _foretell(plan: _Told, action: Action) -> PlannedAction:
     planned = describe(action)
     if not isinstance(action, Attach | Replace) or action.from_pin:
         return planned
     config = action.wanted.config
     try:
         with error_context(f"attachment '{action.name}'"):
-            maps = tuple(_maps(programs, action.wanted, earlier, loads))
+            maps = tuple(_maps(plan, action.wanted))
     except LoaderError as error:
         return replace(planned, action=REFUSE, reason=str(error))
     if config.maps is MapSharing.SHARED:
-        loads.setdefault(_load_of(action.wanted), config.name)
+        plan.loads.setdefault(_load_of(action.wanted), config.name)
     refused = next((one.reason for one in maps if one.fate is MapFate.REFUSE), "")
-    told = replace(planned, maps=tuple(map(_planned_map, maps)))
+    told = replace(planned, maps=tuple(_planned_map(plan, one) for one in maps))
     return replace(told, action=REFUSE, reason=refused) if refused else told
 
 
-def _maps(programs: OwnPrograms, want: Wanted, earlier: EarlierLoads, loads: dict[Load, str]) -> Iterator[MapPlan]:
+def _maps(plan: _Told, want: Wanted) -> Iterator[MapPlan]:
     """Yield what becomes of each map, as OwnPrograms.stage goes about it."""
-    config = want.config
-    owner = loads.get(_load_of(want)) if config.maps is MapSharing.SHARED else None
+    config, programs = want.config, plan.programs
+    owner = plan.loads.get(_load_of(want)) if config.maps is MapSharing.SHARED else None
     owner = owner or programs.loaded_for(config, want.sha1)
     prepared = programs.prepared(config, want.sha1)
     if owner is None:
-        yield from programs.plan_maps(config, prepared, earlier)
+        yield from programs.plan_maps(config, prepared, plan.earlier)
     else:
         yield from _shared(config, prepared, owner)
 
@@ -66,12 +84,14 @@ def _load_of(want: Wanted) -> Load:
     return want.sha1, want.config.program, want.config.hook, overrides_of(want.config)
 
 
-def _planned_map(one: MapPlan) -> PlannedMap:
+def _planned_map(plan: _Told, one: MapPlan) -> PlannedMap:
+    stay = [name for name in plan.programs.users_of(one.old) if name not in plan.changed] if one.pin and one.old else []
+    left = f"; {', '.join(map(quoted, stay))} will go on with the old one, in no pin" if stay else ""
     return PlannedMap(
         name=one.name,
         action=one.fate.value,
         pin=str(one.pin or ""),
         entries=one.entries,
         lost=one.lost,
-        reason=one.reason,
+        reason=one.reason + left,
     )

@@ -9,6 +9,7 @@ directory of NAME@IFNAME may have %XX for a byte of IFNAME: bpffs has no names w
 
 import os
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -25,7 +26,7 @@ from xdploaderd.kernel.fdinfo import ObjectKind
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.load.pin_moves import drop_moves, finish_moves
 from xdploaderd.load.pins import open_pin
-from xdploaderd.uapi.bpf import ProgId
+from xdploaderd.uapi.bpf import MapId, ProgId
 
 PROG, STAGED, ARRAYS, MAPS = "prog", "prog_new", "arrays_", "maps_new"
 
@@ -118,6 +119,11 @@ class OwnPins:
     def new_maps_of_others(self, name: str) -> tuple[PurePosixPath, ...]:
         """Return those directories of all other attachments."""
         return tuple(self.new_maps(other) for other in self.names() if other != name)
+
+    def staged_maps_of_others(self, name: str) -> AbstractSet[MapId]:
+        """Return the maps of the programs that all other attachments have staged."""
+        staged = (self.staged(other) for other in self.names() if other != name)
+        return {map_id for prog in staged if prog is not None for map_id in prog.map_ids}
 
     def open_prog(self, name: str) -> Fd:
         """Return a new descriptor of the program in force; the caller closes it."""

@@ -3,6 +3,7 @@
 All of it blocks (the verifier may take seconds), so it runs in the daemon's one worker thread.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, ExitStack
@@ -37,7 +38,7 @@ from xdploaderd.net.links import chain_of
 from xdploaderd.obj.select import find_program
 from xdploaderd.obj.spec import ObjectSpec, PreparedObject
 from xdploaderd.printable import quoted
-from xdploaderd.uapi.bpf import Ifindex, ProgId
+from xdploaderd.uapi.bpf import Ifindex, MapId, ProgId
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ class OwnPrograms:
         self._settings = settings
         self._read = read
         self._objects = PreparedCache(kernel.target)
+        self._moving: set[str] = set()  # who has staged maps that are to take the pins of others
 
     def owned(self) -> tuple[Owned, ...]:
         """Return all that is pinned as ours, and after that what may run still although its pin was removed."""
@@ -116,6 +118,11 @@ class OwnPrograms:
         """Return whose loaded program stage() would take for the entry instead of loading; None: it would load."""
         return next((owner for owner, _, _ in self._loaded_before(config, sha1)), None)
 
+    def users_of(self, map_id: MapId) -> tuple[str, ...]:
+        """Return the attachments whose program in force has that map."""
+        progs = ((name, self._pins.prog(name)) for name in self._pins.names())
+        return tuple(name for name, prog in progs if prog is not None and map_id in prog.map_ids)
+
     def plan_maps(
         self, config: AttachmentConfig, prepared: PreparedObject, earlier: EarlierLoads
     ) -> tuple[MapPlan, ...]:
@@ -138,6 +145,8 @@ class OwnPrograms:
             for fd in rules.kept.values():
                 loaded.own.fds.enter_context(fd)
             staged = self._stage_loaded(config, place, loaded)
+            if any(found.old is not None for found in loaded.maps.values()):
+                self._moving.add(config.name)
             stack.pop_all()
             return staged
 
@@ -195,10 +204,12 @@ class OwnPrograms:
 
     def promote(self, name: str) -> None:
         """Put the staged program in force."""
+        self._moving.discard(name)
         self._pins.promote(name)
 
     def discard(self, name: str) -> None:
         """Drop the staged program."""
+        self._moving.discard(name)
         self._pins.discard(name)
 
     def pin_again(self, name: str, prog_id: ProgId) -> ProgInfo:
@@ -214,12 +225,14 @@ class OwnPrograms:
         self._records.forget(name, kept)
 
     def _rules(self, config: AttachmentConfig) -> MapRules:
-        limits = self._settings().limits
+        limits, refuses = self._settings().limits, config.on_mismatch is OnMismatch.REFUSE
+        moving = tuple(self._pins.new_maps(name) for name in self._moving if name != config.name)
         return MapRules(
             init={name: read_document(PurePosixPath(file), limits) for name, file in config.map_init},
             on_mismatch=config.on_mismatch,
             side=self._pins.new_maps(config.name),
-            others=() if config.on_mismatch is OnMismatch.REFUSE else self._pins.new_maps_of_others(config.name),
+            others=moving if refuses else self._pins.new_maps_of_others(config.name),
+            fresh=frozenset() if refuses else self._pins.staged_maps_of_others(config.name),
         )
 
     def _owned_one(self, name: str) -> Owned:
@@ -274,6 +287,8 @@ class OwnPrograms:
         prog, info = loaded.programs[function], loaded.infos[function]
         arrays = {name: found.fd for name, found in loaded.unpinned_program_arrays().items()}
         record = self.whereabouts.as_before(config.name, of_program(_record(config, place, spec), info, arrays))
+        pinned = {str(found.pin): found.info.id for found in loaded.maps.values() if found.pin is not None}
+        record = replace(record, pinned=json.dumps(pinned) if pinned else "")
         kept = (name for name in config.keep_maps if name in loaded.maps)
         arrays |= {name: loaded.maps[name].fd for name in kept if loaded.maps[name].pin is None}
         self._pins.stage(config.name, prog, arrays)

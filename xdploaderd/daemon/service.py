@@ -76,7 +76,10 @@ class Service:
         return await self._noted(attachment_statuses(self._reconciler.picture))
 
     async def _noted(self, statuses: Sequence[AttachmentStatus]) -> tuple[AttachmentStatus, ...]:
-        return await asyncio.to_thread(self._file_changes.noted, statuses, self._wishes.digests())
+        noted = await asyncio.to_thread(self._file_changes.noted, statuses, self._wishes.digests())
+        if self.attached_maps is None:
+            return noted
+        return await asyncio.to_thread(self.attached_maps.noted, noted, self._reconciler.picture.observed.owned)
 
     async def status(self) -> DaemonStatus:
         """Return the daemon's status, as of the last pass; never waits for a load. Before the first pass: degraded."""

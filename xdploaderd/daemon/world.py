@@ -125,7 +125,8 @@ class Record:
     once the interface itself went; should it come back with that index, nobody took the program off.
     `refused`: why it is not in the best mode, `tried`: the conditions at that time. `label`, `tag` and `loaded` are the
     kernel's name, tag and time of load (ns since boot) of it, '' and 0 where an older daemon loaded it. `arrays`: the
-    names of the program arrays that are pinned beside it, with commas.
+    names of the program arrays that are pinned beside it, with commas. `pinned`: the ids of its pinned maps by their
+    paths, as JSON.
     """
 
     attachment: str
@@ -149,6 +150,7 @@ class Record:
     tag: str = ""
     loaded: int = 0
     arrays: str = ""
+    pinned: str = ""
 
     def is_at(self, place: Place) -> bool:
         """Return whether the place is the one that the program was attached to for this entry."""

@@ -1,7 +1,7 @@
 """What a load would do about each map of an object, told by the rules of load/maps.py; reads, and makes nothing."""
 
 from collections.abc import MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import PurePosixPath
 
@@ -16,7 +16,7 @@ from xdploaderd.load.fill import Entries, read_init
 from xdploaderd.load.maps import MapRules
 from xdploaderd.load.migrate import OldMap, check_copied, check_room, count_entries
 from xdploaderd.load.pins import PinPaths, check_pins, open_pin, pin_path
-from xdploaderd.load.reuse import check_reusable, differences
+from xdploaderd.load.reuse import check_agreed, check_reusable, differences
 from xdploaderd.obj.map_document import FILLABLE
 from xdploaderd.obj.spec import MapSpec, PreparedObject
 from xdploaderd.uapi.bpf import MapId
@@ -36,13 +36,14 @@ class MapFate(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MapPlan:
-    """One map: the pin it has then, the `entries` it is made with, and those that are `lost` with the one before."""
+    """One map: the pin it has then, the `entries` it is made with, and those that are `lost` with `old`, before it."""
 
     name: str
     fate: MapFate
     pin: PurePosixPath | None = None
     entries: int = 0
     lost: int = 0
+    old: MapId | None = None
     reason: str = ""
     error: LoaderError | None = field(default=None, compare=False)
 
@@ -51,11 +52,12 @@ class MapPlan:
 class EarlierLoads:
     """What loads that come before in the same plan leave: maps at pins that are free now, and in the place of others.
 
-    Both are filled by plan_maps.
+    `reused` are those that stay at their pins. All are filled by plan_maps.
     """
 
     made: MutableMapping[PurePosixPath, MapInfo] = field(default_factory=dict)
     supplanted: MutableMapping[PurePosixPath, MapInfo] = field(default_factory=dict)
+    reused: MutableMapping[PurePosixPath, MapInfo] = field(default_factory=dict)
 
 
 def plan_maps(
@@ -115,24 +117,23 @@ class _Look:
     def _there(self, spec: MapSpec, path: PurePosixPath, fd: Fd) -> MapPlan:
         info = self.bpf.map_info(fd)
         rule = self.rules.on_mismatch
+        after = self.earlier.supplanted.get(path)
         if rule is OnMismatch.REFUSE or not any(differences(spec, info)):
             check_reusable(spec, info, path)
+            check_agreed(spec, after, path)
+            self.earlier.reused[path] = info
             reason = f"map {info.id} is pinned there, it stays as it is"
             return MapPlan(name=spec.name, fate=MapFate.REUSE, pin=path, reason=reason)
-        after = self.earlier.supplanted.get(path)
-        if after is not None and not any(differences(spec, after)):
+        check_agreed(spec, self.earlier.reused.get(path), path)
+        if after is not None:
             return self._of_earlier(spec, path, after)
         planned = self._supplant(spec, OldMap(fd, info, path, rule is OnMismatch.MIGRATE))
         self.earlier.supplanted[path] = _info_of(spec)
         return planned
 
     def _of_earlier(self, spec: MapSpec, path: PurePosixPath, info: MapInfo) -> MapPlan:
-        found = "; ".join(differences(spec, info))
-        if found and self.rules.on_mismatch is not OnMismatch.REFUSE:
-            self.earlier.made[path] = _info_of(spec)
-            fate = MapFate(self.rules.on_mismatch.value)
-            reason = f"the one that another attachment of this plan makes there differs: {found}"
-            return MapPlan(name=spec.name, fate=fate, pin=path, reason=reason)
+        if self.rules.on_mismatch is not OnMismatch.REFUSE:
+            check_agreed(spec, info, path)
         check_reusable(spec, info, path)
         reason = "the one that another attachment of this plan makes there"
         return MapPlan(name=spec.name, fate=MapFate.REUSE, pin=path, reason=reason)
@@ -143,12 +144,10 @@ class _Look:
             check_copied(spec, old.info, old.path)
             check_room(self.bpf, old, spec)
         count = count_entries(self.bpf, old.fd, old.info) if old.info.type in FILLABLE else 0
+        made = MapPlan(name=spec.name, fate=MapFate.MIGRATE, pin=old.path, entries=count, old=old.info.id, reason=found)
         if old.copied:
-            return MapPlan(name=spec.name, fate=MapFate.MIGRATE, pin=old.path, entries=count, reason=found)
-        given = len(self.entries.get(spec.name, ()))
-        return MapPlan(
-            name=spec.name, fate=MapFate.RECREATE, pin=old.path, entries=given, lost=count, reason=found
-        )  # fmt: skip
+            return made
+        return replace(made, fate=MapFate.RECREATE, entries=len(self.entries.get(spec.name, ())), lost=count)
 
     def _new(self, spec: MapSpec, path: PurePosixPath | None) -> MapPlan:
         given = len(self.entries.get(spec.name, ()))

@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
@@ -20,11 +21,11 @@ from xdploaderd.load.migrate import OldMap, check_copied, copy_entries
 from xdploaderd.load.missing import missing_for_map
 from xdploaderd.load.pin_moves import aside_of
 from xdploaderd.load.pins import PinPaths, open_pin, pin, pin_path
-from xdploaderd.load.reuse import check_reusable, differences
+from xdploaderd.load.reuse import check_agreed, check_reusable, differences
 from xdploaderd.obj.map_document import Document
 from xdploaderd.obj.spec import MapSpec, PreparedObject
 from xdploaderd.obj.target_maps import MAPS_OF_MAPS, WITHOUT_BTF, WITHOUT_ENTRIES
-from xdploaderd.uapi.bpf import MapType
+from xdploaderd.uapi.bpf import MapId, MapType
 
 _FIRST_KEY = (0).to_bytes(4, "little")  # of the one element of a data map: zero is the same in every byte order
 _PIN_ATTEMPTS = 2  # the second one meets the map that another loader pinned meanwhile
@@ -50,14 +51,16 @@ class MapRules:
     """What a user wants of an object's maps besides what it says: by map, the entries that a new one gets.
 
     `on_mismatch`: what is done about pinned maps that differ; `side`: where new maps are pinned until they take the
-    pins of these, None: beside them; `others`: where other loads have such maps, which are shared. `kept`: running
-    maps, borrowed, that stand for unpinned ones of the object.
+    pins of these, None: beside them; `others`: where other loads have such maps, which are shared; `fresh`: maps of
+    programs that other loads of the same change have, which are not supplanted. `kept`: running maps, borrowed, that
+    stand for unpinned ones of the object.
     """
 
     init: Mapping[str, Document] = field(default_factory=dict)
     on_mismatch: OnMismatch = OnMismatch.REFUSE
     side: PurePosixPath | None = None
     others: tuple[PurePosixPath, ...] = ()
+    fresh: AbstractSet[MapId] = frozenset()
     kept: Mapping[str, Fd] = field(default_factory=dict)
 
 
@@ -150,9 +153,19 @@ def _reuse(bpf: Bpf, spec: MapSpec, path: PurePosixPath, types: MapTypes, own: O
     info = bpf.map_info(fd)
     rule = types.rules.on_mismatch
     if rule is not OnMismatch.REFUSE and any(differences(spec, info)):
+        check_agreed(spec, info if info.id in types.rules.fresh else None, path)
         return _supplant(bpf, spec, OldMap(fd, info, path, rule is OnMismatch.MIGRATE), types, own)
     check_reusable(spec, info, path)
+    _check_stays(bpf, spec, path, types)
     return LoadedMap(spec=spec, fd=fd, info=info, pin=path, reused=True)
+
+
+def _check_stays(bpf: Bpf, spec: MapSpec, path: PurePosixPath, types: MapTypes) -> None:
+    """Raise PinMismatchError when the load of another entry has a map that takes this pin, and is not the object's."""
+    for side in types.rules.others:
+        if fd := open_pin(bpf, aside_of(path, types.root, side), ObjectKind.MAP):
+            with fd:
+                check_agreed(spec, bpf.map_info(fd), path)
 
 
 def _supplant(bpf: Bpf, spec: MapSpec, old: OldMap, types: MapTypes, own: Ownership) -> LoadedMap:
@@ -177,9 +190,9 @@ def _of_other_load(bpf: Bpf, spec: MapSpec, old: OldMap, types: MapTypes, own: O
         if fd is not None:
             own.fds.enter_context(fd)
             info = bpf.map_info(fd)
-            if not any(differences(spec, info)):
-                old = replace(old, copied=False)
-                return LoadedMap(spec=spec, fd=fd, info=info, pin=old.path, reused=True, old=old)
+            check_agreed(spec, info, old.path)
+            old = replace(old, copied=False)
+            return LoadedMap(spec=spec, fd=fd, info=info, pin=old.path, reused=True, old=old)
     return None
 
 

@@ -26,6 +26,20 @@ def check_reusable(spec: MapSpec, info: MapInfo, path: PurePosixPath) -> None:
         )
 
 
+def check_agreed(spec: MapSpec, info: MapInfo | None, path: PurePosixPath) -> None:
+    """Raise PinMismatchError when the map that another load of the same change has for a pin is not the object's.
+
+    One would take the pin from the other, whose program would run with a map that nobody else reaches.
+    """
+    if info is not None and (found := tuple(differences(spec, info))):
+        raise PinMismatchError(
+            f"another attachment of the same change has a map for the pin '{path}' that differs from this object's:"
+            f" {'; '.join(found)}",
+            path=str(path),
+            differences=found,
+        )
+
+
 def differences(spec: MapSpec, info: MapInfo) -> Iterator[str]:
     """Yield each field in which a map is not what the object defines: wanted, found."""
     own = _OWN_FLAG if info.type in _WITH_OWN_FLAG else 0
