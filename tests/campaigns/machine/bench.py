@@ -120,6 +120,7 @@ class Bench:
             "on_foreign": entry.on_foreign.value,
             **({"priority": entry.priority} if entry.priority and not entry.link else {}),
             **({"attach": "link"} if entry.link else {}),
+            **({"order": entry.order} if entry.order and entry.link and entry.hook is not Hook.XDP else {}),
             "allow_gap": entry.gap,
         }
 

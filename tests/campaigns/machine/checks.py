@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.campaigns.machine.chains import out_of_place
 from tests.campaigns.machine.core import Core
 from tests.campaigns.machine.host import OWN, Seen, Spot
 from tests.campaigns.machine.model import Model
@@ -21,8 +22,8 @@ def check_hooks(model: Model, seen: Seen, known: set[int]) -> None:
     links = {spot: wanted[spot] for spot in model.links}
     assert dict(seen.links) == links, f"links {_text(seen.links)}, want {_text(links)}"
     for (index, hook), chain in seen.chains.items():
-        ours = sorted(number for spot, number in links.items() if spot.slot < 0 and spot[:2] == (index, hook))
-        assert sorted(chain) == ours, f"TCX programs {chain} of {index} {hook}, want {ours}"
+        ours = tuple(wanted[Spot(index, hook, slot)] for slot in model.chains.get((index, hook), ()))
+        assert chain == ours, f"TCX programs {chain} of {index} {hook}, want {ours}"
 
 
 def _bind(hooks: Mapping[Spot, Prog], programs: Mapping[Spot, int], known: set[int]) -> None:
@@ -71,6 +72,8 @@ def _check_running(model: Model, one: AttachmentStatus) -> None:
     ids = {model.hooks[spot].id for spot in model.spots_of(one.name)} or {0}
     assert one.prog_id in ids, f"{one.name}: program {one.prog_id} is told, want {ids}"
     assert bool(one.pins) is (one.name in model.own), f"{one.name}: pins {one.pins}"
+    out = {wish.name for wish in model.wishes() if out_of_place(model, wish)}
+    assert ("runs as " in one.note) is (one.name in out), f"{one.name}: note '{one.note}'"
 
 
 def _words(states: Mapping[str, object]) -> str:

@@ -10,6 +10,7 @@ from tests.campaigns.machine.host import Spot
 from tests.campaigns.machine.matching import resolve
 from tests.campaigns.machine.things import TCX, Entry, Own, Prog, Trial, Wish
 from xdploaderd.daemon.status import State
+from xdploaderd.hooks import Hook
 
 
 @dataclass(slots=True)
@@ -19,6 +20,7 @@ class Model:
     interfaces: dict[str, int] = field(default_factory=dict)
     hooks: dict[Spot, Prog] = field(default_factory=dict)
     links: set[Spot] = field(default_factory=set)  # the hooks on which it is a link, always one of ours
+    chains: dict[tuple[int, Hook], list[int]] = field(default_factory=dict)  # slots on TCX hooks as they run
     files: dict[str, str] = field(default_factory=dict)  # contents now
     disk: dict[str, Entry] = field(default_factory=dict)  # the configuration as it is written
     force: dict[str, Entry] = field(default_factory=dict)  # the configuration in force
@@ -80,6 +82,8 @@ class Model:
         """Take what is there off these hooks."""
         self.hooks = {spot: prog for spot, prog in self.hooks.items() if spot not in spots}
         self.links -= set(spots)
+        for spot in spots:
+            self.chains[spot[:2]] = [slot for slot in self.chains.get(spot[:2], ()) if slot != spot.slot]
 
     def rename(self, name: str, new: str) -> None:
         """Let what is pinned as `name` be called `new`, and so its place on a TCX hook."""
@@ -87,6 +91,8 @@ class Model:
             if spot.slot < 0:
                 self.hooks[spot._replace(slot=TCX[new])] = self.hooks.pop(spot)
                 self.links = self.links - {spot} | {spot._replace(slot=TCX[new])}
+                chain = self.chains[spot[:2]]
+                chain[chain.index(spot.slot)] = TCX[new]
         self.own[new] = self.own.pop(name)
 
     def was_taken(self, wish: Wish) -> bool:

@@ -28,29 +28,34 @@ files = st.sampled_from(("a.o", "b.o"))
 faults = st.one_of(
     st.none(), st.none(), st.none(), st.tuples(st.integers(1, 8), st.sampled_from((errno.ENOMEM, errno.EPERM)))
 )
-runtime = st.builds(
-    Entry,
-    name=st.sampled_from(("four", "five")),
-    where=names,
-    spot=spots,
-    file=files,
-    on_foreign=st.sampled_from(OnForeign),
-    force=st.booleans(),
-    link=st.booleans(),
-    gap=st.booleans(),
-)
+ORDERS = {  # which never contradict each other
+    "one": ("", "first"),
+    "two": ("", "last"),
+    "three": ("", "after:one", "before:two"),
+    "four": ("", "after:three", "after:one"),
+    "five": ("", "before:two", "before:three"),
+}
+
+
+def entry(name: str, *where: str) -> st.SearchStrategy[Entry]:
+    """Return any entry of that name."""
+    return st.builds(
+        Entry,
+        name=st.just(name),
+        where=st.sampled_from(where),
+        spot=spots,
+        file=files,
+        on_foreign=st.sampled_from(OnForeign),
+        force=st.booleans(),
+        link=st.booleans(),
+        gap=st.booleans(),
+        order=st.sampled_from(ORDERS[name]),
+    )
+
+
 lost = st.integers(0, 9).map(lambda number: number == 0)
-entries = st.builds(
-    Entry,
-    name=st.sampled_from(ENTRIES),
-    where=st.sampled_from((*NAMES, *GLOBS)),
-    spot=spots,
-    file=files,
-    on_foreign=st.sampled_from(OnForeign),
-    force=st.booleans(),
-    link=st.booleans(),
-    gap=st.booleans(),
-)
+entries = st.sampled_from(ENTRIES).flatmap(lambda name: entry(name, *NAMES, *GLOBS))
+runtime = st.sampled_from(("four", "five")).flatmap(lambda name: entry(name, *NAMES))
 attachments = st.one_of(
     st.sampled_from((*ENTRIES, "four", "five")),
     st.builds(lambda entry, name: f"{entry}@{name}", st.sampled_from(ENTRIES), names),

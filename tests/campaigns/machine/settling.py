@@ -1,5 +1,7 @@
 """What the daemon is to have done when it rests, as the manual pages say it: the model of G14 goes there in passes."""
 
+from tests.campaigns.machine import chains
+from tests.campaigns.machine.chains import anchors_first, out_of_place
 from tests.campaigns.machine.model import Model
 from tests.campaigns.machine.things import BAD, MISSING, Key, Own, Prog, Wish
 from xdploaderd.daemon.status import State
@@ -15,6 +17,9 @@ def settle(model: Model) -> None:
         before = _picture(model)
         _pass(model)
         if _picture(model) == before:
+            done = {name for name, state in model.states.items() if state in (State.ATTACHED, State.DETACHED)}
+            model.asked -= done
+            model.asked &= model.states.keys()
             return
         model.changes += 1
     raise AssertionError("the model does not come to rest")
@@ -23,7 +28,8 @@ def settle(model: Model) -> None:
 def _picture(model: Model) -> tuple[object, ...]:
     """Return what writes to the kernel change, as far as the model has it."""
     pins = sorted((name, id(own.prog)) for name, own in model.own.items())
-    return tuple(sorted((spot, id(prog)) for spot, prog in model.hooks.items())), tuple(pins), tuple(model.links)
+    hooks = tuple(sorted((spot, id(prog)) for spot, prog in model.hooks.items()))
+    return hooks, tuple(pins), tuple(model.links), str(sorted(model.chains.items()))
 
 
 def _pin_again(model: Model) -> None:
@@ -41,12 +47,16 @@ def _pass(model: Model) -> None:
     for entry in model.entries.values():  # an object that could not be read is looked for again
         if model.digests[entry.name] == MISSING:
             model.digests[entry.name] = model.files[entry.file]
-    wishes = model.wishes()
+    wishes = anchors_first(model.wishes())
     _follow(model, wishes)
+    moved = {wish.name for wish in wishes if wish.name in model.asked and wish.entry.gap and out_of_place(model, wish)}
     taken = {wish.name for wish in wishes if model.was_taken(wish)}
     model.states = {}
     for wish in wishes:
         model.states[wish.name] = _carry_out(model, wish, taken=wish.name in taken)
+        if wish.name in moved and model.states[wish.name] is State.ATTACHED:
+            chains.place(model, wish)
+            model.asked.discard(wish.name)
     tried, awaited = _claimed(model, wishes)
     for wish in wishes:
         if model.states[wish.name] is State.WAITING:
@@ -59,7 +69,6 @@ def _pass(model: Model) -> None:
     model.stuck &= {name for name, state in model.states.items() if state is State.FAILED}
     names = {wish.name for wish in wishes if wish.interface or not wish.entry.glob}
     _sweep(model, names, kept, several={wish.entry.name for wish in wishes if wish.entry.glob})
-    model.asked &= {name for name, state in model.states.items() if state not in (State.ATTACHED, State.DETACHED)}
 
 
 def _follow(model: Model, wishes: list[Wish]) -> None:
@@ -117,6 +126,7 @@ def _displaced(model: Model, wish: Wish) -> State:
 def _put(model: Model, wish: Wish) -> State:
     """Have the attachment's program at its spot and nowhere else, loaded before unless it is another one now."""
     own, spot = model.own.get(wish.name), model.spot(wish)
+    chain = model.chains.get(spot[:2], [])
     content = model.digests[wish.entry.name]
     if own is None or own.prog.key != Key(content, wish.entry.hook):
         prog = _load(model, wish, Key(content, wish.entry.hook))
@@ -126,9 +136,15 @@ def _put(model: Model, wish: Wish) -> State:
             _take_off(model, wish.name)
         own = model.own[wish.name] = Own(prog, wish.entry.hook, spot.ifindex)
     _displace(model, model.hooks.get(spot), by=own)
+    if model.hooks.get(spot) is not own.prog:
+        model.asked.discard(wish.name)
     model.clear(*(s for s, prog in model.hooks.items() if prog is own.prog or s == spot))
     model.hooks[spot] = own.prog
     model.links |= {spot} if wish.entry.link else set()
+    if spot.slot < 0 and spot.slot in chain:  # LINK_UPDATE, which changes no place
+        model.chains[spot[:2]] = chain
+    elif spot.slot < 0:
+        chains.place(model, wish)
     own.on, own.yielded = spot.ifindex, False
     return State.ATTACHED
 

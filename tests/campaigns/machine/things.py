@@ -38,6 +38,7 @@ class Entry:
     force: bool = False
     link: bool = False
     gap: bool = False
+    order: str = ""
 
     @property
     def slot(self) -> int:
