@@ -101,6 +101,19 @@ def test_exact_name_beats_the_glob_without_a_gap(daemon: Daemon) -> None:
 
 
 @pytest.mark.usefixtures("links")
+@pytest.mark.parametrize("other", [{"attach": "netlink"}, {"mode": "skb"}], ids=["kind", "mode"])
+def test_exact_name_that_beats_the_glob_with_a_gap_leaves_no_orphan(daemon: Daemon, other: dict[str, object]) -> None:
+    daemon.configure(entry(attach="link"))
+    daemon.start()
+    daemon.configure(entry(attach="link"), xdp_entry("edge", interface="m1", allow_gap=True, attach="link") | other)
+    daemon.reload()
+    assert states(daemon) == {"all@m2": "attached", "edge": "attached"}
+    assert daemon.attachment("edge")["prog_id"] == xdp_id("m1")
+    assert sorted(path.name for path in OWN_PINS.iterdir()) == ["all@m2", "edge"]
+    assert daemon.call("Status")["status"]["orphans"] == []
+
+
+@pytest.mark.usefixtures("links")
 def test_two_globs_on_one_interface_are_told_and_the_others_go_on(daemon: Daemon) -> None:
     daemon.configure(entry(), entry("two", "{name: '*2'}"))
     daemon.start()
