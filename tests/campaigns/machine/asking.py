@@ -1,7 +1,10 @@
 """What operators ask for, as the manual pages say it: what the model of G14 wants then, and whether that is granted."""
 
+from collections.abc import Set as AbstractSet
+
 from tests.campaigns.machine.matching import resolve
 from tests.campaigns.machine.model import Model
+from tests.campaigns.machine.modes import is_refused
 from tests.campaigns.machine.settling import settle
 from tests.campaigns.machine.things import BAD, MISSING, Entry, Key, Trial, Wish
 from xdploaderd.daemon.status import State
@@ -29,12 +32,13 @@ def reload(model: Model) -> bool:
     entries = {**model.disk, **_not_claimed(model, model.disk)}
     digests = {name: model.files[entry.file] for name, entry in entries.items()}
     before = {w.name: (w.entry, w.interface, model.digests[w.entry.name]) for w in model.wishes()}
+    wishes = {w.name: (w.entry, w.interface, digests[w.entry.name]) for w in resolve(entries, model.interfaces)}
+    changed = {name for name, now in wishes.items() if before.get(name) != now}
     for wish in resolve(entries, model.interfaces):
-        now = wish.entry, wish.interface, digests[wish.entry.name]
-        if before.get(wish.name) != now and _refuses(model, wish, digests):
+        if wish.name in changed and _refuses(model, wish, digests):
             keep_last_good(model)
             return False
-    return adopt(model)
+    return adopt(model, changed)
 
 
 def apply_on_trial(model: Model, seconds: float) -> bool:
@@ -74,15 +78,15 @@ def keep_last_good(model: Model) -> None:
     settle(model)
 
 
-def adopt(model: Model) -> bool:
-    """Want what the files say from now on, each entry by itself, and all that others took off again."""
+def adopt(model: Model, changed: AbstractSet[str] = frozenset()) -> bool:
+    """Want what the files say from now on, and all that others took off again; first comes what they changed."""
     before = set(model.entries)
     model.force, model.runtime, model.config_error = dict(model.disk), _not_claimed(model, model.disk), False
     model.rejected = False
     model.ended = (model.ended | before) - set(model.entries)
     model.digests = {name: model.files[entry.file] for name, entry in model.entries.items()}
     ask(model, *model.entries)
-    settle(model)
+    settle(model, first=changed)
     return True
 
 
@@ -102,7 +106,7 @@ def attach_object(model: Model, entry: Entry) -> bool:
     model.digests[entry.name] = model.files[entry.file]
     model.ended.discard(entry.name)
     model.held.discard(entry.name)
-    ask(model, entry.name)
+    ask(model, entry.name, by_name=True)
     settle(model)
     if model.states[entry.name] not in (State.FAILED, State.FOREIGN):
         return True
@@ -131,7 +135,7 @@ def _refuses(model: Model, wish: Wish, digests: dict[str, str]) -> bool:
     there, own = model.hooks.get(model.spot(wish)), model.own.get(wish.name)
     if there is not None and not model.is_ours(there) and not wish.entry.force:
         return True
-    if model.needs_gap(wish):
+    if model.needs_gap(wish) or is_refused(model, wish):
         return True
     return content == BAD and (own is None or own.prog.key != Key(content, wish.entry.hook))
 
@@ -149,7 +153,7 @@ def attach(model: Model, name: str) -> bool:
     if not _is_known(model, name) or (entry != name and entry in model.held):
         return False
     model.held = {held for held in model.held if held != name and held.partition("@")[0] != name}
-    ask(model, name)
+    ask(model, name, by_name=True)
     settle(model)
     return _worst(model, name) not in (State.FAILED, State.FOREIGN)
 
@@ -203,11 +207,12 @@ def _worst(model: Model, name: str) -> State:
     return next(state for state in FARTHEST if state in found)
 
 
-def ask(model: Model, *names: str) -> None:
+def ask(model: Model, *names: str, by_name: bool = False) -> None:
     """Want entries, or single attachments, again whatever others did, and try again what failed."""
     for wish in model.wishes():
         if {wish.name, wish.entry.name} & set(names):
             model.asked.add(wish.name)
+            model.urged |= {wish.name} if by_name else set()
             model.restored.pop(wish.name, None)
             model.given_up.discard(wish.name)
             model.stuck.discard(wish.name)

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.campaigns.machine import asking, host
-from tests.campaigns.machine.checks import check_hooks, check_pins, check_status
+from tests.campaigns.machine.checks import check_hooks, check_pins, check_status, take_order
 from tests.campaigns.machine.core import Clock, Core
 from tests.campaigns.machine.host import Spot
 from tests.campaigns.machine.model import Model
+from tests.campaigns.machine.modes import is_refused
 from tests.campaigns.machine.settling import settle
-from tests.campaigns.machine.things import BAD, MISSING, Entry, Prog
+from tests.campaigns.machine.things import BAD, LADDER, MISSING, Entry, Prog
 from tests.campaigns.marked import Marked
 from tests.support.daemon import SLOWNESS
 from tests.support.sandbox import clear_pins
@@ -121,6 +122,7 @@ class Bench:
             **({"priority": entry.priority} if entry.priority and not entry.link else {}),
             **({"attach": "link"} if entry.link else {}),
             **({"order": entry.order} if entry.order and entry.link and entry.hook is not Hook.XDP else {}),
+            **(_mode(entry.mode) if entry.hook is Hook.XDP else {}),
             "allow_gap": entry.gap,
         }
 
@@ -129,9 +131,9 @@ class Bench:
     def step(self, change: Callable[[], None], *, lost: bool = False, fault: Fault | None = None) -> None:
         """Take a step, let the daemon rest, tell the model, and compare; `lost`: it missed all events of the step.
 
-        Where the model says that nothing changed, nothing was written to the kernel; a kill within a change, and the
-        first load of all, are not judged so. `fault`: one of the writes fails, and after the longest wait for a retry
-        all is as if none had.
+        Where the model says that nothing changed, nothing was written to the kernel; a kill within a change, the first
+        load of all, and tries that a driver refuses, are not judged so. `fault`: one of the writes fails, and after the
+        longest wait for a retry all is as if none had.
         """
         try:
             self._step(change, lost=lost, fault=fault)
@@ -153,7 +155,11 @@ class Bench:
             self.model.now = self.clock.steady()
             settle(self.model)
         self._compare()
-        if self._spent() == before and fault is None:
+        if (
+            self._spent() == before
+            and fault is None
+            and not any(is_refused(self.model, w) for w in self.model.wishes())
+        ):
             assert not self.core.writes.done, f"nothing had to be done, and yet: {self.core.writes.done}"
 
     def _spent(self) -> tuple[object, ...]:
@@ -195,6 +201,7 @@ class Bench:
         if self.alive:
             self.wait(LONGEST)
             self.counts["faults"] += 1
+            take_order(self.model, self.eyes.observe(NAMES))
 
     def wait_until_off(self, programs: Mapping[Spot, int]) -> None:
         """Return when the kernel has taken off what hung on links that are gone."""
@@ -229,3 +236,7 @@ class Bench:
         before = {name for name, state in self.model.states.items() if state is State.FAILED}
         now = self.core.call(self.core.service.status()).attachments
         return {one.name for one in now if one.state is State.FAILED and one.name in before}
+
+
+def _mode(mode: str) -> dict[str, object]:
+    return {"modes": ["native", "skb"]} if mode == LADDER else {"mode": mode} if mode else {}

@@ -8,11 +8,11 @@ from xdploaderd.hooks import Where
 
 
 def anchors_first(wishes: Sequence[Wish]) -> list[Wish]:
-    """Return the wishes with those that others are to run before or after ahead of these."""
-    anchors = {wish.entry.name: _anchor(wish) for wish in wishes}
+    """Return the wishes with an order behind those without, and behind those that they are to run before or after."""
+    anchors = {wish.entry.name: _anchor(wish) for wish in wishes if wish.entry.order and wish.entry.slot < 0}
 
     def depth(name: str) -> int:
-        return 1 + depth(anchors[name]) if anchors.get(name) else 0
+        return 1 + depth(anchors[name]) if name in anchors else 0
 
     return sorted(wishes, key=lambda wish: depth(wish.entry.name))
 

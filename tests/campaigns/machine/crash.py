@@ -11,11 +11,12 @@ from typing import Any
 
 from tests.campaigns.machine import asking
 from tests.campaigns.machine.bench import NAMES, Bench
-from tests.campaigns.machine.host import OWN, Spot
+from tests.campaigns.machine.host import OWN, Seen, Spot
 from tests.campaigns.machine.model import Model
 from tests.campaigns.machine.orders import Order
 from tests.campaigns.machine.settling import settle
 from tests.campaigns.machine.things import Own, Prog
+from xdploaderd.hooks import Hook
 
 
 def kill_within(bench: Bench, order: Order, calls: int) -> None:
@@ -36,22 +37,23 @@ def _kill(bench: Bench, work: Coroutine[Any, Any, object], calls: int, *tell: Ca
     bench.core.kill_in(work, calls)
     bench.counts["killed"] += 1
     before.now = bench.clock.steady()
+    before.gaps = set()
     told = [_told(before, each) for each in tell]
     after = told[0]
     seen = bench.eyes.observe(NAMES)
     pinned = {file.parent.name for file in OWN.glob("*/prog*")}
     for name, new in tuple(_renamed(before, after, pinned)):
         before.rename(name, new)
-    gaps = before.links ^ after.links
-    hooks = dict(_hooks(before.hooks, after.hooks, seen.programs, bench.known, gaps))
+    hooks = dict(_hooks(before.hooks, after.hooks, seen.programs, bench.known, after.gaps))
     own = _own(before, after, hooks, pinned)
     hooks = {spot: prog for spot, prog in hooks.items() if not _is_repaired(prog, before.own, own)}
-    links = set(seen.links) & hooks.keys()
+    found = _found(hooks, seen)
     bench.core.start()
     bench.counts["starts"] += 1
     now = bench.clock.steady()
-    own = dict(_not_blamed(before, hooks, own))
-    bench.choose([_started(wants, hooks, links, own, now) for wants in (after, before, *told[1:])])
+    wanted = {wish.name for wish in after.wishes()}
+    owns = [dict(_not_blamed(before, hooks, own, names)) for names in (set(own), wanted)]  # what ends needs no note
+    bench.choose([_started(w, found, each, now) for each in owns for w in (after, before, *told[1:])])
 
 
 def _told(before: Model, tell: Callable[[Model], object]) -> Model:
@@ -126,18 +128,29 @@ def _is_repaired(prog: Prog, before: Mapping[str, Own], own: Mapping[str, Own]) 
     return any(name in own and own[name].prog is not prog for name in owners)
 
 
-def _not_blamed(before: Model, hooks: Mapping[Spot, Prog], own: Mapping[str, Own]) -> Iterator[tuple[str, Own]]:
-    """Yield what is pinned, with the note that the daemon itself took off what ran before and does not any more."""
+def _not_blamed(
+    before: Model, hooks: Mapping[Spot, Prog], own: Mapping[str, Own], names: set[str]
+) -> Iterator[tuple[str, Own]]:
+    """Yield what is pinned; for `names` it is noted that the daemon itself took off what does not run any more."""
     running = set(map(id, hooks.values()))
     off = {id(prog) for prog in before.hooks.values()} - running
     for name, each in own.items():
-        yield name, replace(each, on=0) if id(each.prog) in off else each
+        yield name, replace(each, on=0) if id(each.prog) in off and name in names else each
 
 
-def _started(wants: Model, hooks: Mapping[Spot, Prog], links: set[Spot], own: Mapping[str, Own], now: float) -> Model:
-    model = _copy(wants)
-    model.hooks, model.links = dict(hooks), set(links)
-    model.own = {name: copy.copy(each) for name, each in own.items()}
-    model.now = now
+def _found(hooks: dict[Spot, Prog], seen: Seen) -> Model:
+    """Return a model of the hooks alone, as the next start finds them."""
+    slots = {(spot[:2], number): spot.slot for spot, number in seen.links.items() if spot in hooks}
+    chains = {
+        hook: [slots[hook, each] for each in chain if (hook, each) in slots] for hook, chain in seen.chains.items()
+    }
+    modes = {spot.ifindex: seen.modes[spot.ifindex] for spot in hooks if spot.hook is Hook.XDP}
+    return Model(hooks=hooks, links=set(seen.links) & hooks.keys(), modes=modes, chains=chains)
+
+
+def _started(wants: Model, found: Model, own: Mapping[str, Own], now: float) -> Model:
+    model, there = _copy(wants), _copy(found)
+    model.hooks, model.links, model.modes, model.chains = there.hooks, there.links, there.modes, there.chains
+    model.own, model.now = {name: copy.copy(each) for name, each in own.items()}, now
     asking.start(model)
     return model

@@ -5,12 +5,14 @@ import shutil
 from tests.campaigns.machine import host
 from tests.campaigns.machine.bench import Bench
 from tests.campaigns.machine.host import OWN, Spot
+from tests.campaigns.machine.modes import NATIVE, SKB
 from xdploaderd.hooks import Hook
 
 
 def add(bench: Bench, name: str) -> None:
     host.add(name)
-    bench.model.interfaces[name] = bench.eyes.index_of(name)
+    index = bench.model.interfaces[name] = bench.eyes.index_of(name)
+    bench.model.mtus[index] = int(host.MTU)
 
 
 def delete(bench: Bench, name: str) -> None:
@@ -33,23 +35,36 @@ def set_link(bench: Bench, name: str, words: str) -> None:
     """Bring an interface up or down, or set its MTU."""
     host.run("ip", "link", "set", name, *words.split())
     index = bench.model.interfaces[name]
+    if words.startswith("mtu"):
+        bench.model.mtus[index] = int(words.split()[1])
     bench.down = bench.down | {index} if words == "down" else bench.down - {index} if words == "up" else bench.down
+
+
+def set_peer_mtu(bench: Bench, name: str, mtu: str) -> None:
+    """Set the MTU of a veth's other end, which the driver may refuse native mode for; in that mode it stays small."""
+    peer = bench.eyes.peer_of(name)
+    host.run("ip", "link", "set", peer, "mtu", mtu)
+    index = bench.model.interfaces[name]
+    if bench.model.modes.get(index) != NATIVE:
+        bench.model.refusing = bench.model.refusing - {index} | ({index} if mtu == host.LARGE_MTU else set())
 
 
 def take_off(bench: Bench, spot: Spot, name: str) -> None:
     """Somebody takes whatever there is off a hook."""
     bench.silent = _is_silent(bench, spot)
-    host.take_off(name, spot)
+    host.take_off(name, spot, bench.model.modes.get(spot.ifindex, NATIVE))
     if spot not in bench.model.links:
-        bench.model.hooks.pop(spot, None)
+        bench.model.clear(spot)
 
 
 def put_other(bench: Bench, spot: Spot, name: str) -> None:
     """Somebody puts his own program on a hook, whatever is there."""
     bench.silent = _is_silent(bench, spot)
-    host.put_other(name, spot)
+    mode = bench.model.modes.get(spot.ifindex, SKB if spot.ifindex in bench.model.refusing else NATIVE)
+    host.put_other(name, spot, mode)
     if spot not in bench.model.links:  # else the kernel refuses it
         bench.model.hooks[spot] = bench.others[spot.hook]
+        bench.model.modes |= {spot.ifindex: mode} if spot.hook is Hook.XDP else {}
 
 
 def _is_silent(bench: Bench, spot: Spot) -> bool:

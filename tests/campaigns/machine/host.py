@@ -13,6 +13,8 @@ from xdploaderd.hooks import Hook
 from xdploaderd.uapi.bpf import ProgType
 
 MODES = {1: "native", 2: "skb", 3: "offload"}  # XDP_ATTACHED_* of if_link.h
+WORDS = {"native": "xdpdrv", "skb": "xdpgeneric"}  # of ip(8) for them
+MTU, LARGE_MTU = "1500", "9000"  # with the latter on its other end, a veth refuses native mode
 LINK_XDP = 6  # BPF_LINK_TYPE_XDP
 ATTACH_TCX = {Hook.TC_INGRESS: 46, Hook.TC_EGRESS: 47}  # enum bpf_attach_type
 OWN = Path("/sys/fs/bpf/xdploaderd")  # where the daemon's are
@@ -86,6 +88,10 @@ class Eyes:
         """Return the index of an interface."""
         return next(int(link["ifindex"]) for link in self._ask("ip", "link show") if link["ifname"] == name)
 
+    def peer_of(self, name: str) -> str:
+        """Return the name of a veth's other end."""
+        return next(str(link["link"]) for link in self._ask("ip", "link show") if link["ifname"] == name)
+
     def _ask(self, tool: str, question: str) -> Any:
         process = self._tools[tool]
         assert process.stdin is not None
@@ -126,18 +132,18 @@ def pin_others() -> Mapping[Hook, int]:
     return {hook: ids["xdp" if hook is Hook.XDP else "tc"] for hook in Hook}
 
 
-def take_off(name: str, spot: Spot) -> None:
-    """Take a program off, if there is one."""
+def take_off(name: str, spot: Spot, mode: str) -> None:
+    """Take a program off, if there is one, of XDP in that mode."""
     if spot.hook is Hook.XDP:
-        run("ip", "link", "set", name, "xdp", "off")
+        run("ip", "link", "set", name, WORDS[mode], "off")
     else:
         run("tc", "filter", "del", "dev", name, _direction(spot.hook), "pref", str(spot.slot))
 
 
-def put_other(name: str, spot: Spot) -> None:
-    """Put the program of others on a hook by force."""
+def put_other(name: str, spot: Spot, mode: str) -> None:
+    """Put the program of others on a hook by force, of XDP in that mode."""
     if spot.hook is Hook.XDP:
-        run("ip", "-force", "link", "set", name, "xdp", "pinned", str(OTHERS / "xdp"))
+        run("ip", "-force", "link", "set", name, WORDS[mode], "pinned", str(OTHERS / "xdp"))
         return
     run("tc", "qdisc", "add", "dev", name, "clsact")
     what = ("pref", str(spot.slot), "handle", "1", "bpf", "da", "object-pinned", str(OTHERS / "tc"))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from tests.campaigns.machine.host import Spot
 from tests.campaigns.machine.matching import resolve
-from tests.campaigns.machine.things import TCX, Entry, Own, Prog, Trial, Wish
+from tests.campaigns.machine.things import LADDER, TCX, Entry, Own, Prog, Trial, Wish
 from xdploaderd.daemon.status import State
 from xdploaderd.hooks import Hook
 
@@ -21,6 +21,12 @@ class Model:
     hooks: dict[Spot, Prog] = field(default_factory=dict)
     links: set[Spot] = field(default_factory=set)  # the hooks on which it is a link, always one of ours
     chains: dict[tuple[int, Hook], list[int]] = field(default_factory=dict)  # slots on TCX hooks as they run
+    modes: dict[int, str] = field(default_factory=dict)  # of XDP programs, by interface
+    refusing: set[int] = field(default_factory=set)  # interfaces whose drivers refuse native mode
+    mtus: dict[int, int] = field(default_factory=dict)
+    gaps: set[Spot] = field(
+        default_factory=set
+    )  # where there was a moment without a program, since somebody cleared it
     files: dict[str, str] = field(default_factory=dict)  # contents now
     disk: dict[str, Entry] = field(default_factory=dict)  # the configuration as it is written
     force: dict[str, Entry] = field(default_factory=dict)  # the configuration in force
@@ -30,6 +36,7 @@ class Model:
     unpinned: dict[str, Own] = field(default_factory=dict)  # somebody removed the pins since the daemon looked
     held: set[str] = field(default_factory=set)
     asked: set[str] = field(default_factory=set)  # attachments wanted again since others took them off
+    urged: set[str] = field(default_factory=set)  # of these, those asked for by name
     ended: set[str] = field(default_factory=set)  # entries that went by request since the daemon started
     orphans: dict[str, float] = field(default_factory=dict)  # since when
     states: dict[str, State] = field(default_factory=dict)
@@ -74,15 +81,22 @@ class Model:
         return any(own.prog is prog for own in self.own.values())
 
     def needs_gap(self, wish: Wish) -> bool:
-        """Whether a program is there by the other kind of attachment, which cannot be changed in place."""
+        """Whether a program is there by another kind of attachment, or mode, which cannot be changed in place."""
+        return self.would_leave_gap(wish) and not wish.entry.gap
+
+    def would_leave_gap(self, wish: Wish) -> bool:
+        """Whether what is there has to be taken off first."""
         spot = self.spot(wish)
-        return spot in self.hooks and (spot in self.links) is not wish.entry.link and not wish.entry.gap
+        alike = spot.hook is not Hook.XDP or wish.entry.mode in ("", LADDER, self.modes.get(spot.ifindex))
+        return spot in self.hooks and not (alike and (spot in self.links) is wish.entry.link)
 
     def clear(self, *spots: Spot) -> None:
         """Take what is there off these hooks."""
         self.hooks = {spot: prog for spot, prog in self.hooks.items() if spot not in spots}
         self.links -= set(spots)
         for spot in spots:
+            if spot.hook is Hook.XDP:
+                self.modes.pop(spot.ifindex, None)
             self.chains[spot[:2]] = [slot for slot in self.chains.get(spot[:2], ()) if slot != spot.slot]
 
     def rename(self, name: str, new: str) -> None:

@@ -7,11 +7,11 @@ from functools import partial
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from tests.campaigns.machine import crash, fate, orders
+from tests.campaigns.machine import crash, fate, host, orders
 from tests.campaigns.machine.bench import NAMES, Bench, Fault
 from tests.campaigns.machine.host import Spot
 from tests.campaigns.machine.settling import GRACE
-from tests.campaigns.machine.things import BAD, MISSING, Entry
+from tests.campaigns.machine.things import BAD, LADDER, MISSING, Entry
 from xdploaderd.hooks import Hook, OnForeign
 
 ENTRIES = ("one", "two", "three")
@@ -50,6 +50,7 @@ def entry(name: str, *where: str) -> st.SearchStrategy[Entry]:
         link=st.booleans(),
         gap=st.booleans(),
         order=st.sampled_from(ORDERS[name]),
+        mode=st.sampled_from(("", LADDER, LADDER, "native", "skb")),
     )
 
 
@@ -133,6 +134,12 @@ class Machine(RuleBasedStateMachine):
     def set_link(self, pick: int, words: str) -> None:
         name = self._one(pick)
         self._step(lambda: fate.set_link(self.bench, name, words))
+
+    @precondition(some)
+    @rule(pick=picks, mtu=st.sampled_from((host.MTU, host.LARGE_MTU, host.LARGE_MTU)))
+    def set_peer_mtu(self, pick: int, mtu: str) -> None:
+        name = self._one(pick)
+        self._step(lambda: fate.set_peer_mtu(self.bench, name, mtu))
 
     # Others
 

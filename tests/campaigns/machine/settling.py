@@ -1,25 +1,29 @@
 """What the daemon is to have done when it rests, as the manual pages say it: the model of G14 goes there in passes."""
 
+from collections.abc import Set as AbstractSet
+
 from tests.campaigns.machine import chains
 from tests.campaigns.machine.chains import anchors_first, out_of_place
 from tests.campaigns.machine.model import Model
-from tests.campaigns.machine.things import BAD, MISSING, Key, Own, Prog, Wish
+from tests.campaigns.machine.modes import SKB, best, conditions, is_due, is_refused, is_second_best
+from tests.campaigns.machine.things import BAD, LADDER, MISSING, Key, Own, Prog, Wish
 from xdploaderd.daemon.status import State
-from xdploaderd.hooks import OnForeign
+from xdploaderd.hooks import Hook, OnForeign
 
 GRACE = 60.0  # seconds that orphans are left alone
 RESTORES, MINUTE = 3, 60.0
 
 
-def settle(model: Model) -> None:
-    """Do what is to be done until nothing is."""
+def settle(model: Model, first: AbstractSet[str] = frozenset()) -> None:
+    """Do what is to be done until nothing is, for the attachments `first` before the others."""
     for _ in range(4):
         before = _picture(model)
-        _pass(model)
+        _pass(model, first)
         if _picture(model) == before:
             done = {name for name, state in model.states.items() if state in (State.ATTACHED, State.DETACHED)}
             model.asked -= done
             model.asked &= model.states.keys()
+            model.urged &= model.asked
             return
         model.changes += 1
     raise AssertionError("the model does not come to rest")
@@ -29,7 +33,7 @@ def _picture(model: Model) -> tuple[object, ...]:
     """Return what writes to the kernel change, as far as the model has it."""
     pins = sorted((name, id(own.prog)) for name, own in model.own.items())
     hooks = tuple(sorted((spot, id(prog)) for spot, prog in model.hooks.items()))
-    return hooks, tuple(pins), tuple(model.links), str(sorted(model.chains.items()))
+    return hooks, tuple(pins), tuple(model.links), str(sorted(model.chains.items())), str(sorted(model.modes.items()))
 
 
 def _pin_again(model: Model) -> None:
@@ -42,20 +46,24 @@ def _pin_again(model: Model) -> None:
     model.unpinned = {}
 
 
-def _pass(model: Model) -> None:
+def _pass(model: Model, first: AbstractSet[str]) -> None:
     _pin_again(model)
     for entry in model.entries.values():  # an object that could not be read is looked for again
         if model.digests[entry.name] == MISSING:
             model.digests[entry.name] = model.files[entry.file]
-    wishes = anchors_first(model.wishes())
+    wishes = sorted(anchors_first(model.wishes()), key=lambda wish: wish.name not in first)
     _follow(model, wishes)
+    due = {wish.name for wish in wishes if is_due(model, wish, model.own.get(wish.name))}
     moved = {wish.name for wish in wishes if wish.name in model.asked and wish.entry.gap and out_of_place(model, wish)}
     taken = {wish.name for wish in wishes if model.was_taken(wish)}
     model.states = {}
     for wish in wishes:
         model.states[wish.name] = _carry_out(model, wish, taken=wish.name in taken)
+        if wish.name in due and model.states[wish.name] is State.ATTACHED and is_second_best(model, wish):
+            _put_anew(model, wish)
         if wish.name in moved and model.states[wish.name] is State.ATTACHED:
             chains.place(model, wish)
+            model.gaps.add(model.spot(wish))
             model.asked.discard(wish.name)
     tried, awaited = _claimed(model, wishes)
     for wish in wishes:
@@ -126,27 +134,50 @@ def _displaced(model: Model, wish: Wish) -> State:
 def _put(model: Model, wish: Wish) -> State:
     """Have the attachment's program at its spot and nowhere else, loaded before unless it is another one now."""
     own, spot = model.own.get(wish.name), model.spot(wish)
-    chain = model.chains.get(spot[:2], [])
+    chain, gap = model.chains.get(spot[:2], []), model.would_leave_gap(wish)
+    empty = gap or spot not in model.hooks
+    mode = best(model, wish) if empty else model.modes.get(spot.ifindex, "")
     content = model.digests[wish.entry.name]
+    if is_refused(model, wish) or (wish.name in model.stuck and empty):
+        return State.FAILED
     if own is None or own.prog.key != Key(content, wish.entry.hook):
         prog = _load(model, wish, Key(content, wish.entry.hook))
         if prog is None:
             return State.FAILED
         if own is not None:
             _take_off(model, wish.name)
-        own = model.own[wish.name] = Own(prog, wish.entry.hook, spot.ifindex)
+        tried = own.tried if own is not None and own.prog.key is not None and own.on == spot.ifindex else None
+        own = model.own[wish.name] = Own(prog, wish.entry.hook, spot.ifindex, tried=tried)
     _displace(model, model.hooks.get(spot), by=own)
     if model.hooks.get(spot) is not own.prog:
         model.asked.discard(wish.name)
+    model.gaps |= {spot} if gap else set()
     model.clear(*(s for s, prog in model.hooks.items() if prog is own.prog or s == spot))
     model.hooks[spot] = own.prog
     model.links |= {spot} if wish.entry.link else set()
+    if spot.hook is Hook.XDP:
+        _took(model, wish, own, mode, empty=empty)
     if spot.slot < 0 and spot.slot in chain:  # LINK_UPDATE, which changes no place
         model.chains[spot[:2]] = chain
     elif spot.slot < 0:
         chains.place(model, wish)
     own.on, own.yielded = spot.ifindex, False
     return State.ATTACHED
+
+
+def _put_anew(model: Model, wish: Wish) -> None:
+    """Try a better mode, with a moment without the program."""
+    model.gaps.add(model.spot(wish))
+    model.asked.discard(wish.name)
+    model.changes += 1
+    _took(model, wish, model.own[wish.name], best(model, wish), empty=True)
+
+
+def _took(model: Model, wish: Wish, own: Own, mode: str, *, empty: bool) -> None:
+    """An XDP program is in that mode now; on an empty hook all modes of the ladder were tried."""
+    model.modes[model.interfaces[wish.interface]] = mode
+    if empty and (wish.entry.mode == LADDER or own.tried):
+        own.tried = conditions(model, wish) if wish.entry.mode == LADDER and mode == SKB else None
 
 
 def _load(model: Model, wish: Wish, key: Key) -> Prog | None:

@@ -8,6 +8,7 @@ from xdploaderd.hooks import Hook, OnForeign
 
 _ENTRIES, _INTERFACES = ("one", "two", "three", "four", "five"), ("", "@g0", "@g1", "@g2", "@h0")
 TCX = {name: -1 - n for n, name in enumerate(e + i for e in _ENTRIES for i in _INTERFACES)}  # slots by attachment
+LADDER = "ladder"  # the mode of an entry that takes native or, where the driver refuses that, skb
 BAD, MISSING = "bad", ""  # contents of an object file that cannot be loaded
 
 
@@ -39,6 +40,7 @@ class Entry:
     link: bool = False
     gap: bool = False
     order: str = ""
+    mode: str = ""  # of XDP
 
     @property
     def slot(self) -> int:
@@ -67,13 +69,15 @@ class Entry:
 class Own:
     """What is pinned as an attachment's: its program, and the interface it was attached to by us last (0: none).
 
-    `yielded`: another program of ours has its place since.
+    `yielded`: another program of ours has its place since. `tried`: interface and MTU with which a better mode was
+    refused.
     """
 
     prog: Prog
     hook: Hook
     on: int
     yielded: bool = False
+    tried: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
