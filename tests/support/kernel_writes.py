@@ -21,7 +21,10 @@ def to_file(trace: Path) -> Sequence[str]:
 
 def kernel_writes(trace: Path) -> list[str]:
     """Return the calls in a trace that change anything in the kernel, or below the BPF file system."""
-    return [line for line in trace.read_text().splitlines() if _writes(line)]
+    lines = trace.read_text().splitlines()
+    untold = [line for line in lines if "sa_family=AF_NETLINK" in line and "nlmsg_type=" not in line]
+    assert not untold, f"strace cannot tell netlink messages without the module netlink_diag: {untold[0]}"
+    return [line for line in lines if _writes(line)]
 
 
 def _writes(line: str) -> bool:

@@ -37,6 +37,7 @@ MODULES = (
     "bonding",
     "af_packet",
     "tun",
+    "netlink_diag",  # strace knows by it which sockets speak netlink, and tells no message of others
 )
 LIBRARIES = ("libbpf.so.1", "libnss_files.so.2")
 PYTEST = "-p tools.vm.tell -p no:cacheprovider -p no:hypothesispytest --tb=short -v -rs --durations=5 --color=no"
