@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _PLAIN_ONLINE = {
     "status": "Show whether everything is as wanted. Exit 3 when something is not.",
-    "list": "List the configured attachments with their programs.",
+    "list": "List the attachments with their programs.",
     "plan": "Show what a reload would do, and why. Nothing is changed.",
 }
 _APPLY = """\

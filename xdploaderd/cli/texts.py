@@ -2,16 +2,17 @@
 
 EPILOG = """\
 exit status:
-  0    done; with `status` and `reload`: everything is as wanted
+  0    done; with what asks the daemon: everything is as wanted
+  1    with `prepare`: something does not hold; with `core-diff`: something differs
   2    the command line is wrong
-  1    with `prepare`: something does not hold
-  3    with `status`, `reload`, `attach`, `detach`: something is not as wanted; with `load --partial`: loaded in part;
-       with `prepare`: something is unknown
+  3    with `status`, `reload`, `apply`, `confirm`, `attach`, `detach`, `wait`: something is not as wanted;
+       with `adopt`, `btfgen`, `load --partial`: done in part; with `prepare`: something is unknown
   64   the request contradicts itself       65   the object file is refused
   66   no such file, interface, attachment  69   the daemon or a kernel feature is missing
   70   an internal failure                  71   the kernel refused
   73   a pin cannot be used                 75   busy: a foreign program, or locked
   77   not allowed                          78   the configuration is refused
+  130  interrupted
 
 An error is one line on standard error that begins with its code, such as HookBusy; with --json it is one JSON object.
 
