@@ -15,12 +15,14 @@ from xdploaderd.daemon.wishes import Settings
 from xdploaderd.limits import DEFAULT_LIMITS
 
 EDGE = entry()
+CONFIRMED = ("as last confirmed",)  # what the status names for files: they may say something else by now
 PINNING = PinningConf(
     root=PurePosixPath("/run/bpf"),
     by_name=PurePosixPath("a"),
     object_ns=PurePosixPath("b"),
     global_ns=PurePosixPath("c/d"),
     subdirs={5: PurePosixPath("e"), 12: PurePosixPath("f")},
+    sources=CONFIRMED,
 )
 WHOLE = Settings(
     (EDGE,),
@@ -29,7 +31,7 @@ WHOLE = Settings(
     limits=DEFAULT_LIMITS._replace(programs=3, map_bytes=1 << 20),
     protect=frozenset({"eth0", "eth1"}),
 )
-PLAIN = Settings((EDGE,), PinningConf())
+PLAIN = Settings((EDGE,), PinningConf(sources=CONFIRMED))
 DIGESTS = {EDGE.object: "a" * 40}
 
 

@@ -61,8 +61,7 @@ class Daemon:
         request = RequestTrial(tmp_path / "trial", self.wishes, world, boot_id="boot")
         self.trial = Trial(self.applier, self.wishes, self.confirming, world, request)
         self.core_logs = CoreLogs(tmp_path / "core", boot_id="boot")
-        files = {"config": Path("/etc/x.yaml"), "pinning": Path("/etc/pinning.conf")}
-        source = ConfigSource(read=self.read, objects=self.objects.read_all, **files)
+        source = ConfigSource(read=self.read, objects=self.objects.read_all, config=Path("/etc/x.yaml"))
         self.service = Service(self.reconciler, self.wishes, self.requests, self.trial, source, self.core_logs)
 
     def make_settings(self, *names: str) -> Settings:
@@ -71,7 +70,7 @@ class Daemon:
             entry(name, f"eth{number}", object=PurePosixPath(self.object), force=name.startswith("force"))
             for number, name in enumerate(names)
         ]
-        return Settings(tuple(entries), PinningConf())
+        return Settings(tuple(entries), PinningConf(sources=("/etc/p.conf", "/etc/p.conf.d/1.conf")))
 
     def read(self) -> Settings:
         """Stand for the reader of the configuration files."""
@@ -118,6 +117,14 @@ def test_nothing_is_called_as_wanted_before_the_first_pass(tmp_path: Path) -> No
         status = await Daemon(tmp_path, FakeWorld("eth0"), "edge").service.status()
         assert [a.state for a in status.attachments] == [State.WAITING]
         assert status.degraded
+
+    run(main())
+
+
+def test_status_names_the_files_of_pinning_that_were_read(tmp_path: Path) -> None:
+    async def main() -> None:
+        daemon = Daemon(tmp_path, FakeWorld("eth0"), "edge")
+        assert (await daemon.service.status()).pinning == "/etc/p.conf, /etc/p.conf.d/1.conf"
 
     run(main())
 

@@ -75,7 +75,7 @@ def assemble(options: Options, doors: Doors) -> tuple[Reconciler, Service]:
     bpf, boot_id = doors.bpf, read_boot_id()
     stores = _stores(options, boot_id)
     read = stores.read
-    source = ConfigSource(read=reader, objects=read.read_all, config=options.config, pinning=options.pinning)
+    source = ConfigSource(read=reader, objects=read.read_all, config=options.config)
     confirming = Confirming(options.data_dir, read, boot_id=boot_id, clock=doors.boot)
     start = choose_start(reader, read.read_at_start, partial(read_pinning, options.pinning), confirming)
     if start.error:

@@ -58,6 +58,7 @@ def read_pinning_back(values: object) -> PinningConf | None:
             object_ns=PurePosixPath(values["object_ns"]),
             global_ns=PurePosixPath(values["global_ns"]),
             subdirs={int(number): PurePosixPath(path) for number, path in values["subdirs"].items()},
+            sources=("as last confirmed",),
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         return None

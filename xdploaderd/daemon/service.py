@@ -91,7 +91,7 @@ class Service:
             pid=os.getpid(),
             degraded=unlike or bool(self._in_force.error) or not picture.settled,
             config=str(self._source.config),
-            pinning=str(self._source.pinning),
+            pinning=", ".join(self._wishes.settings.pinning.sources),
             config_error=self._in_force.error,
             applied=_utc(self._in_force.since),
             confirm_seconds=self._trial.seconds_left,

@@ -22,7 +22,6 @@ class ConfigSource:
     read: Callable[[], Settings]
     objects: Callable[[Iterable[AttachmentConfig], Limits], Digests]
     config: Path
-    pinning: Path
 
 
 def read_settings(config: Path, pinning: Path) -> Settings:

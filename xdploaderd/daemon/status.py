@@ -109,6 +109,7 @@ class DaemonStatus:
     `applied`: since when the configuration in force is (RFC 3339, UTC). `confirm_seconds`: how long it, or a change by
     request, waits to be confirmed before it is rolled back, 0: it does not. `protect`: interfaces that change so alone.
     `lost`: programs of others that gave way to what was on trial and do not come back, each with the reason.
+    `pinning`: the files that say where maps are pinned, empty for the built-in defaults.
     """
 
     version: str
