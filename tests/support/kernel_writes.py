@@ -1,5 +1,6 @@
 """What strace(1) saw of a process that changes the kernel: bpf(2), rtnetlink, and anything on the BPF file system."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,9 @@ _CALLS = (
     "chmod,fchmod,fchmodat,chown,fchown,lchown,fchownat"
 )
 _READS = ("BPF_OBJ_GET", "_GET_", "BPF_PROG_QUERY", "BPF_MAP_LOOKUP")
+_UNTOLD = re.compile(
+    r'send\w+\(\d+<[^>]*>, "(?:\\.{1,3}|[^\\])(?:\\0){3}'
+)  # begins with the length of a netlink message
 _VERBS = ("nlmsg_type=RTM_NEW", "nlmsg_type=RTM_SET", "nlmsg_type=RTM_DEL")
 
 
@@ -22,7 +26,7 @@ def to_file(trace: Path) -> Sequence[str]:
 def kernel_writes(trace: Path) -> list[str]:
     """Return the calls in a trace that change anything in the kernel, or below the BPF file system."""
     lines = trace.read_text().splitlines()
-    untold = [line for line in lines if "sa_family=AF_NETLINK" in line and "nlmsg_type=" not in line]
+    untold = [line for line in lines if _UNTOLD.search(line)]
     assert not untold, f"strace cannot tell netlink messages without the module netlink_diag: {untold[0]}"
     return [line for line in lines if _writes(line)]
 
