@@ -209,11 +209,21 @@ def test_order_holds_or_not(order: str, ids: tuple[int, ...], expected: bool) ->
 def test_lost_order_is_restored_only_when_asked_for_and_allowed() -> None:
     config = tcx(order="first", allow_gap=True)
     there, chain = {place_of(config): 7}, ((5, "x"), (7, "main"))
-    assert plans(want(config), there, owned(config), chain=chain) == ()
-    action = plan(replace(want(config), retake=True), there, owned(config), chain=chain)
+    ours = owned(config, order="first")
+    assert plans(want(config), there, ours, chain=chain) == ()
+    action = plan(replace(want(config), retake=True), there, ours, chain=chain)
     assert isinstance(action, Replace)
     assert action.gap
-    assert plans(replace(want(replace(config, allow_gap=False)), retake=True), there, owned(config), chain=chain) == ()
+    assert plans(replace(want(replace(config, allow_gap=False)), retake=True), there, ours, chain=chain) == ()
+
+
+def test_order_that_the_program_was_not_put_in_is_carried_out_unasked() -> None:
+    config = tcx(order="first", allow_gap=True)
+    there, chain = {place_of(config): 7}, ((5, "x"), (7, "main"))
+    action = plan(want(config), there, owned(config, order="last"), chain=chain)
+    assert isinstance(action, Replace)
+    assert action.gap
+    assert plans(want(config), there, owned(config, order="last"), chain=chain[::-1]) == ()
 
 
 def test_entry_that_others_go_by_is_attached_before_them() -> None:

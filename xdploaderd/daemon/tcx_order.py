@@ -55,8 +55,14 @@ def holds(order: str, chain: Chain, owned: Owned, others: Mapping[str, Owned]) -
 
 
 def is_due(want: Wanted, observed: Observed, owned: Owned, found: Place) -> bool:
-    """Return whether the program is to be attached anew for the sake of its order: only when that is asked for."""
-    if not want.config.order or not want.retake or not want.config.allow_gap or found.hook is Hook.XDP:
+    """Return whether the program is to be attached anew for the sake of its order.
+
+    Only when that is asked for, or the entry has another order than the one that the program was put in: the daemon may
+    have been killed before it did what was asked.
+    """
+    if not want.config.order or not want.config.allow_gap or found.hook is Hook.XDP:
+        return False
+    if not want.retake and owned.record is not None and owned.record.order == want.config.order:
         return False
     chain = observed.chains.get((found.ifindex, found.hook), ())
     return bool(chain) and not holds(want.config.order, chain, owned, observed.owned)

@@ -42,12 +42,16 @@ class Whereabouts:
         return prog
 
     def took(self, name: str, place: Place, put: Put) -> str:
-        """Remember in which conditions better modes were refused, for the next try; return why, where that is news."""
+        """Remember where it was put, and in which conditions better modes were refused, for the next try.
+
+        Return why they were refused, where that is news.
+        """
         prog = self._pins.staged(name) or self._pins.prog(name)
         record = self.record_of(name, prog)
-        if put.in_place or prog is None or record is None or not (place.rungs or record.tried):
+        if put.in_place or prog is None or record is None:
             return ""
-        self._records.put(prog.id, replace(record, refused=put.refused, tried=place.conditions if put.refused else ""))
+        tried = place.conditions if put.refused else ""
+        self._records.put(prog.id, replace(record, refused=put.refused, tried=tried, order=place.order))
         return put.refused if put.refused != record.refused else ""
 
     def went(self, owned: Sequence[Owned]) -> tuple[Owned, ...]:
@@ -82,11 +86,11 @@ class Whereabouts:
             self._records.put(prog.id, record)
 
     def as_before(self, name: str, record: Record) -> Record:
-        """Return the record with what is known of refused modes where the program in force is attached."""
+        """Return the record with what is known of refused modes, and of its order, where the program in force is."""
         before = self.record_of(name, self._pins.prog(name))
         if before is None or before.ifindex != record.ifindex:
             return record
-        return replace(record, refused=before.refused, tried=before.tried)
+        return replace(record, refused=before.refused, tried=before.tried, order=before.order)
 
     def clsact_was_made(self, ifindex: Ifindex) -> None:
         """Remember that the daemon made clsact on that interface, so that it goes with the last filter."""

@@ -1,0 +1,66 @@
+"""A daemon that is killed in a reload, and started with the files as they are: nothing of the old ones is left."""
+
+import json
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.campaigns.machine.core import Clock, Core
+from tests.support.daemon import OBJECTS, OWN_PINS
+from tests.support.netns import Veth
+from tests.support.old_kernel import NEEDS_TCX
+from tests.support.rawbpf import ATTACH_TCX_INGRESS, tcx_programs
+from tests.support.sandbox import clear_pins
+
+pytestmark = pytest.mark.kernel
+
+
+@pytest.fixture
+def core(veth: Veth, tmp_path: Path) -> Iterator[Core]:
+    """A daemon in this process, ended with the test and without pins then."""
+    with closing(Core(tmp_path, Clock())) as made:
+        try:
+            yield made
+        finally:
+            made.end()
+            clear_pins()
+
+
+def configure(core: Core, *entries: Mapping[str, object]) -> None:
+    core.config.write_text(json.dumps({"attachments": entries}))
+
+
+def entry(name: str, hook: str, **fields: object) -> Mapping[str, object]:
+    program = "stamp_xdp" if hook == "xdp" else "stamp_tc"
+    made = {"name": name, "interface": "veth0", "hook": hook, "object": str(OBJECTS / "stamp.bpf.o")}
+    return {**made, "program": program, **fields}
+
+
+def ordered(one: str, two: str) -> tuple[Mapping[str, object], ...]:
+    chosen = {"one": {"order": one}, "two": {"order": two}, "three": {}}
+    return tuple(entry(name, "tc-ingress", attach="link", allow_gap=True, **more) for name, more in chosen.items())
+
+
+@NEEDS_TCX
+@pytest.mark.parametrize("moved", [False, True])
+def test_order_that_a_killed_reload_did_not_bring_about_is_brought_about_by_the_start(
+    core: Core, *, moved: bool
+) -> None:
+    index = socket.if_nametoindex("veth0")
+    configure(core, *ordered("first", "last"))
+    core.start()
+    one, three, two = tcx_programs(index, ATTACH_TCX_INGRESS)
+    configure(core, *ordered("last", "first"))
+    there = (three, two, one) if moved else (one, three, two)
+    pins = OWN_PINS / "one/link", OWN_PINS / "two/link"
+    core.kill_when(
+        lambda: tcx_programs(index, ATTACH_TCX_INGRESS) == there and all(pin.exists() for pin in pins),
+        core.service.reload(),
+    )
+    assert tcx_programs(index, ATTACH_TCX_INGRESS) == there
+    core.start()
+    assert tcx_programs(index, ATTACH_TCX_INGRESS) == (two, three, one)
+    assert not any(one.note for one in core.call(core.service.status()).attachments)
