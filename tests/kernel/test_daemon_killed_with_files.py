@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.campaigns.machine.core import Clock, Core
-from tests.support.daemon import OBJECTS, OWN_PINS
+from tests.support.daemon import OBJECTS, OWN_PINS, xdp_id
 from tests.support.netns import Veth
 from tests.support.old_kernel import NEEDS_TCX
 from tests.support.rawbpf import ATTACH_TCX_INGRESS, tcx_programs
@@ -64,3 +64,23 @@ def test_order_that_a_killed_reload_did_not_bring_about_is_brought_about_by_the_
     core.start()
     assert tcx_programs(index, ATTACH_TCX_INGRESS) == (two, three, one)
     assert not any(one.note for one in core.call(core.service.status()).attachments)
+
+
+def test_directory_of_pins_goes_although_a_kill_left_it_empty(core: Core) -> None:
+    configure(core, entry("edge", "xdp"))
+    core.start()
+    configure(core)
+    core.kill_when(lambda: OWN_PINS.is_dir() and not any(OWN_PINS.iterdir()), core.service.reload())
+    assert OWN_PINS.is_dir()
+    core.start()
+    assert (xdp_id(), OWN_PINS.exists()) == (0, False)
+
+
+def test_file_that_a_kill_left_half_written_is_removed(core: Core) -> None:
+    configure(core, entry("edge", "xdp"))
+    core.start()
+    configure(core)
+    core.kill_when((core.state / "records.new").exists, core.service.reload())
+    assert (core.state / "records.new").exists()
+    core.start()
+    assert not list(core.state.glob("*.new"))

@@ -38,7 +38,7 @@ from xdploaderd.daemon.runtime_entries import RuntimeEntries
 from xdploaderd.daemon.service import Service
 from xdploaderd.daemon.settings import ConfigSource, read_settings
 from xdploaderd.daemon.starting import Start, choose_start
-from xdploaderd.daemon.state_file import read_boot_id
+from xdploaderd.daemon.state_file import read_boot_id, sweep_unfinished
 from xdploaderd.daemon.transaction import Transaction
 from xdploaderd.daemon.trial import Trial
 from xdploaderd.daemon.wishes import Digests, Wishes
@@ -135,6 +135,8 @@ def _runtime_digests(runtime: RuntimeEntries, confirming: Confirming, start: Sta
 
 
 def _stores(options: Options, boot_id: str) -> Stores:
+    for directory in (options.state_dir, options.data_dir):
+        sweep_unfinished(directory)
     runtime = KeptObjects(options.state_dir / "objects", durable=False)
     permanent = KeptObjects(options.data_dir / "objects", durable=True)
     copies = KeptObjects(options.state_dir / "read-objects", durable=False)

@@ -65,6 +65,11 @@ class OwnPins:
         found = (name_in(e.name) for e in entries if e.is_dir(follow_symlinks=False))
         return tuple(name for name in found if name is not None)
 
+    def remove_unused(self) -> None:
+        """Remove the directory that all this is below, where a crash left nothing in it."""
+        if os.path.isdir(self.root) and not list_dir(self.root):
+            remove_dirs([self.root])
+
     def directory(self, name: str) -> PurePosixPath:
         """Return where the attachment's pins are."""
         *above, last = name.split("/")  # _before/NAME; an entry's own name has no slash

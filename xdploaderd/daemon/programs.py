@@ -85,6 +85,8 @@ class OwnPrograms:
         """Forget what is remembered of any other program, and keep what could not be kept before."""
         ids = [(o.name, prog.id) for o in owned for prog in (o.prog, o.staged) if prog is not None]
         self._records.keep_only((*ids, *self.before.programs()))
+        if not ids:
+            self._pins.remove_unused()
         self._kernel.keep()
         self._read.keep_missing()
         self._core_logs.keep_only(number for _, number in ids)

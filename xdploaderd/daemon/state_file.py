@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 VERSION = 1
 SIZE_LIMIT = 16 * 1024 * 1024  # bytes
+_NEW = ".new"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -66,6 +67,13 @@ def write_state(path: Path, values: Mapping[str, Any], *, boot_id: str, durable:
         raise
 
 
+def sweep_unfinished(directory: Path) -> None:
+    """Remove what a crash left of files that were being replaced; what cannot be removed stays until they are."""
+    with suppress(OSError):
+        for path in directory.glob(f"*{_NEW}"):
+            path.unlink()
+
+
 def _bytes_of(path: Path) -> bytes | None:
     try:
         return path.read_bytes()
@@ -74,7 +82,7 @@ def _bytes_of(path: Path) -> bytes | None:
 
 
 def _replace(path: Path, raw: bytes, *, durable: bool) -> None:
-    new = path.with_name(path.name + ".new")
+    new = path.with_name(path.name + _NEW)
     with new.open("wb") as file:
         os.fchmod(file.fileno(), 0o600)
         file.write(raw)
