@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 import xdploaderd
-from xdploaderd.errors import FileError
+from xdploaderd.errors import FileError, UsageError
 from xdploaderd.manpage import man_page
 
 COMMANDS = ("install-system", "uninstall-system")
@@ -107,11 +108,18 @@ def uninstall_system(root: Path, *, say: Callable[[str], None]) -> None:
         _remove_empty(root / name for name in sorted(record.folders, reverse=True))
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are LoaderErrors, which the daemon's entry tells and turns into an exit status."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see `{self.prog} --help`)")
+
+
 def main(argv: Sequence[str]) -> int:
     """Run `install-system` or `uninstall-system`; return the exit status. LoaderError as the functions above."""
-    parser = argparse.ArgumentParser(prog=f"xdploaderd {argv[0]}")
+    parser = _Parser(prog=f"xdploaderd {argv[0]}")
     parser.add_argument(
-        "--root", type=Path, default=Path("/"), help="the system's files lie below this folder (default: /)"
+        "--root", type=Path, default=Path("/"), metavar="DIR", help="the system's files lie below it (default: /)"
     )
     if argv[0] == COMMANDS[0]:
         parser.add_argument(

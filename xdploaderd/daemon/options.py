@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ DATA_DIR = Path("/var/lib/xdploaderd")
 SOCKET_NAME = "control"
 ORPHAN_GRACE = 60.0  # seconds
 MOST_SECONDS = 86400.0
+_OTHER_COMMANDS = "Other commands: install-system and uninstall-system, for the system's files; see xdploaderd(8)."
 LEVELS = {"error": logging.ERROR, "warning": logging.WARNING, "info": logging.INFO, "debug": logging.DEBUG}
 
 
@@ -35,7 +37,9 @@ class Options:
 
 def parse_options(argv: Sequence[str]) -> Options:
     """Return the options; ends the process with status 64 and a message where they make no sense."""
-    parser = _Parser(prog="xdploaderd", description="Attach XDP and tc programs and keep them attached.")
+    parser = _Parser(
+        prog="xdploaderd", description="Attach XDP and tc programs and keep them attached.", epilog=_OTHER_COMMANDS
+    )
     parser.add_argument("--version", action="version", version=f"xdploaderd {__version__}")
     parser.add_argument(
         "--config",
@@ -82,7 +86,10 @@ def parse_options(argv: Sequence[str]) -> Options:
 
 
 def _seconds(word: str) -> float:
-    seconds = float(word)
+    try:
+        seconds = float(word)
+    except ValueError:
+        seconds = -1.0
     if not 0 <= seconds <= MOST_SECONDS:
         raise argparse.ArgumentTypeError(f"want a number of seconds from 0 to {MOST_SECONDS:g}, not '{word}'")
     return seconds
@@ -92,5 +99,5 @@ class _Parser(argparse.ArgumentParser):
     """argparse with the exit status of a usage error (sysexits.h)."""
 
     def error(self, message: str) -> None:  # type: ignore[override]
-        self.print_usage()
+        self.print_usage(sys.stderr)
         self.exit(64, f"xdploaderd: {message}\n")
