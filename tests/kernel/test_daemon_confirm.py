@@ -180,6 +180,43 @@ def test_reboot_starts_from_the_last_confirmed_configuration(veth: Veth, daemon:
     assert json.dumps(edge)
 
 
+def test_nothing_permanent_lets_a_start_take_what_was_rolled_back(veth: Veth, daemon: Daemon, copy: Path) -> None:
+    daemon.whole_directory = True
+    tc = str(OBJECTS / "tc_count.bpf.o")
+    entry = {"name": "more", "interface": "veth0", "hook": "tc-egress", "object": tc, "program": "count_in"}
+    before = started(daemon, copy)
+    daemon.call("AttachObject", entry={**entry, "name": "made"}, permanent=True)
+    requests: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("AttachObject", {"entry": {**entry, "priority": 2}, "permanent": True}),
+        ("Detach", {"name": "made", "permanent": True}),
+    )
+
+    def are_refused(match: str) -> None:
+        for method, given in requests:
+            with pytest.raises(UsageError, match=match):
+                daemon.call(method, **given)
+            assert re.search(f"audit: .*{match}", daemon.log().splitlines()[-1])
+        assert [file.name for file in (daemon.directory / "conf.d").iterdir()] == ["50-made.yaml"]
+
+    daemon.call("Reload", confirm=600)
+    are_refused("waits to be confirmed")
+    daemon.call("RollBack")
+    are_refused("nothing permanent can be put beside them")
+    daemon.end()
+    daemon.start()
+    assert is_as_before(daemon, before)
+    assert daemon.names() == ["edge", "gone", "made"]
+    are_refused("nothing permanent can be put beside them")
+    daemon.call("Reload")
+    daemon.call("AttachObject", **requests[0][1])
+    daemon.call("Detach", name="made", permanent=True)
+    assert daemon.names() == ["edge", "new", "more"]
+    daemon.end()
+    daemon.config.write_text("spoilt: [")
+    daemon.start()
+    assert daemon.names() == ["edge", "new", "more"]  # the last confirmed configuration has it too
+
+
 @pytest.mark.parametrize("spoil", [Path.unlink, lambda copy: copy.write_bytes(b"damaged")])
 def test_reboot_loads_nothing_that_was_not_confirmed(
     veth: Veth, daemon: Daemon, copy: Path, spoil: Callable[[Path], object]

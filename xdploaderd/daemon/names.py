@@ -35,9 +35,9 @@ class Names:
             known = ", ".join(quoted(n) for n in names) or "none"
             raise NoSuchAttachmentError(f"no attachment named {quoted(name)} is configured (there is: {known})")
 
-    def check_change(self, name: str, verb: str, confirm: int) -> None:
+    def check_change(self, name: str, verb: str, confirm: int, *, permanent: bool = False) -> None:
         """Raise UsageError where the change of an entry has to wait, or is for trial alone."""
-        self._trial.check_request(confirm)
+        self._trial.check_request(confirm, permanent=permanent)
         if confirm:
             return
         entry = next((config for config in self._wishes.entries if config.name == name), None)
@@ -107,13 +107,13 @@ class Names:
             audit_each(verb, before, stands_of(self._reconciler.picture))
 
     @contextmanager
-    def recorded_refusal(self, verb: str) -> Iterator[None]:
-        """Record that a change of all was refused, where the block does that."""
+    def recorded_refusal(self, verb: str, name: str = "") -> Iterator[None]:
+        """Record that a change was refused, where the block does that."""
         try:
             yield
         except UsageError as error:
-            stand = self.stand("")
-            audit(verb, "", before=stand, after=stand, result=str(error))
+            stand = self.stand(name)
+            audit(verb, name, before=stand, after=stand, result=str(error))
             raise
 
     def running(self, name: str) -> Running | None:

@@ -127,14 +127,19 @@ class Service:
     async def attach_object(self, request: AttachRequest) -> AttachmentStatus:
         """Attach a program that no file configures; see Requests.attach_object, and attach() for `confirm`."""
         confirm = request.confirm
-        if confirm and (request.permanent or request.program is not None):
-            raise UsageError("only what lasts until reboot can be confirmed: want neither permanent nor a program")
         async with self._change():
-            self._trial.check_request(confirm)
+            with self._names.recorded_refusal("attach-object", str(request.entry.get("name", ""))):
+                if confirm and (request.permanent or request.program is not None):
+                    text = "only what lasts until reboot can be confirmed: want neither permanent nor a program"
+                    raise UsageError(text)
+                self._trial.check_request(confirm, permanent=request.permanent)
             if confirm:
                 return await self._unconfirmed.attach_object(request)
             check = partial(self._names.check_entry, verb="attach --object ...")
-            return await self._requests.attach_object(request, check)
+            status = await self._requests.attach_object(request, check)
+            if request.permanent:
+                await asyncio.to_thread(self._trial.keep)
+            return status
 
     async def detach(self, name: str, *, permanent: bool = False, confirm: int = 0) -> AttachmentStatus:
         """Take the program off, if it is ours, until attach() or reboot; a runtime entry is forgotten besides.
@@ -145,7 +150,7 @@ class Service:
         async with self._change():
             with audited("detach", name, lambda: self._names.stand(name)):
                 self._names.check(name)
-                self._names.check_change(name, "detach", confirm)
+                self._names.check_change(name, "detach", confirm, permanent=permanent)
                 if confirm and (permanent or self._wishes.origin_of(name) is Origin.PERMANENT):
                     raise UsageError("what is permanent cannot be put on trial: change its file, and apply --confirm")
                 async with self._unconfirmed.trying(name, confirm):
@@ -158,7 +163,10 @@ class Service:
         if permanent and origin is Origin.CONFIGURED:
             raise UsageError(f"attachment {quoted(name)} is configured by hand: take it out of its file")
         if permanent or origin is Origin.RUNTIME:
-            return await self._requests.forget(self._names.status(name))
+            status = await self._requests.forget(self._names.status(name))
+            if permanent:
+                await asyncio.to_thread(self._trial.keep)
+            return status
         self._wishes.hold(name)
         return await settle(self._reconciler, name, failed=(State.FAILED,))
 

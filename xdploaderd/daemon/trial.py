@@ -108,10 +108,19 @@ class Trial:
         if not 0 <= confirm <= MAX_SECONDS:
             raise UsageError(f"time to confirm is {confirm} s, want at most {MAX_SECONDS}")
 
-    def check_request(self, confirm: int) -> None:
-        """Raise UsageError where a request has to wait; one without `confirm` waits for other requests alone."""
-        if confirm or self.request.waits():
+    def check_request(self, confirm: int, *, permanent: bool = False) -> None:
+        """Raise UsageError where a request has to wait; one without `confirm` waits for other requests alone.
+
+        What is `permanent` waits for a configuration besides: beside files that were rolled back, one more file would
+        make a new configuration of them, which the next start takes.
+        """
+        if confirm or permanent or self.request.waits():
             self.check_settled(confirm)
+        if permanent and self._confirming.pending is not None:
+            raise UsageError(
+                "the configuration files were not confirmed and are rolled back, so that nothing permanent can be put"
+                " beside them: mend them and use `xdploaderctl apply` first, or leave `permanent` out"
+            )
 
     def request_began(self) -> None:
         """Watch the deadline of a request on trial."""
