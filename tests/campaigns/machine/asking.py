@@ -14,13 +14,18 @@ FARTHEST = (State.FAILED, State.FOREIGN, State.WAITING, State.DETACHED, State.AT
 
 def start(model: Model) -> None:
     """Begin anew with nothing but what is on disk, pinned and attached."""
+    if model.rejected and model.rejected == model.said:  # then the last confirmed one is in force, as it was
+        kept, model.config_error = dict(model.force), True
+    else:
+        kept, model.config_error, model.rejected = dict(model.disk), False, ()
     known = ((entry.file, model.digests.get(name, MISSING)) for name, entry in reversed(model.entries.items()))
     before = {file: content for file, content in known if content != MISSING}
-    model.force, model.runtime = dict(model.disk), _not_claimed(model, model.disk)
+    model.force, model.runtime = kept, _not_claimed(model, kept)
     for name, entry in model.entries.items():  # a file that cannot be read now is what it was
-        model.digests[name] = model.files[entry.file] or before.get(entry.file, MISSING)
+        if not model.rejected or name in model.runtime:
+            model.digests[name] = model.files[entry.file] or before.get(entry.file, MISSING)
     model.asked, model.ended, model.orphans = set(), set(), {}
-    model.restored, model.given_up, model.stuck, model.config_error = {}, set(), set(), False
+    model.restored, model.given_up, model.stuck = {}, set(), set()
     if model.trial is not None and model.now >= model.trial.deadline:
         roll_back(model)
     else:
@@ -43,12 +48,21 @@ def reload(model: Model) -> bool:
 
 def apply_on_trial(model: Model, seconds: float) -> bool:
     """Do as reload(), to be rolled back unless it is confirmed."""
-    programs = {name: own.prog for name, own in model.own.items()}
-    before = Trial(model.now + seconds, model.force, dict(model.runtime), dict(model.digests), programs)
+    before = _before(model, seconds)
     if not reload(model):
         return False
     model.trial = before
     return True
+
+
+def begin_trial(model: Model, seconds: float) -> None:
+    """Be on trial, whatever comes of it: the daemon was killed before it could tell."""
+    model.trial = _before(model, seconds)
+
+
+def _before(model: Model, seconds: float) -> Trial:
+    programs = {name: own.prog for name, own in model.own.items()}
+    return Trial(model.now + seconds, model.force, dict(model.runtime), dict(model.digests), programs)
 
 
 def confirm(model: Model) -> bool:
@@ -68,7 +82,10 @@ def roll_back(model: Model) -> None:
     model.ended = (model.ended | names) - set(model.entries)
     ask(model, *model.entries)
     settle(model)
-    model.trial, model.config_error, model.rejected = None, True, True
+    same = {**before.force} == model.disk and all(
+        before.digests[n] == model.files[e.file] for n, e in model.disk.items()
+    )
+    model.trial, model.config_error, model.rejected = None, True, () if same else model.said
     sweep(model)
 
 
@@ -82,7 +99,7 @@ def adopt(model: Model, changed: AbstractSet[str] = frozenset()) -> bool:
     """Want what the files say from now on, and all that others took off again; first comes what they changed."""
     before = set(model.entries)
     model.force, model.runtime, model.config_error = dict(model.disk), _not_claimed(model, model.disk), False
-    model.rejected = False
+    model.rejected = ()
     model.ended = (model.ended | before) - set(model.entries)
     model.digests = {name: model.files[entry.file] for name, entry in model.entries.items()}
     ask(model, *model.entries)

@@ -139,11 +139,14 @@ class Core:
 
     def until_rolled_back(self) -> None:
         """Return when a configuration whose time is over has been rolled back."""
-        self._run(self._rolled_back())
+        self._run(self.rolled_back())
         self.rest()
 
-    async def _rolled_back(self) -> None:
+    async def rolled_back(self) -> None:
+        """Wait until a configuration whose time is over has been rolled back, or the daemon is dead."""
         while (await self.service.status()).confirm_seconds:
+            if any(task.done() for task in self._process.tasks):
+                return
             await self._turn()
         with suppress(UsageError):
             await self.service.confirm()  # refused, once the roll-back has ended
@@ -165,7 +168,7 @@ class Core:
         for _ in range(TURNS):
             await asyncio.sleep(0)
         for task in self._process.tasks:
-            assert not task.done(), f"a part of the daemon ended: {task}"
+            assert self.writes.dying or not task.done(), f"a part of the daemon ended: {task}"
 
     async def _rest(self) -> None:
         reconciler = self._process.reconciler

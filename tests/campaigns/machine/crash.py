@@ -6,7 +6,6 @@ next start wants what was wanted before or what was asked for, and goes there fr
 
 import copy
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from tests.campaigns.machine import asking
@@ -31,6 +30,13 @@ def kill_in_pass(bench: Bench, change: Callable[[], None], calls: int) -> None:
     _kill(bench, bench.core.one_pass(), calls, settle)
 
 
+def kill_in_roll_back(bench: Bench, calls: int) -> None:
+    """Let the time of a trial be over, and kill the daemon after so many calls of the roll-back; start it again."""
+    assert bench.model.trial is not None
+    bench.clock.ahead += max(0.0, bench.model.trial.deadline - bench.clock.steady()) + 1
+    _kill(bench, bench.core.rolled_back(), calls, asking.roll_back)
+
+
 def _kill(bench: Bench, work: Coroutine[Any, Any, object], calls: int, *tell: Callable[[Model], object]) -> None:
     """Kill the daemon within some work; `tell`: what the model makes of it, and where else it may have come to."""
     before = bench.model
@@ -42,8 +48,7 @@ def _kill(bench: Bench, work: Coroutine[Any, Any, object], calls: int, *tell: Ca
     after = told[0]
     seen = bench.eyes.observe(NAMES)
     pinned = {file.parent.name for file in OWN.glob("*/prog*")}
-    for name, new in tuple(_renamed(before, after, pinned)):
-        before.rename(name, new)
+    before.rename(dict(_renamed(before, after, pinned)))
     hooks = dict(_hooks(before.hooks, after.hooks, seen.programs, bench.known, after.gaps))
     own = _own(before, after, hooks, pinned)
     hooks = {spot: prog for spot, prog in hooks.items() if not _is_repaired(prog, before.own, own)}
@@ -51,9 +56,8 @@ def _kill(bench: Bench, work: Coroutine[Any, Any, object], calls: int, *tell: Ca
     bench.core.start()
     bench.counts["starts"] += 1
     now = bench.clock.steady()
-    wanted = {wish.name for wish in after.wishes()}
-    owns = [dict(_not_blamed(before, hooks, own, names)) for names in (set(own), wanted)]  # what ends needs no note
-    bench.choose([_started(w, found, each, now) for each in owns for w in (after, before, *told[1:])])
+    _blame_nobody(before, hooks, own)
+    bench.choose([_started(wants, found, own, now) for wants in (after, before, *told[1:])])
 
 
 def _told(before: Model, tell: Callable[[Model], object]) -> Model:
@@ -128,14 +132,12 @@ def _is_repaired(prog: Prog, before: Mapping[str, Own], own: Mapping[str, Own]) 
     return any(name in own and own[name].prog is not prog for name in owners)
 
 
-def _not_blamed(
-    before: Model, hooks: Mapping[Spot, Prog], own: Mapping[str, Own], names: set[str]
-) -> Iterator[tuple[str, Own]]:
-    """Yield what is pinned; for `names` it is noted that the daemon itself took off what does not run any more."""
-    running = set(map(id, hooks.values()))
-    off = {id(prog) for prog in before.hooks.values()} - running
-    for name, each in own.items():
-        yield name, replace(each, on=0) if id(each.prog) in off and name in names else each
+def _blame_nobody(before: Model, hooks: Mapping[Spot, Prog], own: Mapping[str, Own]) -> None:
+    """Note of what is pinned that the daemon itself took off what ran before and does not any more."""
+    off = {id(prog) for prog in before.hooks.values()} - set(map(id, hooks.values()))
+    for each in own.values():
+        if id(each.prog) in off:
+            each.leave()
 
 
 def _found(hooks: dict[Spot, Prog], seen: Seen) -> Model:

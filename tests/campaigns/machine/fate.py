@@ -121,5 +121,5 @@ def lose_state(bench: Bench, file: str, harm: str) -> None:
             bench.model.runtime = {}
         case "records":
             for own in bench.model.own.values():
-                own.prog.key, own.on = None, 0
+                own.prog.key, own.on, own.left = None, 0, 0
             bench.model.unpinned = {}

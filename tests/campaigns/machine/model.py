@@ -4,6 +4,7 @@
 of an operator (asking.py) the wishes; settling.py then does what the daemon is to have done when it rests.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tests.campaigns.machine.host import Spot
@@ -27,6 +28,7 @@ class Model:
     gaps: set[Spot] = field(
         default_factory=set
     )  # where there was a moment without a program, since somebody cleared it
+    claimed: set[Spot] = field(default_factory=set)  # that an entry tries to take, and cannot
     files: dict[str, str] = field(default_factory=dict)  # contents now
     disk: dict[str, Entry] = field(default_factory=dict)  # the configuration as it is written
     force: dict[str, Entry] = field(default_factory=dict)  # the configuration in force
@@ -44,10 +46,15 @@ class Model:
     given_up: set[str] = field(default_factory=set)
     stuck: set[str] = field(default_factory=set)  # failed, and it is not time to try again
     trial: Trial | None = None
-    rejected: bool = False  # the files are those that were rolled back
+    rejected: tuple[object, ...] = ()  # what the files said that were rolled back
     config_error: bool = False
     changes: int = 0  # of hooks and pins that the daemon made
     now: float = 0.0
+
+    @property
+    def said(self) -> tuple[object, ...]:
+        """What the files say: the entries, and the contents of their objects."""
+        return tuple((entry, self.files[entry.file]) for entry in self.disk.values())
 
     @property
     def entries(self) -> dict[str, Entry]:
@@ -99,15 +106,17 @@ class Model:
                 self.modes.pop(spot.ifindex, None)
             self.chains[spot[:2]] = [slot for slot in self.chains.get(spot[:2], ()) if slot != spot.slot]
 
-    def rename(self, name: str, new: str) -> None:
-        """Let what is pinned as `name` be called `new`, and so its place on a TCX hook."""
-        for spot in self.spots_of(name):
-            if spot.slot < 0:
-                self.hooks[spot._replace(slot=TCX[new])] = self.hooks.pop(spot)
-                self.links = self.links - {spot} | {spot._replace(slot=TCX[new])}
-                chain = self.chains[spot[:2]]
-                chain[chain.index(spot.slot)] = TCX[new]
-        self.own[new] = self.own.pop(name)
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Let what is pinned under these names have others, all at once, and so its places on TCX hooks."""
+        slots = {TCX[name]: TCX[new] for name, new in names.items()}
+        moved = {
+            spot: spot._replace(slot=slots.get(spot.slot, spot.slot)) for name in names for spot in self.spots_of(name)
+        }
+        self.hooks = {moved.get(spot, spot): prog for spot, prog in self.hooks.items()}
+        self.links = {moved.get(spot, spot) for spot in self.links}
+        for hook, chain in self.chains.items():
+            self.chains[hook] = [moved.get(spot, spot).slot for spot in (Spot(*hook, slot) for slot in chain)]
+        self.own |= {names[name]: own for name, own in [(name, self.own.pop(name)) for name in names]}
 
     def was_taken(self, wish: Wish) -> bool:
         """Whether others took the program off an interface that is still the same one."""

@@ -33,7 +33,9 @@ RELOAD = Order(lambda service: service.reload(), asking.reload, asking.keep_last
 RELOAD_PARTIAL = Order(lambda service: service.reload(partial=True), asking.adopt)
 SWEEP = Order(lambda service: service.sweep(), asking.sweep)
 APPLY_ON_TRIAL = Order(
-    lambda service: service.reload(confirm=CONFIRM), lambda model: asking.apply_on_trial(model, CONFIRM)
+    lambda service: service.reload(confirm=CONFIRM),
+    lambda model: asking.apply_on_trial(model, CONFIRM),
+    begin=lambda model: asking.begin_trial(model, CONFIRM),
 )
 CONFIRM_IT = Order(lambda service: service.confirm(), asking.confirm)
 

@@ -71,10 +71,6 @@ def untried(machine: "Machine") -> bool:
     return machine.bench.model.trial is None
 
 
-def sure(machine: "Machine") -> bool:
-    return untried(machine) and not machine.bench.model.rejected
-
-
 def gentle(machine: "Machine") -> bool:
     """Whether no entry takes the place of a program of others, which a roll-back would put back."""
     model = machine.bench.model
@@ -248,13 +244,12 @@ class Machine(RuleBasedStateMachine):
         self._step(lambda: self.bench.wait(seconds))
 
     @precondition(alive)
-    @precondition(lambda self: not self.bench.model.rejected)
     @rule()
     def kill(self) -> None:
         self._step(self.bench.kill)
 
     @precondition(alive)
-    @precondition(sure)
+    @precondition(untried)
     @rule(kind=st.sampled_from(KILLED), name=attachments, entry=runtime, calls=st.integers(0, 150))
     def kill_within(self, kind: str, name: str, entry: Entry, calls: int) -> None:
         order = {
@@ -266,7 +261,22 @@ class Machine(RuleBasedStateMachine):
         }[kind]
         self._step(lambda: crash.kill_within(self.bench, order, calls))
 
-    @precondition(lambda self: alive(self) and sure(self) and some(self))
+    @precondition(lambda self: alive(self) and untried(self) and gentle(self))
+    @rule(calls=st.integers(0, 200))
+    def kill_within_apply(self, calls: int) -> None:
+        self._step(lambda: crash.kill_within(self.bench, orders.APPLY_ON_TRIAL, calls))
+
+    @precondition(lambda self: alive(self) and not untried(self))
+    @rule(calls=st.integers(0, 40))
+    def kill_within_confirm(self, calls: int) -> None:
+        self._step(lambda: crash.kill_within(self.bench, orders.CONFIRM_IT, calls))
+
+    @precondition(lambda self: alive(self) and not untried(self))
+    @rule(calls=st.integers(0, 150))
+    def kill_in_roll_back(self, calls: int) -> None:
+        self._step(lambda: crash.kill_in_roll_back(self.bench, calls))
+
+    @precondition(lambda self: alive(self) and untried(self) and some(self))
     @rule(kind=st.sampled_from(EVENTS), pick=picks, other=picks, spot=spots, calls=st.integers(0, 100))
     def kill_in_event(self, kind: str, pick: int, other: int, spot: tuple[Hook, int], calls: int) -> None:
         name = self._one(pick)

@@ -56,6 +56,7 @@ def _pass(model: Model, first: AbstractSet[str]) -> None:
     due = {wish.name for wish in wishes if is_due(model, wish, model.own.get(wish.name))}
     moved = {wish.name for wish in wishes if wish.name in model.asked and wish.entry.gap and out_of_place(model, wish)}
     taken = {wish.name for wish in wishes if model.was_taken(wish)}
+    model.claimed = {model.spot(wish) for wish in wishes if _tries_in_vain(model, wish)}
     model.states = {}
     for wish in wishes:
         model.states[wish.name] = _carry_out(model, wish, taken=wish.name in taken)
@@ -80,19 +81,21 @@ def _pass(model: Model, first: AbstractSet[str]) -> None:
 
 
 def _follow(model: Model, wishes: list[Wish]) -> None:
-    """A renamed interface within the glob keeps its program, which is called after the new name."""
-    names = {wish.name for wish in wishes if wish.interface}
+    """What is pinned on the very interface where its entry wants it under another name gets that name, and runs on."""
+    pinned = {(name.partition("@")[0], own.on, own.hook): name for name, own in model.own.items() if own.prog.key}
+    follow = {}
     for wish in wishes:
-        if not wish.interface or wish.rivals or model.spots_of(wish.name) or model.digests[wish.entry.name] == MISSING:
+        if not wish.interface or wish.rivals or model.digests[wish.entry.name] == MISSING:
             continue
-        there = model.own.get(wish.name)
-        if there is not None and (there.prog.key is None or there.on == model.interfaces[wish.interface]):
-            continue  # what is pinned by that name ran on this very interface, and others took it off
-        for name, own in list(model.own.items()):
-            same = name.partition("@")[0] == wish.entry.name and own.hook is wish.entry.hook
-            if same and name not in names and own.on == model.interfaces[wish.interface]:
-                model.rename(name, wish.name)
-                break
+        index, met = model.interfaces[wish.interface], model.own.get(wish.name)
+        name = pinned.get((wish.entry.name, index, wish.entry.hook), wish.name)
+        stays = met is not None and (met.prog.key is None or met.on == index)
+        here = any(spot.ifindex == index for spot in model.spots_of(wish.name))
+        if name != wish.name and not stays and not here:
+            follow[name] = wish.name
+    for new in set(follow.values()) - follow.keys():
+        _forget(model, new)
+    model.rename(follow)
 
 
 def _carry_out(model: Model, wish: Wish, *, taken: bool) -> State:
@@ -111,11 +114,19 @@ def _carry_out(model: Model, wish: Wish, *, taken: bool) -> State:
     return State.FAILED if model.needs_gap(wish) else _put(model, wish)
 
 
+def _tries_in_vain(model: Model, wish: Wish) -> bool:
+    """Whether it is to take a place that it cannot take: what runs there stays, wherever else it is wanted."""
+    if not wish.interface or wish.rivals or model.is_held(wish) or model.needs_gap(wish):
+        return False
+    own, key = model.own.get(wish.name), Key(model.digests[wish.entry.name], wish.entry.hook)
+    return is_refused(model, wish) or (key.content == BAD and (own is None or own.prog.key != key))
+
+
 def _leave(model: Model, name: str, tried: set[Prog | None]) -> None:
     """What runs elsewhere is taken off, unless an entry still tries to take its place, and stays pinned."""
     if model.spots_of(name) and model.own[name].prog not in tried:
         _take_off(model, name)
-        model.own[name].on = 0
+        model.own[name].leave()
 
 
 def _displaced(model: Model, wish: Wish) -> State:
@@ -144,7 +155,7 @@ def _put(model: Model, wish: Wish) -> State:
         prog = _load(model, wish, Key(content, wish.entry.hook))
         if prog is None:
             return State.FAILED
-        if own is not None:
+        if own is not None and not model.claimed.intersection(model.spots_of(wish.name)):
             _take_off(model, wish.name)
         tried = own.tried if own is not None and own.prog.key is not None and own.on == spot.ifindex else None
         own = model.own[wish.name] = Own(prog, wish.entry.hook, spot.ifindex, tried=tried)
@@ -152,7 +163,7 @@ def _put(model: Model, wish: Wish) -> State:
     if model.hooks.get(spot) is not own.prog:
         model.asked.discard(wish.name)
     model.gaps |= {spot} if gap else set()
-    model.clear(*(s for s, prog in model.hooks.items() if prog is own.prog or s == spot))
+    model.clear(*(s for s, prog in model.hooks.items() if s == spot or (prog is own.prog and s not in model.claimed)))
     model.hooks[spot] = own.prog
     model.links |= {spot} if wish.entry.link else set()
     if spot.hook is Hook.XDP:
@@ -161,7 +172,7 @@ def _put(model: Model, wish: Wish) -> State:
         model.chains[spot[:2]] = chain
     elif spot.slot < 0:
         chains.place(model, wish)
-    own.on, own.yielded = spot.ifindex, False
+    own.on, own.left, own.yielded = spot.ifindex, 0, False
     return State.ATTACHED
 
 
@@ -194,7 +205,8 @@ def _displace(model: Model, prog: Prog | None, *, by: Own) -> None:
     for name, own in model.own.items():
         if own is not by and own.prog is prog:
             own.yielded = True
-            own.on = 0 if name in wanted else own.on
+            if name in wanted:
+                own.leave()
 
 
 def _take_off(model: Model, name: str) -> None:
@@ -229,5 +241,5 @@ def _sweep(model: Model, names: set[str], kept: set[str], *, several: set[str]) 
 
 def _goes_at_once(model: Model, name: str, several: set[str]) -> bool:
     entry = name.partition("@")[0]
-    here = bool(model.spots_of(name)) or model.own[name].on in model.interfaces.values()
-    return bool({name, entry} & model.ended) or (entry in several and here)
+    here = bool(model.spots_of(name)) or {model.own[name].on, model.own[name].left} & {*model.interfaces.values()}
+    return bool({name, entry} & model.ended) or (entry in several and bool(here))

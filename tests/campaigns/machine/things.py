@@ -69,6 +69,7 @@ class Entry:
 class Own:
     """What is pinned as an attachment's: its program, and the interface it was attached to by us last (0: none).
 
+    `left`: the one that we took it off then.
     `yielded`: another program of ours has its place since. `tried`: interface and MTU with which a better mode was
     refused.
     """
@@ -76,8 +77,13 @@ class Own:
     prog: Prog
     hook: Hook
     on: int
+    left: int = 0
     yielded: bool = False
     tried: tuple[int, int] | None = None
+
+    def leave(self) -> None:
+        """Note that we take it off ourselves."""
+        self.on, self.left = 0, self.on or self.left
 
 
 @dataclass(frozen=True, slots=True)
