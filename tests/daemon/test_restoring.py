@@ -1,5 +1,10 @@
 """How often a program is put back, over a clock that the test moves."""
 
+from pathlib import Path
+
+import pytest
+
+from xdploaderd.daemon.records import StateStore
 from xdploaderd.daemon.restoring import MOST, WITHIN_SECONDS, Restoring
 
 
@@ -35,3 +40,27 @@ def test_what_is_not_pinned_any_more_is_forgotten() -> None:
     restoring.keep_only({"edge"})
     assert restoring.exhausted() == {"edge"}
     assert restoring.allows("gone")
+
+
+def test_restart_of_the_daemon_begins_no_new_count(tmp_path: Path) -> None:
+    now = [0.0]
+
+    def begin() -> Restoring:
+        return Restoring(lambda: now[0], StateStore(tmp_path / "restored", boot_id="boot"))
+
+    restoring = begin()
+    for _ in range(MOST):
+        restoring.restored("edge")
+    restoring.give_up("other")
+    assert begin().exhausted() == {"edge", "other"}
+    now[0] = WITHIN_SECONDS + 0.5
+    assert begin().exhausted() == {"other"}
+    begin().forgive("other")
+    assert begin().exhausted() == frozenset()
+
+
+@pytest.mark.parametrize("values", [{"done": [1]}, {"done": {"edge": 5, "gate": ["x"]}}, {"given_up": {"edge": 1}}, {}])
+def test_file_that_says_something_else_counts_nothing(tmp_path: Path, values: dict[str, object]) -> None:
+    StateStore(tmp_path / "restored", boot_id="boot").save(values)
+    store = StateStore(tmp_path / "restored", boot_id="boot")
+    assert Restoring(lambda: 0.0, store).exhausted() == frozenset()

@@ -130,6 +130,26 @@ def test_restore_puts_the_program_back_within_a_second_three_times(
     assert (xdp_id(), tc_ids()) != ours
 
 
+def test_restart_of_the_daemon_is_no_way_to_be_restored_more_often(veth: Veth, daemon: Daemon) -> None:
+    daemon.configure(xdp_entry(on_foreign="restore"))
+    daemon.start()
+    ours = xdp_id()
+    for number in range(3):
+        take_off_xdp()
+        wait_for(lambda: xdp_id() == ours, "ours again")
+        wait_for(lambda: is_attached(daemon, "edge"), "the pass has ended")
+        if number != 1:
+            daemon.end()
+            daemon.start()
+    take_off_xdp()
+    seen_within_a_second(daemon, "edge", "foreign")
+    daemon.end()
+    daemon.start()
+    assert (daemon.attachment("edge")["state"], xdp_id()) == ("foreign", 0)
+    daemon.reload()
+    assert xdp_id() == ours
+
+
 def test_yield_leaves_the_hook_to_the_other_and_is_as_wanted(veth: Veth, daemon: Daemon) -> None:
     daemon.configure(xdp_entry(on_foreign="yield"))
     daemon.start()

@@ -29,7 +29,7 @@ from xdploaderd.daemon.programs import OwnPrograms
 from xdploaderd.daemon.putting_back import PuttingBack
 from xdploaderd.daemon.read_objects import ReadObjects
 from xdploaderd.daemon.reconcile import Reconciler
-from xdploaderd.daemon.records import Held, Records
+from xdploaderd.daemon.records import Held, Records, StateStore
 from xdploaderd.daemon.report import running_stands
 from xdploaderd.daemon.request_trial import RequestTrial
 from xdploaderd.daemon.requests import Requests, Stores
@@ -80,13 +80,13 @@ def assemble(options: Options, doors: Doors) -> tuple[Reconciler, Service]:
     start = choose_start(reader, read.read_at_start, partial(read_pinning, options.pinning), confirming)
     if start.error:
         log.error("the last confirmed configuration is used: %s", start.error)
-    settings = start.settings
-    held = Held(options.state_dir / "held", boot_id=boot_id)
     records = Records(options.state_dir / "records", boot_id=boot_id)
     runtime = RuntimeEntries(options.state_dir / "runtime", boot_id=boot_id)
     digests = {**_runtime_digests(runtime, confirming, start, read), **start.digests}
-    wishes = Wishes(settings, digests, held, runtime, read.read_first, Restoring(doors.steady))
-    pins = OwnPins(settings.pinning.root, bpf)
+    held = Held(options.state_dir / "held", boot_id=boot_id)
+    restored = StateStore(options.state_dir / "restored", boot_id=boot_id)
+    wishes = Wishes(start.settings, digests, held, runtime, read.read_first, Restoring(doors.steady, restored))
+    pins = OwnPins(start.settings.pinning.root, bpf)
     pins.claim()
     core_logs = CoreLogs(options.state_dir / "core", boot_id=boot_id)
     kernel = KnownKernel(bpf, options.state_dir / "kernel", boot_id=boot_id)
