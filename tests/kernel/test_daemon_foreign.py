@@ -209,6 +209,18 @@ def test_program_that_gave_way_to_another_of_ours_was_not_taken_by_others(
     assert "somebody" not in daemon.log()
 
 
+def test_clsact_that_others_made_after_they_deleted_ours_stays(veth: Veth, daemon: Daemon) -> None:
+    daemon.configure(tail_entry())
+    daemon.start()
+    delete_clsact()
+    tc("qdisc", "add", "dev", "veth0", "clsact")
+    seen_within_a_second(daemon, "tail", "foreign")
+    daemon.call("Attach", name="tail")
+    daemon.call("Detach", name="tail")
+    assert tc_ids() == []
+    assert "clsact" in tc("qdisc", "show", "dev", "veth0")
+
+
 def test_maps_and_program_arrays_outlive_a_change_by_others(veth: Veth, daemon: Daemon) -> None:
     daemon.configure(tail_entry())
     daemon.start()

@@ -114,7 +114,7 @@ class Observer:
         """
         departed = self._rtnl.departed()
         there = {i.index for i in seen.interfaces} - departed
-        self._whereabouts.keep_clsact_of(there)
+        self._whereabouts.keep_clsact_of(there - _without_filters(seen))
         gone = [owned for owned in seen.owned.values() if _went(owned, there, any_may=RESYNC in departed)]
         if not gone:
             return seen
@@ -151,6 +151,16 @@ def _named(occupant: Occupant, info: ProgInfo | None) -> Occupant:
     if info is None:
         return occupant
     return replace(occupant, name=info.name or occupant.name, tag=info.tag)
+
+
+def _without_filters(seen: Observed) -> frozenset[int]:
+    """Return the interfaces that others took the last filter of ours off: with clsact, which may be theirs by now."""
+    filters = {o.place.ifindex for o in seen.occupants if o.place.hook is not Hook.XDP and seen.owner_of(o) is not None}
+    interfaces = {interface.index: interface for interface in seen.interfaces}
+    records = ((owned, owned.record) for owned in seen.owned.values() if owned.record is not None)
+    tc = ((owned, interfaces.get(Ifindex(record.ifindex))) for owned, record in records if record.hook is not Hook.XDP)
+    taken = (found.index for owned, found in tc if found is not None and seen.was_displaced(owned, found))
+    return frozenset(taken) - filters
 
 
 def _went(owned: Owned, there: AbstractSet[int], *, any_may: bool) -> bool:
