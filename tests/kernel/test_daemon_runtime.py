@@ -170,6 +170,22 @@ def test_permanent_entry_is_a_drop_in_and_lasts_over_the_boot(veth: Veth, daemon
     assert not xdp_id()
 
 
+def test_refused_object_leaves_a_detached_entry_detached(veth: Veth, daemon: Daemon) -> None:
+    daemon.whole_directory = True
+    daemon.start()
+    where = ("--interface", "veth0", "--hook", "xdp", "--permanent", "edge")
+    daemon.ctl("attach", "--object", str(COUNT), *where)
+    daemon.ctl("detach", "edge")
+    refused = daemon.ctl("attach", "--object", str(OBJECTS / "reject.bpf.o"), "--program", "bad", *where, status=71)
+    assert "verifier" in refused
+    assert (daemon.attachment("edge")["state"], xdp_id()) == ("detached", 0)
+    daemon.end()
+    daemon.start()
+    assert (daemon.attachment("edge")["state"], xdp_id()) == ("detached", 0)
+    daemon.ctl("attach", "edge")
+    assert xdp_id()
+
+
 def test_foreign_program_is_taken_over_only_with_force(veth: Veth, daemon: Daemon) -> None:
     daemon.start()
     ip("link", "set", "veth0", "xdp", "obj", str(OBJECTS / "xdp_count_v2.bpf.o"), "sec", "xdp")
@@ -222,7 +238,7 @@ def test_protocol_and_class_of_a_filter_are_those_of_its_entry(veth: Veth, daemo
     attach_open(daemon, OBJECTS / "legacy_tail.bpf.o", **more, protocol="ipv6", classid="1:2b")
     assert "1:2b" in tc("filter", "show", "dev", "veth0", "egress")
     assert tc_ids(direction="egress") == before
-    with pytest.raises(AttachError, match="0x86dd"):
+    with pytest.raises(AttachError, match="for protocol ipv6, wanted for protocol all"):
         attach_open(daemon, OBJECTS / "legacy_tail.bpf.o", **more)
     assert tc_ids(direction="egress") == before
     daemon.call("Detach", name="veth0-tc-egress")

@@ -241,9 +241,8 @@ class Requests:
     def _check(self, config: AttachmentConfig, *, permanent: bool) -> None:
         origin = self._wishes.origin_of(config.name)
         if origin is Origin.CONFIGURED or (origin is Origin.PERMANENT and not permanent):
-            raise UsageError(
-                f"attachment {quoted(config.name)} is {origin}: change it in its file, or give another name"
-            )
+            how = "with `--permanent` too, or in its file" if origin is Origin.PERMANENT else "in its file"
+            raise UsageError(f"attachment {quoted(config.name)} is {origin}: change it {how}, or give another name")
         if self._wishes.comes_back(config.name):
             raise UsageError(
                 f"attachment {quoted(config.name)} gave way to the configuration on trial, and comes back unless that"
@@ -258,7 +257,7 @@ class Requests:
         self, made: _Made, before: Checkpoint, program: Fd | None, *, permanent: bool
     ) -> AttachmentStatus:
         name, drop_ins = made.config.name, self._stores.drop_ins
-        file_before = drop_ins.read(name)
+        file_before, held = drop_ins.read(name), self._wishes.held_of(name)
         if permanent:
             await asyncio.to_thread(drop_ins.write, made.config)
         try:
@@ -270,7 +269,7 @@ class Requests:
         except LoaderError:
             if program is not None:  # first, for the same reason
                 await self.adopter.disown(name)
-            await self.applier.put_back(lambda: self._wishes.restore(before))
+            await self.applier.put_back(lambda: self._wishes.restore(before, held))
             if permanent:
                 with suppress(LoaderError):  # the first error is the one to tell
                     await asyncio.to_thread(drop_ins.restore, name, file_before)

@@ -179,13 +179,15 @@ class Wishes:
             self._settings, runtime.all(), dict(self._digests), frozenset(self._retaken), runtime.remembered()
         )
 
-    def restore(self, before: Checkpoint) -> None:
-        """Want again what was wanted then."""
+    def restore(self, before: Checkpoint, held: Iterable[str] = ()) -> None:
+        """Want again what was wanted then, and keep `held` detached."""
         entries = self.entries
         self._settings, self._digests = before.settings, dict(before.digests)
         self._retaken = set(before.retaken)
         self._runtime.replace_all(before.runtime, remembered=before.remembered)
         self._note_ended(entries)
+        for name in held:
+            self.hold(name)
 
     def names(self) -> AbstractSet[str]:
         """Return the entries that are wanted, or were since the daemon started and are pinned still."""
