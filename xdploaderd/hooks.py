@@ -61,6 +61,11 @@ PROTOCOLS: Final[Mapping[str, int]] = {
 }
 
 
+def protocol_name(number: int) -> str:
+    """Return a protocol as it is written in an entry."""
+    return next((name for name, known in PROTOCOLS.items() if known == number), f"{number:#06x}")
+
+
 class Hook(StrEnum):
     """Where on an interface a program runs."""
 

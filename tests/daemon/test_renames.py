@@ -10,6 +10,7 @@ from xdploaderd.daemon.matching import resolve
 from xdploaderd.daemon.plan import make_plan
 from xdploaderd.daemon.renames import Renames, plan_renames
 from xdploaderd.daemon.world import Observed, Wanted
+from xdploaderd.errors import FileError
 from xdploaderd.hooks import Hook
 
 GLOB = want(entry("all", "", Hook.XDP, match=Match(name="m*")))
@@ -60,6 +61,12 @@ def test_f12_name_of_one_that_left_the_glob_is_free_when_its_program_is_off() ->
     assert (order(plan), plan.evicted) == ([], {"all@m1"})
     (off,) = make_plan(wanted, observed)
     assert (off.name, type(off).__name__) == ("all@m1", "Detach")
+
+
+def test_f12_entry_that_cannot_be_carried_out_follows_too() -> None:
+    wanted, observed = world("m1 m2")
+    refused = tuple(replace(one, problem=FileError("no such file")) for one in wanted)
+    assert order(plan_renames(refused, observed)) == [("all@m1", "all@m2")]
 
 
 def test_name_that_a_change_cut_short_keeps_is_waited_for() -> None:

@@ -158,6 +158,22 @@ def test_f12_program_follows_its_interface_to_the_name_of_one_that_is_gone(daemo
 
 
 @pytest.mark.usefixtures("links")
+def test_program_stays_where_a_rename_makes_two_globs_fit_and_the_status_tells_of_it(daemon: Daemon) -> None:
+    daemon.configure(entry(), entry("two", "{name: '*9'}"))
+    daemon.start()
+    before = xdp_id("m1")
+    ip("link", "set", "m1", "name", "m9")
+    wait_for(lambda: states(daemon).get("all@m9") == "failed", "both fit")
+    wait_for(lambda: daemon.attachment("all@m9")["prog_id"] == before, "what runs is told")
+    assert "'all' and 'two'" in daemon.attachment("two@m9")["reason"]
+    assert xdp_id("m9") == before
+    daemon.configure(entry())
+    daemon.reload()
+    assert states(daemon) == {"all@m2": "attached", "all@m9": "attached"}
+    assert xdp_id("m9") == before
+
+
+@pytest.mark.usefixtures("links")
 @pytest.mark.parametrize("kind", ["netlink", "link"])
 @pytest.mark.parametrize(
     "steps",

@@ -126,7 +126,7 @@ def _plan_entry(want: Wanted, observed: Observed) -> Iterator[Action]:
     ours = observed.places_of(owned)
     if interface is None:
         if ours and owned is not None:
-            yield _off_strays(owned, ours)
+            yield replace(_off_strays(owned, ours), reason=NOT_HERE)
         reason = want.missing or f"no interface named '{config.interface}' yet"
         yield Wait(name=config.name, wanted=want, reason=reason)
         return

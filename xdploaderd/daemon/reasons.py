@@ -7,7 +7,7 @@ from xdploaderd.config.attachments import AttachmentConfig
 from xdploaderd.daemon.restoring import MOST, WITHIN_SECONDS
 from xdploaderd.daemon.world import Occupant, Owned, Place, Wanted, overrides_of
 from xdploaderd.errors import AttachError, GapNeededError, HookBusyError, PinError
-from xdploaderd.hooks import AttachKind, Hook, MapSharing, OnForeign
+from xdploaderd.hooks import AttachKind, Hook, MapSharing, OnForeign, protocol_name
 from xdploaderd.printable import quoted
 
 
@@ -96,7 +96,7 @@ def gap_needed(config: AttachmentConfig, place: Place, met: Occupant) -> GapNeed
         case "XDP mode":
             now, wanted = f"in mode {found.mode}", f"in mode {place.mode}"
         case _:
-            now, wanted = f"for protocol {found.protocol:#06x}", f"for protocol {place.protocol:#06x}"
+            now, wanted = (f"for protocol {protocol_name(number)}" for number in (found.protocol, place.protocol))
     return GapNeededError(
         f"{found} has a program {now}, wanted {wanted}, and the kernel cannot change that in place; `allow_gap: true`"
         " takes it off first, which lets packets pass without a program for some milliseconds"

@@ -61,7 +61,7 @@ def _followers(wanted: Sequence[Wanted], observed: Observed) -> Iterator[tuple[s
     pinned = {_key(owned): owned.name for owned in observed.owned.values() if _is_movable(owned)}
     for want in wanted:
         interface = None if want.missing else observed.interface(want.config.interface)
-        if interface is None or want.problem is not None:
+        if interface is None:
             continue
         met = observed.owned.get(want.config.name)
         if met is not None and (met.record is None or met.record.ifindex == interface.index or met.staged is not None):
