@@ -63,7 +63,7 @@ def world_of(interfaces: Sequence[str], mark: str, process: str, daemon: Daemon)
     pins = frozenset(str(Path(pin).relative_to(BPFFS)) for pin in pin_tree() if not pin.endswith(".debug"))
     kept = {where: number for where, number in kept_objects(daemon).items() if where != CONFIRMED}
     files = (f"{number} objects in {where}" for where, number in kept.items())
-    return World(hooks, pins, _alive(mark), _descriptors(process), frozenset((f"trial: {pending(daemon)}", *files)))
+    return World(hooks, pins, alive(mark), _descriptors(process), frozenset((f"trial: {pending(daemon)}", *files)))
 
 
 def _descriptors(process: str) -> int:
@@ -80,7 +80,8 @@ def prog_by_id(number: int) -> Fd:
     return Bpf().prog_by_id(ProgId(number))
 
 
-def _alive(mark: str) -> tuple[int, int, int]:
+def alive(mark: str) -> tuple[int, int, int]:
+    """Return how many programs and maps of this kernel bear the mark, and how many links such programs have."""
     bpf = Bpf()
     programs = {number for number in bpf.prog_ids() if _named(prog_by_id, bpf.prog_info, number, mark)}
     maps = [number for number in bpf.map_ids() if _named(bpf.map_by_id, bpf.map_info, number, mark)]

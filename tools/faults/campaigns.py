@@ -18,6 +18,7 @@ from tests.campaigns import (
     state_machine,
 )
 from tests.campaigns.figures import Figures
+from tests.campaigns.interrupted import campaign as interrupted
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,8 @@ CAMPAIGNS: Mapping[str, Campaign] = {
         for name in kills.ALL
     },
     "g2-random": Campaign("the same at random moments of changes", 500, kills.run_random, seeded=True),
+    "g2-by-hand": Campaign("killed at a write of an operation, before a change by hand: as the files say, nothing left",
+                           6, interrupted.run, seeded=True),
     "g3": Campaign("one call fails: a typed error and nothing changed, or withstood", 20_000, errnos.run,
                    seeded=True),
     "g3-more": Campaign("the same of kinds, modes, globs, trials, load and unload", 20_000,

@@ -21,13 +21,13 @@ class KilledError(BaseException):
 class _Grave(Seams):
     """Lets all calls end in KilledError, of whatever kind they are, from the first on before which it is time."""
 
-    def __init__(self, is_time: Callable[[], bool]) -> None:
+    def __init__(self, is_time: Callable[[str], bool]) -> None:
         super().__init__()
         self._is_time = is_time
         self._over = False
 
     def check(self, kind: str) -> None:
-        self._over = self._over or self._is_time()
+        self._over = self._over or self._is_time(kind)
         if self._over:
             raise KilledError(kind)
 
@@ -55,10 +55,14 @@ class Writes:
         calls = count()
         return self.ending_when(lambda: next(calls) >= number)
 
-    @contextmanager
-    def ending_when(self, is_time: Callable[[], bool]) -> Iterator[None]:
+    def ending_when(self, is_time: Callable[[], bool]) -> AbstractContextManager[None]:
         """Let the block make such calls until it is time to end, which is asked before each of them."""
-        grave = _Grave(is_time)
+        return self.ending_before(lambda _: is_time())
+
+    @contextmanager
+    def ending_before(self, is_last: Callable[[str], bool]) -> Iterator[None]:
+        """Let the block make such calls until one comes that is the last, told by its kind, and is not made."""
+        grave = _Grave(is_last)
         with grave.installed():
             self._check = grave.check
             try:
