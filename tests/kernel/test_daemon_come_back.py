@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.daemon import OBJECTS, OWN_PINS, Daemon, tc_ids, wait_for, xdp_entry, xdp_id
-from tests.support.netns import Veth
+from tests.support.netns import Veth, ip
 from xdploaderd.daemon.confirming import boot_clock
 from xdploaderd.daemon.state_file import read_boot_id, read_state, write_state
 from xdploaderd.errors import UsageError
@@ -144,6 +144,28 @@ def test_nothing_to_roll_back_is_told(daemon: Daemon) -> None:
 
 
 GLOB = {"name": "all", "match": "{name: 'veth*'}", "hook": "xdp", "object": COUNT, "program": "xdp_count"}
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_interface_renamed_in_the_time_of_trial_gets_the_same_program_back(
+    veth: Veth, daemon: Daemon, copy: Path, *, restart: bool
+) -> None:
+    daemon.configure({**GLOB, "object": copy})
+    daemon.start()
+    before = xdp_id()
+    shutil.copy(OBJECTS / "xdp_count_v2.bpf.o", copy)
+    daemon.call("Reload", confirm=600)
+    assert xdp_id() not in (0, before)
+    ip("link", "set", "veth0", "name", "veth7")
+    try:
+        wait_for(lambda: daemon.names() == ["all@veth7"], "followed")
+        if restart:
+            daemon.end()
+            daemon.start()
+        daemon.call("RollBack")
+        assert xdp_id("veth7") == before
+    finally:
+        ip("link", "set", "veth7", "name", "veth0")
 
 
 def test_glob_that_gave_way_to_an_attach_on_trial_comes_back(veth: Veth, daemon: Daemon) -> None:

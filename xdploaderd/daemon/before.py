@@ -59,6 +59,10 @@ class Before:
         """Open an entry's program and its arrays; None where it is not here. The caller closes them."""
         return self._pins.open_program(f"{DIRECTORY}/{name}", prog_id)
 
+    def rename(self, name: str, new: str) -> None:
+        """Let what is here of an entry be that of another name, which has nothing here."""
+        self._pins.rename(f"{DIRECTORY}/{name}", f"{DIRECTORY}/{new}")
+
     def restore_maps(self) -> None:
         """Give the pins that were migrated back to the maps of the programs, which run again."""
         self._maps.restore()

@@ -202,7 +202,18 @@ class OwnPrograms:
         if prog is not None and record is not None:
             self._records.put(prog.id, replace(record, attachment=new, interface=action.place.ifname))
         self._pins.rename(name, new)
+        self._rename_before(name, new)
         return prog
+
+    def _rename_before(self, name: str, new: str) -> None:
+        """Let a roll-back find under the new name what ran before; where that has something of its own, it stays."""
+        kept = dict(self.before.programs())
+        if name not in kept or new in kept:
+            return
+        record = self._records.find(name, kept[name])
+        if record is not None:
+            self._records.put(kept[name], replace(record, attachment=new))
+        self.before.rename(name, new)
 
     def promote(self, name: str) -> None:
         """Put the staged program in force."""
