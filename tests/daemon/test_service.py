@@ -255,6 +255,7 @@ def test_entry_without_object_file_fails_alone_and_comes_when_the_file_does(tmp_
             await service.reload(partial=True)
             found = (await service.list())[0]
             assert (found.state, found.error_code) == (State.FAILED, FileError.code)
+            assert 0 < found.retry_at - time.monotonic() < 32
             daemon.object.write_bytes(b"three")
             assert (await service.attach("edge")).state is State.ATTACHED
 

@@ -88,6 +88,7 @@ class Reconciler:
         self._waiters: list[asyncio.Future[Picture]] = []
         self._over = False
         self.picture = Picture(wanted=wishes.wanted(), settled=False, looked=False)
+        self.next_look = clock()  # at the latest
         self.writing = asyncio.Lock()  # held by a pass, and by whoever changes hooks and pins besides
         self.passed = asyncio.Event()  # set at the end of each pass; whoever waits for it clears it
         self.on_pass: Callable[[Picture], None] = lambda _: None
@@ -131,7 +132,9 @@ class Reconciler:
                 self._wake.clear()  # before reading: a poke during the pass makes another pass
                 await self.reconcile_once()
                 try:
-                    async with asyncio.timeout(self._pause()):
+                    pause = self._pause()
+                    self.next_look = self._clock() + pause
+                    async with asyncio.timeout(pause):
                         await self._wake.wait()
                 except TimeoutError:
                     continue

@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+import math
 import os
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any, NoReturn
 
@@ -28,6 +30,7 @@ from xdploaderd.daemon.unconfirmed import InForce, Unconfirmed
 from xdploaderd.daemon.wishes import Digests, Settings, Wishes
 from xdploaderd.errors import (
     ConfigError,
+    FileError,
     LoaderError,
     NoCoreLogError,
     NoSuchMapError,
@@ -76,10 +79,16 @@ class Service:
         return await self._noted(attachment_statuses(self._reconciler.picture))
 
     async def _noted(self, statuses: Sequence[AttachmentStatus]) -> tuple[AttachmentStatus, ...]:
-        noted = await asyncio.to_thread(self._file_changes.noted, statuses, self._wishes.digests())
+        told = tuple(self._with_next_look(status) for status in statuses)
+        noted = await asyncio.to_thread(self._file_changes.noted, told, self._wishes.digests())
         if self.attached_maps is None:
             return noted
         return await asyncio.to_thread(self.attached_maps.noted, noted, self._reconciler.picture.observed.owned)
+
+    def _with_next_look(self, status: AttachmentStatus) -> AttachmentStatus:
+        """Tell when an object that cannot be read is tried again: at each look, of which listeners are not told."""
+        unread = status.state is State.FAILED and status.error_code == FileError.code and not status.retry_at
+        return replace(status, retry_at=math.ceil(self._reconciler.next_look)) if unread else status
 
     async def status(self) -> DaemonStatus:
         """Return the daemon's status, as of the last pass; never waits for a load. Before the first pass: degraded."""
