@@ -180,6 +180,38 @@ def test_reboot_starts_from_the_last_confirmed_configuration(veth: Veth, daemon:
     assert json.dumps(edge)
 
 
+def test_start_that_cannot_read_whether_it_was_confirmed_takes_the_last_confirmed(
+    veth: Veth, daemon: Daemon, copy: Path
+) -> None:
+    started(daemon, copy)
+    for _ in range(2):  # once more: it stays so until a reload
+        daemon.call("Reload", confirm=600)
+        assert daemon.names() == ["edge", "new"]
+        daemon.end(signal.SIGKILL)
+        (daemon.data / "pending").write_bytes(b"damaged")
+        daemon.start()
+        daemon.end()
+        daemon.start()
+        status = daemon.call("Status")["status"]
+        assert "whether the configuration was confirmed cannot be read" in status["config_error"]
+        assert daemon.names() == ["edge", "gone"]
+    assert not daemon.call("Reload")["status"]["config_error"]
+    assert not (daemon.data / "pending").exists()
+
+
+def test_roll_back_without_a_confirmed_configuration_says_that_nothing_changed(
+    veth: Veth, daemon: Daemon, copy: Path
+) -> None:
+    started(daemon, copy)
+    daemon.call("Reload", confirm=600)
+    now = xdp_id()
+    (daemon.data / "confirmed").write_bytes(b"damaged")
+    status = daemon.call("RollBack")["status"]
+    assert "stays in force: no confirmed one can be read" in status["config_error"]
+    assert (xdp_id(), daemon.names(), status["confirm_seconds"]) == (now, ["edge", "new"], 0)
+    assert re.search("audit: roll-back '' .*: no confirmed one can be read", daemon.log())
+
+
 def test_nothing_permanent_lets_a_start_take_what_was_rolled_back(veth: Veth, daemon: Daemon, copy: Path) -> None:
     daemon.whole_directory = True
     tc = str(OBJECTS / "tc_count.bpf.o")

@@ -63,7 +63,10 @@ class Pending:
 
 
 class Confirming:
-    """The two files. Writing raises FileError; a file that cannot be read, or is damaged, counts as absent."""
+    """The two files. Writing raises FileError; a file that cannot be read, or is damaged, counts as absent.
+
+    `is_damaged`: there is a `pending` that says nothing, so that whether the files were confirmed is not known.
+    """
 
     def __init__(
         self, directory: Path, read: ReadObjects, *, boot_id: str, clock: Callable[[], float] = boot_clock
@@ -75,6 +78,7 @@ class Confirming:
         self._objects = KeptObjects(directory / "confirmed-objects", durable=True)
         self._complete = False  # a crash before save() may have left copies that nothing names
         self.pending = read_pending(directory)
+        self.is_damaged = (directory / "pending").exists() and not read_state(directory / "pending", boot_id=_ANY_BOOT)
 
     def waits(self) -> bool:
         """Return whether a configuration waits to be confirmed."""
@@ -110,7 +114,7 @@ class Confirming:
             (self._directory / "pending").unlink(missing_ok=True)
         except OSError as error:
             raise _unwritable(self._directory / "pending", error) from error
-        self.pending = None
+        self.pending, self.is_damaged = None, False
         with suppress(OSError):  # a power cut could bring it back: that of what is confirmed by now counts as absent
             sync_directory(self._directory)
 
@@ -200,7 +204,7 @@ class Confirming:
             write_state(path, values, boot_id=_ANY_BOOT, durable=True)
         except OSError as error:
             raise _unwritable(path, error) from error
-        self.pending = pending
+        self.pending, self.is_damaged = pending, False
 
 
 def read_pending(directory: Path) -> Pending | None:

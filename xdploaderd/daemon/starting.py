@@ -13,6 +13,8 @@ from xdploaderd.limits import Limits
 from xdploaderd.printable import quoted
 
 NOT_CONFIRMED = "the configuration was not confirmed, and the last confirmed one is in force"
+NO_CONFIRMED = "the configuration was not confirmed, and stays in force: no confirmed one can be read"
+NOT_KNOWN = "whether the configuration was confirmed cannot be read, and the last confirmed one is in force"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +35,8 @@ def choose_start(
     """Return the configuration of the files, where it may be used.
 
     The last confirmed one is used instead where the files cannot be read, where theirs waited to be confirmed and the
-    time is over or was that of another boot, and where they change what is attached to an interface that is protected
-    by them or by it.
+    time is over or was that of another boot, or nobody knows, and where they change what is attached to an interface
+    that is protected by them or by it.
     Raises ConfigError or FileError for bad files when none was ever confirmed.
     """
     try:
@@ -49,12 +51,14 @@ def choose_start(
     old = confirming.confirmed(settings) if why else None
     if old is None:
         return Start(settings, digests)
-    protect = old[0].protect if why == NOT_CONFIRMED else old[0].protect | settings.protect
+    protect = old[0].protect if why in (NOT_CONFIRMED, NOT_KNOWN) else old[0].protect | settings.protect
     return Start(replace(old[0], protect=protect), old[1], error=why)
 
 
 def _not_to_be_used(settings: Settings, digests: Digests, confirming: Confirming) -> str:
     pending = confirming.pending
+    if confirming.is_damaged:
+        return NOT_KNOWN
     if pending is not None and confirming.waits():
         return NOT_CONFIRMED if confirming.seconds_left() == 0 else ""
     if confirming.is_rejected(settings, digests):

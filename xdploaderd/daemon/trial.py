@@ -116,7 +116,7 @@ class Trial:
         """
         if confirm or permanent or self.request.waits():
             self.check_settled(confirm)
-        if permanent and self._confirming.pending is not None:
+        if permanent and (self._confirming.pending is not None or self._confirming.is_damaged):
             raise UsageError(
                 "the configuration files were not confirmed and are rolled back, so that nothing permanent can be put"
                 " beside them: mend them and use `xdploaderctl apply` first, or leave `permanent` out"
@@ -171,17 +171,17 @@ class Trial:
         """Return the names under which something was pinned when the trial began; blocks."""
         return frozenset(name for name, _ in self._old.programs())
 
-    async def roll_back(self) -> None:
+    async def roll_back(self) -> bool:
         """Put the last confirmed configuration in force again, each entry by itself where not all can be.
 
-        It waits until decided(), so that who dies in between starts with a roll-back. Raises FileError, PinError,
-        KernelError; then it waits on, to be rolled back again.
+        Return whether there is one. It waits until decided(), so that who dies in between starts with a roll-back.
+        Raises FileError, PinError, KernelError; then it waits on, to be rolled back again.
         """
         found = await asyncio.to_thread(self._confirming.confirmed, self._wishes.settings)
         if found is None:
             log.error("the configuration cannot be rolled back: no confirmed one is known")
             await asyncio.to_thread(self._forget)
-            return
+            return False
         absent = await asyncio.to_thread(self._confirming.read.read_all, self._wishes.remembered(), found[0].limits)
         settings, digests = found[0], {**absent, **self._digests(), **found[1]}
         log.warning("the configuration was not confirmed and is rolled back")
@@ -190,6 +190,7 @@ class Trial:
         except LoaderError as error:
             log.error("not all can be rolled back at once: %s", error, extra={"ERROR_CODE": error.code})
         await asyncio.to_thread(self._old.restore_maps)  # until that is done they keep their second pins
+        return True
 
     async def decided(self) -> None:
         """Let the roll-back be over: nothing of what was rolled back is left. Raises FileError; then it waits on."""

@@ -12,7 +12,7 @@ from xdploaderd.daemon.caller import DEADLINE, NOWHERE, audited, caller
 from xdploaderd.daemon.names import Names
 from xdploaderd.daemon.reconcile import Reconciler, finish
 from xdploaderd.daemon.requests import AttachRequest, Requests
-from xdploaderd.daemon.starting import NOT_CONFIRMED
+from xdploaderd.daemon.starting import NO_CONFIRMED, NOT_CONFIRMED
 from xdploaderd.daemon.status import AttachmentStatus
 from xdploaderd.daemon.trial import LOOK_SECONDS, Trial
 from xdploaderd.errors import LoaderError
@@ -77,6 +77,8 @@ class Unconfirmed:
 
     async def begin(self) -> None:
         """Keep what the daemon began with as confirmed, unless it waits to be, and drop what a crash left."""
+        if not self._trial.is_over:
+            self._trial.ran_at_start = None  # the first pass was no part of a roll-back
         await asyncio.to_thread(self._trial.tidy)
         await self._requests.clean()  # of programs that were replaced by the first pass
         if not self._in_force.error:
@@ -111,8 +113,8 @@ class Unconfirmed:
             return
         before = await asyncio.to_thread(self._trial.there_before)
         with self._names.recorded("roll-back", self._how_it_went, ran):
-            await self._trial.roll_back()
-            self._in_force.error, self._in_force.since = NOT_CONFIRMED, time.time()
+            went_back = await self._trial.roll_back()
+            self._in_force.error, self._in_force.since = NOT_CONFIRMED if went_back else NO_CONFIRMED, time.time()
             self._reconciler.forgive()
             await self._settle_but(before)
             await self._trial.decided()
@@ -142,4 +144,5 @@ class Unconfirmed:
             await self._reconciler.settled()
 
     def _how_it_went(self) -> str:
-        return "; ".join(self._trial.lost) or "done"
+        left = () if self._in_force.error != NO_CONFIRMED else (NO_CONFIRMED,)
+        return "; ".join((*left, *self._trial.lost)) or "done"
