@@ -5,6 +5,7 @@ import sys
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from enum import IntEnum
 from operator import attrgetter
 from typing import NamedTuple, TypeVar
@@ -20,7 +21,9 @@ SHN_LORESERVE = 0xFF00
 
 _REL_SIZE = 16
 _SYM_SIZE = 24
+_SYM_HALF = 3 if sys.byteorder == "little" else 2  # of the four halves of an Elf64_Rel: ELF64_R_SYM of its r_info
 _ST_INFO, _ST_SHNDX = 4, 6  # bytes of Elf64_Sym
+_ST_TYPE = bytes(info & 0xF for info in range(256))  # ELF64_ST_TYPE of each st_info
 _T = TypeVar("_T")
 
 
@@ -86,36 +89,35 @@ class SymbolTable:
     ObjectError when the name of any is not there.
     """
 
-    __slots__ = ("_by_section", "_data", "_functions", "_infos", "_known", "_layout", "_strings")
+    __slots__ = ("_data", "_functions", "_known", "_layout", "_places", "_strings", "_types")
 
     def __init__(self, data: bytes, byteorder: str, strings: Strings) -> None:
         self._data = data
         self._layout = struct.Struct(byte_order_prefix(byteorder) + "IBBHQQ")
         self._strings = strings
-        self._infos = data[_ST_INFO::_SYM_SIZE]
+        self._types = data[_ST_INFO::_SYM_SIZE].translate(_ST_TYPE)
         self._known: dict[int, Symbol] = {}
-        self._functions: dict[int, tuple[Symbol, ...]] = {}  # by section, each of which is asked for some times
-        names, places = array("I", data)[:: _SYM_SIZE // 4], array("H", data)[_ST_SHNDX // 2 :: _SYM_SIZE // 2]
+        self._functions: Mapping[int, tuple[Symbol, ...]] | None = None  # by section, which are asked for some times
+        names, self._places = array("I", data)[:: _SYM_SIZE // 4], array("H", data)[_ST_SHNDX // 2 :: _SYM_SIZE // 2]
         if byteorder != sys.byteorder:
             names.byteswap()
-            places.byteswap()
-        self._by_section = _grouped(range(len(places)), places.__getitem__)
+            self._places.byteswap()
         if names and not strings.holds_all_to(max(names)):
             for name in names:
                 strings.at(name)
 
     def __len__(self) -> int:
         """Return the number of symbols."""
-        return len(self._infos)
+        return len(self._types)
 
     def __getitem__(self, number: int) -> Symbol:
         """Return symbol `number`; IndexError behind the last one."""
         found = self._known.get(number)
         if found is None:
-            info = self._infos[number]
-            name, _, other, section, value, size = self._layout.unpack_from(self._data, number * _SYM_SIZE)
+            kind = self._types[number]
+            name, info, other, section, value, size = self._layout.unpack_from(self._data, number * _SYM_SIZE)
             text = self._strings.at(name)
-            found = Symbol(number, text, section, value, size, info >> 4, info & 0xF, other & 0x3)
+            found = Symbol(number, text, section, value, size, info >> 4, kind, other & 0x3)
             self._known[number] = found
         return found
 
@@ -124,20 +126,17 @@ class SymbolTable:
 
     def of_section(self, index: int) -> tuple[Symbol, ...]:
         """Return the symbols defined in a section, in the order of the table."""
-        return tuple(map(self.__getitem__, self._by_section.get(index, ())))
+        return tuple(map(self.__getitem__, _positions(self._places.index, index)))
 
     def functions_of(self, index: int) -> tuple[Symbol, ...]:
         """Return those of them that are functions."""
-        found = self._functions.get(index)
-        if found is None:
-            numbers, infos, func = self._by_section.get(index, ()), self._infos, int(SymType.FUNC)
-            found = tuple([self[number] for number in numbers if infos[number] & 0xF == func])
-            self._functions[index] = found
-        return found
+        if self._functions is None:
+            self._functions = _grouped(self.of_type(SymType.FUNC), attrgetter("section"))
+        return self._functions.get(index, ())
 
     def of_type(self, kind: SymType) -> tuple[Symbol, ...]:
         """Return the symbols of a type."""
-        return tuple(self[number] for number, info in enumerate(self._infos) if info & 0xF == kind)
+        return tuple(map(self.__getitem__, _positions(self._types.index, kind)))
 
 
 class ElfImage(ElfSections):
@@ -185,9 +184,12 @@ class ElfImage(ElfSections):
         offsets: list[int] = []
         symbols: list[int] = []
         for table in self._reloc_tables.get(target.number, ()):
-            words = struct.unpack(f"{byte_order_prefix(self.byteorder)}{table.size // 8}Q", table.data())
+            words = array("Q", bytes(table.data()))
+            if self.byteorder != sys.byteorder:
+                words.byteswap()
+            halves = array("I", words.tobytes())
             offsets += words[::2]
-            symbols += self._checked(table, [info >> 32 for info in words[1::2]])
+            symbols += self._checked(table, halves[_SYM_HALF::4].tolist())
         return offsets, symbols
 
     def _relocs_of(self, table: Section) -> list[ElfReloc]:
@@ -202,6 +204,15 @@ class ElfImage(ElfSections):
             number = next(number for number, symbol in enumerate(symbols) if symbol >= count)
             raise ObjectError(f"relo #{number} of '{table.name}' names symbol {symbols[number]} of {count}")
         return symbols
+
+
+def _positions(find: Callable[[int, int], int], wanted: int) -> Iterator[int]:
+    """Yield where a number stands in a sequence, of which `find` is the index method."""
+    at = -1
+    with suppress(ValueError):
+        while True:
+            at = find(wanted, at + 1)
+            yield at
 
 
 def _grouped(items: Iterable[_T], key: Callable[[_T], int]) -> Mapping[int, tuple[_T, ...]]:

@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
 from xdploaderd.errors import LimitError, ObjectError
 from xdploaderd.insn import CALL, INSN_SIZE, Insns, decode_insn
@@ -15,6 +16,7 @@ from xdploaderd.obj.elf_sections import Section
 from xdploaderd.uapi.bpf import PSEUDO_CALL
 
 TEXT_SECTION = ".text"
+_value = attrgetter("value")
 _SECTION_SHIFT = 32  # above every instruction index, since a file has under 2**32 bytes
 
 
@@ -66,10 +68,11 @@ def find_functions(image: ElfImage, *, legacy: bool = False) -> tuple[Function, 
         for section in image.program_sections()
         for function in _functions_of(image, section, whole=not by_symbol or legacy)
     ]
-    if not legacy:
+    if legacy:
+        local = local_callees(image)
+        found = [replace(function, called_locally=True) if function.start in local else function for function in found]
+    else:
         _refuse_static(found)
-    local = local_callees(image)
-    found = [replace(function, called_locally=True) if function.start in local else function for function in found]
     _check_sizes(image, found)
     return tuple(found)
 
@@ -121,7 +124,8 @@ def _functions_of(image: ElfImage, section: Section, *, whole: bool) -> Iterable
 
 
 def _by_symbols(image: ElfImage, section: Section) -> Iterator[Function]:
-    for symbol in sorted(image.functions_in(section), key=lambda symbol: symbol.value):
+    data, byteorder = section.data(), image.byteorder
+    for symbol in sorted(image.functions_in(section), key=_value):
         start, end = symbol.value, symbol.value + symbol.size
         if end > section.size:
             raise ObjectError(
@@ -132,7 +136,7 @@ def _by_symbols(image: ElfImage, section: Section) -> Iterator[Function]:
                 f"function '{symbol.name}' at byte {start} of section '{section.name}' has {symbol.size} bytes,"
                 f" want a positive multiple of {INSN_SIZE}"
             )
-        insns = native_insns(section.data()[start:end], image.byteorder)
+        insns = native_insns(data[start:end], byteorder)
         yield Function(symbol.name, section, start // INSN_SIZE, insns, symbol)
 
 
@@ -163,10 +167,11 @@ def _refuse_static(functions: list[Function]) -> None:
 
 
 def _check_sizes(image: ElfImage, functions: list[Function]) -> None:
-    longest = max((len(function.insns) // INSN_SIZE for function in functions), default=0)
+    sizes = [len(function.insns) for function in functions]
+    longest = max(sizes, default=0) // INSN_SIZE
     if longest > image.limits.instructions:
         raise over_limit(image.limits, "instructions", f"function of {longest} instructions", "loaded")
-    if sum(len(function.insns) for function in functions) > len(image.raw):
+    if sum(sizes) > len(image.raw):
         raise LimitError("functions overlap: together they are longer than the file")
     entries = sum(not function.is_subprogram() for function in functions)
     if entries > image.limits.programs:

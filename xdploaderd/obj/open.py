@@ -4,7 +4,7 @@ The standard dialect comes first; an object whose form shows the legacy one is r
 a part in the choice.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -24,7 +24,7 @@ from xdploaderd.obj.pin_names import check_names
 from xdploaderd.obj.places import PlacedMap, map_places, maps_by_name
 from xdploaderd.obj.programs import entry_programs, read_functions, subprograms
 from xdploaderd.obj.slots import initial_slots
-from xdploaderd.obj.spec import KCONFIG_MAP, DataRef, Dialect, ExternSpec, MapSpec, ObjectSpec
+from xdploaderd.obj.spec import KCONFIG_MAP, DataRef, Dialect, ExternSpec, FunctionSpec, MapSpec, ObjectSpec
 from xdploaderd.obj.struct_ops import read_struct_ops
 from xdploaderd.obj.tail_calls import tail_call_slots
 from xdploaderd.printable import quoted
@@ -97,8 +97,8 @@ def _read(image: ElfImage, base: str, dialect: Dialect, why: str) -> ObjectSpec:
     slots, unwanted = _slots(reading, placed, functions)
     places = map_places((*placed, *arena_places(image, placed)))
     read = tuple(read_functions(image, functions, places, externs))
-    used = frozenset(ref.map_name for _, spec in read for ref in spec.relocs if isinstance(ref, DataRef))
-    specs = [_filled(item.spec, slots) for item in placed if not reading.legacy or _is_wanted(item, used)]
+    placed = _wanted(placed, (spec for _, spec in read)) if reading.legacy else placed
+    specs = [_filled(item.spec, slots) for item in placed]
     check_names(specs, [function.name for function in functions if function.symbol is not None])
     return ObjectSpec(
         name=name,
@@ -156,9 +156,10 @@ def _slots(
     return {**slots, **tail_calls}, frozenset(unwanted)
 
 
-def _is_wanted(placed: PlacedMap, used: AbstractSet[str]) -> bool:
-    """Tell whether a map is made: neither old loader made data maps of which no program knew."""
-    return placed.offset is not None or placed.spec.name in used
+def _wanted(placed: Sequence[PlacedMap], functions: Iterable[FunctionSpec]) -> tuple[PlacedMap, ...]:
+    """Return the maps that are made of a legacy object: neither old loader made data maps of which no program knew."""
+    used = {ref.map_name for function in functions for ref in function.relocs if isinstance(ref, DataRef)}
+    return tuple(item for item in placed if item.offset is not None or item.spec.name in used)
 
 
 def _filled(spec: MapSpec, slots: Mapping[str, Mapping[int, str]]) -> MapSpec:

@@ -5,10 +5,9 @@ the instruction does; who links programs needs no ELF.
 """
 
 import sys
-from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 
 from xdploaderd.errors import RelocationError, error_context
@@ -19,6 +18,7 @@ from xdploaderd.obj.elf_sections import Section
 from xdploaderd.obj.externs import is_extern
 from xdploaderd.obj.functions import TEXT_SECTION, Function, callee_key
 from xdploaderd.obj.places import MapPlaces
+from xdploaderd.obj.section_relocs import SectionRelocs
 from xdploaderd.obj.spec import CallRef, DataRef, ExternRef, ExternSpec, FuncRef, MapRef, Reloc
 from xdploaderd.printable import quoted
 from xdploaderd.uapi.bpf import PSEUDO_CALL, PseudoSrc
@@ -28,64 +28,25 @@ from xdploaderd.uapi.bpf import PSEUDO_CALL, PseudoSrc
 class Referents:
     """What relocations may refer to: maps by place, externs by name, and where subprograms start in .text.
 
-    `starts` None: not known yet, any place is taken for one. `maps` remembers the symbols that were found to be maps'
-    definitions, since most relocations of a large object name one of a few.
+    `starts` None: not known yet, any place is taken for one.
     """
 
     places: MapPlaces
     externs: Mapping[str, ExternSpec]
     starts: AbstractSet[int] | None
-    maps: dict[int, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class SectionRelocs:
-    """The relocations of one section, one at most for an instruction: slots ascending, and each one's symbol."""
-
-    slots: Sequence[int]
-    symbols: Sequence[int]
-
-    def between(self, start: int, end: int) -> Mapping[int, int]:
-        """Return the symbols of slots `start` to `end` (not included), by slot counted from `start`."""
-        first, last = bisect_left(self.slots, start), bisect_left(self.slots, end)
-        slots = [slot - start for slot in self.slots[first:last]]
-        return dict(zip(slots, self.symbols[first:last], strict=True))
-
-
-def section_relocs(image: ElfImage, section: Section) -> SectionRelocs:
-    """Read and check the relocations of a program section."""
-    offsets, symbols = image.reloc_columns(section)
-    slots = [offset // INSN_SIZE for offset in offsets]
-    if max(offsets, default=0) >= section.size or any(offset % INSN_SIZE for offset in offsets):
-        _refuse_place(section, offsets)
-    if len(by_slot := dict(zip(slots, symbols, strict=True))) < len(slots):
-        _refuse_place(section, offsets)
-    slots.sort()
-    return SectionRelocs(slots, [by_slot[slot] for slot in slots])
-
-
-def _refuse_place(section: Section, offsets: Sequence[int]) -> None:
-    """Raise RelocationError for the first offset that is no instruction, or one that another relocation has."""
-    seen: set[int] = set()
-    for number, offset in enumerate(offsets):
-        with error_context(f"relo #{number} of section '{section.name}'"):
-            slot, rest = divmod(offset, INSN_SIZE)
-            if rest or offset >= section.size:
-                raise RelocationError(f"offset {offset:#x} is no instruction of {section.size} bytes of code")
-            if slot in seen:
-                raise RelocationError(f"instruction {slot} has two relocations")
-            seen.add(slot)
 
 
 def collect_relocs(
     image: ElfImage, function: Function, in_section: SectionRelocs, referents: Referents
-) -> tuple[Reloc, ...]:
+) -> Sequence[Reloc]:
     """Return what a function's instructions refer to, ascending; RelocationError names instruction and symbol."""
-    insns, maps = function.insns, referents.maps
-    count = len(insns) // INSN_SIZE
-    named = in_section.between(function.insn_off, function.insn_off + count)
+    count = len(function.insns) // INSN_SIZE
+    end = function.insn_off + count
+    if (loads := in_section.loads_of_maps(function.insn_off, end)) is not None:  # most functions of large objects
+        return loads
+    named, maps = in_section.between(function.insn_off, end)
     most = image.limits.relocations
-    slots = sorted((*named, *islice(_pseudo_refs(function, named.keys()), most + 1)))
+    slots = sorted((*named, *islice(_by_distance(function, named.keys()), most + 1)))
     if len(slots) > most:
         raise over_limit(
             image.limits, "relocations", f"function {quoted(function.name)} has too many calls and references", "taken"
@@ -94,11 +55,11 @@ def collect_relocs(
     found: list[Reloc] = []
     with error_context(lambda: _place(image, function, slots[len(found)], named)):
         for slot in slots:
-            number = named.get(slot)
-            if number in maps and insns[slot * INSN_SIZE] == LD_IMM64 and slot + 1 < count:
-                found.append(MapRef(slot, maps[number]))
+            name = maps.get(slot)
+            if name and slot + 1 < count:
+                found.append(MapRef(slot, name))
             else:
-                found.append(_read_reloc(image, slot, number, function, referents))
+                found.append(_read_reloc(image, slot, named.get(slot), function, referents))
     return tuple(found)
 
 
@@ -107,10 +68,7 @@ def _read_reloc(image: ElfImage, slot: int, number: int | None, function: Functi
     insn = decode_insn(function.insns, slot, sys.byteorder)
     if number is None:
         return _local_call(slot, insn, function, referents)
-    reloc = _classify(image, slot, insn, image.symbols[number], function, referents)
-    if isinstance(reloc, MapRef):
-        referents.maps[number] = reloc.map_name
-    return reloc
+    return _classify(image, slot, insn, image.symbols[number], function, referents)
 
 
 def _place(image: ElfImage, function: Function, slot: int, named: Mapping[int, int]) -> str:
@@ -118,7 +76,7 @@ def _place(image: ElfImage, function: Function, slot: int, named: Mapping[int, i
     return f"function '{function.name}': insn #{slot}{symbol}"
 
 
-def _pseudo_refs(function: Function, named: AbstractSet[int]) -> Iterator[int]:
+def _by_distance(function: Function, named: AbstractSet[int]) -> Iterator[int]:
     """Yield the instructions that refer to another function by distance, and not by a relocation (`named`)."""
     codes = function.insns[::INSN_SIZE]
     for code, src_reg in ((CALL, PSEUDO_CALL), (LD_IMM64, PseudoSrc.FUNC)):

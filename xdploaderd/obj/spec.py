@@ -157,7 +157,7 @@ class FunctionSpec:
     section: str
     insn_off: int
     insns: Insns
-    relocs: tuple[Reloc, ...]
+    relocs: Sequence[Reloc]
     static_linkage: bool = False  # local or hidden: its BTF FUNC is given to the kernel as static
 
 

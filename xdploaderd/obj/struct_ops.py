@@ -32,9 +32,10 @@ def read_struct_ops(image: ElfImage, types: ObjectTypes, functions: Sequence[Fun
     """
     if types.btf is None:
         return
-    entries = {(f.section.number, f.insn_off * INSN_SIZE): f.name for f in functions}
-    for section in image.sections:
-        if section.name in _SECTIONS and section.type == SectionType.PROGBITS and section.size:
+    sections = [s for s in image.sections if s.name in _SECTIONS and s.type == SectionType.PROGBITS and s.size]
+    if sections:
+        entries = {(f.section.number, f.insn_off * INSN_SIZE): f.name for f in functions}
+        for section in sections:
             with error_context(f"section '{section.name}'"):
                 yield from _maps(image, section, types.btf, types.sections.get(section.name), entries)
 
