@@ -1,4 +1,4 @@
-"""A daemon that is killed in a reload, and started with the files as they are: nothing of the old ones is left."""
+"""A daemon that is killed in a reload, and started with the files as they are: all is as they say, nothing is left."""
 
 import json
 import socket
@@ -64,6 +64,22 @@ def test_order_that_a_killed_reload_did_not_bring_about_is_brought_about_by_the_
     core.start()
     assert tcx_programs(index, ATTACH_TCX_INGRESS) == (two, three, one)
     assert not any(one.note for one in core.call(core.service.status()).attachments)
+
+
+@NEEDS_TCX
+def test_order_that_was_changed_before_a_kill_is_as_before_when_the_old_files_are_back(core: Core) -> None:
+    index = socket.if_nametoindex("veth0")
+    configure(core, *ordered("first", "last"))
+    core.start()
+    one, three, two = tcx_programs(index, ATTACH_TCX_INGRESS)
+    configure(core, *ordered("last", "first"))
+    link = OWN_PINS / "one/link"
+    there = (three, two, one)
+    core.kill_when(lambda: tcx_programs(index, ATTACH_TCX_INGRESS) == there and link.exists(), core.service.reload())
+    assert tcx_programs(index, ATTACH_TCX_INGRESS) == there
+    configure(core, *ordered("first", "last"))
+    core.start()
+    assert tcx_programs(index, ATTACH_TCX_INGRESS) == (one, three, two)
 
 
 def test_directory_of_pins_goes_although_a_kill_left_it_empty(core: Core) -> None:

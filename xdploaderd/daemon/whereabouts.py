@@ -71,7 +71,7 @@ class Whereabouts:
         record = self.record_of(name, prog)
         if prog is None or record is None or all(p.ifindex != record.ifindex for p in places):
             return None
-        self._records.put(prog.id, replace(record, ifindex=0, left=record.ifindex))
+        self._records.put(prog.id, replace(record, ifindex=0, left=record.ifindex, order=""))
         return record
 
     def gives_way(self, name: str, place: Place) -> Record | None:

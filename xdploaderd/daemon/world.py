@@ -126,7 +126,7 @@ class Record:
     `refused`: why it is not in the best mode, `tried`: the conditions at that time. `label`, `tag` and `loaded` are the
     kernel's name, tag and time of load (ns since boot) of it, '' and 0 where an older daemon loaded it. `arrays`: the
     names of the program arrays that are pinned beside it, with commas. `pinned`: the ids of its pinned maps by their
-    paths, as JSON. `order`: where among the programs of a TCX hook it was put.
+    paths, as JSON. `order`: where among the programs of a TCX hook it was put, '' from its being taken off on.
     """
 
     attachment: str
