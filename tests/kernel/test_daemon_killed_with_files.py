@@ -10,7 +10,7 @@ import pytest
 
 from tests.campaigns.machine.core import Clock, Core
 from tests.support.daemon import OBJECTS, OWN_PINS, xdp_id
-from tests.support.netns import Veth
+from tests.support.netns import Veth, add_veth, ip
 from tests.support.old_kernel import NEEDS_TCX
 from tests.support.rawbpf import ATTACH_TCX_INGRESS, tcx_programs
 from tests.support.sandbox import clear_pins
@@ -80,6 +80,21 @@ def test_order_that_was_changed_before_a_kill_is_as_before_when_the_old_files_ar
     configure(core, *ordered("first", "last"))
     core.start()
     assert tcx_programs(index, ATTACH_TCX_INGRESS) == (one, three, two)
+
+
+@NEEDS_TCX
+def test_order_holds_on_an_interface_that_was_made_anew_after_a_kill(veth: Veth, core: Core) -> None:
+    configure(core, *ordered("first", "last"))
+    core.start()
+    configure(core, *ordered("last", "first"))
+    link = OWN_PINS / "one/link"
+    core.kill_when(lambda: not link.exists(), core.service.reload())
+    ip("link", "del", veth.name)
+    add_veth(veth.name, veth.peer, veth.namespace)
+    core.start()
+    programs = {one.prog_id: one.name for one in core.call(core.service.status()).attachments}
+    chain = tcx_programs(socket.if_nametoindex(veth.name), ATTACH_TCX_INGRESS)
+    assert [programs[number] for number in chain] == ["two", "three", "one"]
 
 
 def test_directory_of_pins_goes_although_a_kill_left_it_empty(core: Core) -> None:

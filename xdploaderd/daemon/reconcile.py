@@ -180,7 +180,8 @@ class Reconciler:
             if not due:
                 break
             carried_out = True
-            for action in due:
+            repairs = tuple(action for action in due if isinstance(action, Repair | Rename))
+            for action in repairs or due:  # what is repaired may be in the way of the others, or they of it
                 await finish(self._carry_out(action, op_id))
         else:
             return await self._unsettled()
