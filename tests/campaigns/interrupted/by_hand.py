@@ -37,10 +37,15 @@ def _shared_or_not(entry: Entry) -> Entry:
     return {**entry, "maps": "per-interface" if entry.get("maps") == "shared" else "shared"}
 
 
-def _other_kind(entry: Entry) -> Entry:
-    kind = {"link": "netlink"}.get(str(entry.get("attach", "netlink")), "link")
-    keys = {k: v for k, v in entry.items() if k not in ("order", "protocol") and (kind == "netlink" or k != "priority")}
-    return {**keys, "attach": kind, "allow_gap": True}
+def _other_kinds(scene: Scene) -> None:
+    """Make links of what is none, and the other way round: filters with priorities of their own."""
+    changed: list[Entry] = []
+    for number, entry in enumerate(scene.entries):
+        keys = {key: value for key, value in entry.items() if key not in ("order", "protocol", "priority")}
+        kind = "netlink" if entry.get("attach") == "link" else "link"
+        place = {"priority": 10 + number} if kind == "netlink" and entry["hook"] != "xdp" else {}
+        changed.append({**keys, "attach": kind, "allow_gap": True, **place})
+    scene.configure(*changed)
 
 
 def _other_mode(entry: Entry) -> Entry:
@@ -59,11 +64,22 @@ def _renamed(scene: Scene) -> None:
     ip("-batch", "-", text=f"link set {old} down\nlink set {old} name {new}\nlink set {new} up\n")
 
 
-def _by_match(entry: Entry) -> Entry:
-    """Want it on every interface, or, for one that has been, on its own by a pattern."""
-    keys = {key: value for key, value in entry.items() if key not in ("interface", "match")}
-    interface = str(entry.get("interface", ""))
-    return {**keys, "match": {"name": f"{interface[:-1]}[{interface[-1]}]" if interface else "i*"}}
+def _by_match(scene: Scene) -> None:
+    """Want each entry by a pattern of its interface's name; those that are by match already on every interface."""
+    globs = tuple(entry for entry in scene.entries if "match" in entry)  # two patterns for one hook would be refused
+    exact = () if globs else scene.entries
+    scene.configure(
+        *({**entry, "match": {"name": "i*"}} for entry in globs),
+        *({**_without_interface(entry), "match": {"name": _pattern(str(entry["interface"]))}} for entry in exact),
+    )
+
+
+def _without_interface(entry: Entry) -> Entry:
+    return {key: value for key, value in entry.items() if key != "interface"}
+
+
+def _pattern(name: str) -> str:
+    return f"{name[:-1]}[{name[-1]}]"
 
 
 def _pinning(scene: Scene) -> None:
@@ -78,11 +94,11 @@ BY_HAND: Mapping[str, ByHand] = {
     "other objects": ByHand(lambda s: s.change("a", "tail", "maps")),
     "other names": ByHand(each(_named_otherwise)),
     "other interface": ByHand(each(_on_i2)),
-    "other kind": ByHand(each(_other_kind), gap=True),
+    "other kind": ByHand(_other_kinds, gap=True),
     "mode skb": ByHand(each(_other_mode), gap=True),
     "other priority": ByHand(each(_other_priority)),
     "shared": ByHand(each(_shared_or_not)),
-    "by match": ByHand(each(_by_match)),
+    "by match": ByHand(_by_match),
     "made anew": ByHand(_made_anew),
     "renamed": ByHand(_renamed),
     "pinning.conf": ByHand(_pinning),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 OURS = "i"  # how the names of the interfaces begin that daemons of this campaign are for
 Hook = tuple[str, str]  # an interface, and `xdp`, `ingress 1 0x1` or `tcx ingress`
-_TOLD = ("attachment", "hook", "ifindex", "left", "sha1", "program", "maps", "overrides", "priority", "handle", "order")
+_TOLD = ("attachment", "hook", "ifindex", "left", "sha1", "program", "maps", "overrides", "priority", "handle")
 
 
 class Eyes(host.Eyes):
