@@ -19,10 +19,11 @@ from tests.support.daemon import (
     wait_for,
     xdp_entry,
     xdp_id,
+    xdp_ids,
 )
 from tests.support.kernel_writes import kernel_writes, to_file
 from tests.support.netns import Veth
-from xdploaderd.errors import LoaderError
+from xdploaderd.errors import AttachError, LoaderError
 
 pytestmark = pytest.mark.kernel
 
@@ -60,6 +61,55 @@ def assert_partial_applies_the_rest(daemon: Daemon) -> None:
     assert {a["name"]: a["state"] for a in status["attachments"]}["bad"] == "foreign"
     assert xdp_id() not in (0, before)
     assert not status["config_error"]
+
+
+@pytest.mark.parametrize("confirm", [0, 60])
+def test_f19_program_that_the_driver_refuses_undoes_what_was_attached_before_it(
+    veths: Veth, daemon: Daemon, confirm: int
+) -> None:
+    daemon.configure(xdp_entry(), tail_entry("one"), tail_entry("gone", interface="veth8"))
+    daemon.start()
+    before = world()
+    daemon.configure(
+        xdp_entry(object=OBJECTS / "xdp_count_v2.bpf.o"),
+        tail_entry("one", object=OBJECTS / "tc_count.bpf.o", program="count_in"),
+        tail_entry("new", hook="tc-egress"),
+        xdp_entry("last", interface="veth8", mode="offload"),
+    )
+    with pytest.raises(AttachError, match="attachment 'last': interface 'veth8': offload mode"):
+        daemon.call("Reload", confirm=confirm)
+    assert world() == before
+    status = daemon.call("Status")["status"]
+    assert ([a["name"] for a in status["attachments"]], status["confirm_seconds"]) == (["edge", "one", "gone"], 0)
+    assert "offload mode" in status["config_error"]
+    assert daemon.call("Reload", partial=True)["status"]["degraded"]
+    assert (len(tc_ids(direction="egress")), tc_ids("veth8")) == (1, [])
+
+
+@pytest.mark.parametrize("kind", ["netlink", "link"])
+def test_entries_that_exchange_their_interfaces_take_their_programs_along(
+    veths: Veth, daemon: Daemon, kind: str
+) -> None:
+    def configure(first: str, second: str) -> None:
+        other = {"object": OBJECTS / "stamp.bpf.o", "program": "stamp_xdp"}
+        daemon.configure(
+            xdp_entry("one", interface=first, attach=kind), xdp_entry("two", interface=second, attach=kind, **other)
+        )
+
+    configure("veth0", "veth8")
+    daemon.start()
+    ids = xdp_ids()
+    exchanged = {"veth0": ids["veth8"], "veth8": ids["veth0"]}
+    configure("veth8", "veth0")
+    assert [action["action"] for action in daemon.call("Plan")["actions"]] == ["replace", "replace"]
+    daemon.call("Reload", confirm=60)
+    assert xdp_ids() == exchanged
+    daemon.call("RollBack")
+    assert xdp_ids() == ids
+    daemon.call("Reload")
+    daemon.end()
+    daemon.start()
+    assert (xdp_ids(), daemon.call("Status")["status"]["degraded"]) == (exchanged, False)
 
 
 def test_reload_counts_on_through_a_change_of_everything(veths: Veth, daemon: Daemon, tmp_path: Path) -> None:

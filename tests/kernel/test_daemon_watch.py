@@ -5,11 +5,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
-from tests.support.daemon import PATIENCE, ROOT, Daemon, xdp_entry
-from tests.support.netns import ip, veth_pair
+from tests.support.daemon import OBJECTS, PATIENCE, ROOT, Daemon, tail_entry, xdp_entry
+from tests.support.netns import Veth, add_veth, ip, veth_pair
 
 pytestmark = pytest.mark.kernel
 
@@ -34,6 +35,46 @@ def test_wait_tells_what_is_missing_and_ends_when_it_comes(daemon: Daemon) -> No
         assert waiting.wait(20) == 0
         daemon.ctl("wait", "--timeout", "5")
     waiting.communicate()
+
+
+def test_everything_degraded_has_a_reason_and_what_failed_the_next_try(veths: Veth, daemon: Daemon) -> None:
+    ip("link", "set", "veth8", "xdpgeneric", "obj", str(OBJECTS / "xdp_pass.bpf.o"), "sec", "xdp")
+    broken = daemon.directory / "broken.o"
+    broken.write_bytes(b"no object")
+    failing = {
+        "VerifierRejected": tail_entry("refused", object=OBJECTS / "reject.bpf.o", program="bad"),
+        "FileUnreadable": tail_entry("nofile", object="/nonexistent.o", priority=2),
+        "InvalidObject": tail_entry("broken", object=broken, priority=3),
+        "NoSuchProgram": tail_entry("noprog", program="other", priority=4),
+        "AttachFailed": xdp_entry(mode="offload"),
+    }
+    others = xdp_entry("absent", interface="nowhere"), xdp_entry("taken", interface="veth8")
+    daemon.configure(*failing.values(), *others)
+    daemon.start()
+    found = {a["name"]: a for a in daemon.call("Status")["status"]["attachments"]}
+    for code, entry in failing.items():
+        one = found[str(entry["name"])]
+        assert (one["state"], one["error_code"], bool(one["reason"])) == ("failed", code, True)
+        assert time.monotonic() - 1 < one["retry_at"] < time.monotonic() + 32, code
+    assert "no interface named 'nowhere' yet" in found["absent"]["reason"]
+    assert (found["taken"]["state"], found["taken"]["error_code"]) == ("foreign", "HookBusy")
+    told = daemon.ctl("status", status=3)
+    assert told.count("; next try in ") == len(failing)
+
+
+def test_wait_for_one_interface_of_an_entry_for_several(veths: Veth, daemon: Daemon) -> None:
+    glob = {"name": "all", "match": "{name: 'veth*'}", "hook": "xdp", "object": OBJECTS / "xdp_count.bpf.o"}
+    daemon.configure({**glob, "program": "xdp_count"})
+    daemon.start()
+    daemon.ctl("wait", "all", "all@veth8", "--timeout", "5")
+    waiting = begin(daemon, "wait", "all@veth5", "--timeout", "20")
+    assert "all@veth5: there is no attachment" in daemon.ctl("wait", "all@veth5", "--timeout", "0", status=3)
+    daemon.end()
+    daemon.start()  # to wait goes on over a restart
+    add_veth("veth5", "peer5", veths.namespace)
+    assert waiting.wait(20) == 0
+    waiting.communicate()
+    ip("link", "del", "veth5")
 
 
 def test_monitor_prints_a_line_for_each_change_and_ends_on_sigint(daemon: Daemon) -> None:
