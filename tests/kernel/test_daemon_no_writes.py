@@ -56,6 +56,11 @@ def every_kind(directory: Path) -> list[dict[str, object]]:
     ]
 
 
+def unpin_devices() -> None:
+    """Remove the pin that the map of the entry `init` wants, where that is in every_kind."""
+    (BPFFS / "devices").unlink(missing_ok=older_than("5.16"))
+
+
 def test_reload_without_a_change_writes_nothing_whatever_is_attached(
     veth: Veth, daemon: Daemon, tmp_path: Path
 ) -> None:
@@ -71,7 +76,7 @@ def test_reload_without_a_change_writes_nothing_whatever_is_attached(
     assert "BPF_OBJ_GET" in trace
     assert "RTM_GETLINK" in trace
     assert kernel_writes(tmp_path / "trace") == []
-    (BPFFS / "devices").unlink()
+    unpin_devices()
 
 
 def test_g10_bad_entry_changes_nothing_in_18_ways(tmp_path: Path) -> None:
@@ -90,7 +95,7 @@ def test_f4_start_over_what_is_as_wanted_writes_nothing(veth: Veth, daemon: Daem
     daemon.end()
     assert "BPF_OBJ_GET" in trace.read_text()
     assert kernel_writes(trace) == []
-    (BPFFS / "devices").unlink()
+    unpin_devices()
 
 
 def test_daemon_that_starts_again_in_the_same_boot_probes_nothing(veth: Veth, daemon: Daemon) -> None:
