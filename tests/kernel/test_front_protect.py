@@ -1,6 +1,7 @@
 """`ip` and `tc` of ours on a protected interface: refused with the daemon, beside it, and without any."""
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -69,7 +70,7 @@ def test_front_without_a_daemon_goes_by_the_files(veth: Veth) -> None:
     """
     for line in LINES:
         tool, _, words = line.partition(" ")
-        command = f"{sys.executable} -m xdploaderd.cli.main {tool} --direct {words}"
+        command = f"{shlex.quote(sys.executable)} -m xdploaderd.cli.main {tool} --direct {words}"
         for text, wanted in (("protect: [veth0]", "--confirm 60s"), ("protect: [", "not known")):
             written = script.format(run=f"echo 'attachments: []\n{text}' > /run/xdploaderd/xdploaderd.yaml; {command}")
             done = subprocess.run(

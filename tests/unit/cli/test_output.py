@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 
@@ -119,5 +120,5 @@ def test_error_that_nobody_reads_keeps_its_exit_status() -> None:
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", ">&- 2>&-"])
 def test_closed_standard_streams_change_no_exit_status(closed: str) -> None:
-    command = f"{sys.executable} -m xdploaderd.cli.main status --socket /nonexistent {closed}"
+    command = f"{shlex.quote(sys.executable)} -m xdploaderd.cli.main status --socket /nonexistent {closed}"
     assert subprocess.run(["sh", "-c", command], capture_output=True, check=False).returncode == 69
