@@ -101,6 +101,12 @@ class Parts:
         self.step(f"{name} gives way on {place.ifname}")
         return name
 
+    def goes_to(self, name: str, place: Place) -> str | None:
+        if place.hook is Hook.XDP:
+            return None
+        self.step(f"{name} goes to {place.ifname}")
+        return name
+
     def leaves(self, name: str, places: Sequence[Place]) -> str:
         self.step(f"{name} leaves {' and '.join(place.ifname for place in places)}")
         return name
@@ -164,6 +170,14 @@ def test_attach_from_the_pin_loads_nothing() -> None:
     parts = Parts()
     assert carry_out(parts, attach(from_pin=True)).sha1 == ""
     assert parts.log == ["put pin of edge on eth0 native", "close pin of edge", "remember edge on eth0"]
+
+
+def test_pinned_filter_is_noted_before_it_is_attached_and_no_more_when_that_fails() -> None:
+    place = WORLD.place("eth0", Hook.TC_INGRESS)
+    parts = Parts(f"put pin of edge on eth0 {place.mode}")
+    with pytest.raises(AttachError):
+        carry_out(parts, replace(attach(from_pin=True), place=place))
+    assert (parts.log[0], parts.log[-2:]) == ("edge goes to eth0", ["edge stays", "close pin of edge"])
 
 
 def test_clsact_made_by_an_attach_is_remembered() -> None:

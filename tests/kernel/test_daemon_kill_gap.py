@@ -10,7 +10,7 @@ import pytest
 
 from tests.campaigns.machine.core import Clock, Core
 from tests.support.daemon import OBJECTS, tail_entry, tc_ids, xdp_entry, xdp_id, xdp_ids
-from tests.support.netns import Veth, ip, veth_pair
+from tests.support.netns import Veth, add_veth, ip, veth_pair
 from tests.support.sandbox import clear_pins
 from xdploaderd.daemon.requests import AttachRequest
 from xdploaderd.daemon.status import State
@@ -68,6 +68,24 @@ def test_program_that_moved_before_a_kill_is_missed_when_others_take_it_off(core
         core.rest()
         (edge,) = core.call(core.service.status()).attachments
         assert (edge.state, xdp_ids()) == (State.FOREIGN, {})
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+def test_filter_on_an_interface_made_anew_is_known_after_a_kill_and_another_name(
+    veth: Veth, core: Core, *, by_name: bool
+) -> None:
+    core.config.write_text(json.dumps({"attachments": [tail_entry()]}, default=str))
+    core.start()
+    before = tc_ids()
+    ip("link", "del", veth.name)
+    add_veth(veth.name, veth.peer, veth.namespace)
+    core.kill_when(lambda: tc_ids() == before, core.service.attach("tail") if by_name else core.service.reload())
+    assert tc_ids() == before
+    ip("-batch", "-", text="link set veth0 down\nlink set veth0 name veth7\nlink set veth7 up\n")
+    core.start()
+    (tail,) = core.call(core.service.status()).attachments
+    assert (tail.state, tc_ids("veth7")) == (State.WAITING, [])
+    ip("link", "del", "veth7")
 
 
 def test_filter_that_cannot_be_taken_off_the_interface_it_leaves_is_taken_off_later(core: Core) -> None:

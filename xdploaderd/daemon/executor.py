@@ -96,12 +96,14 @@ class Executor:
     async def switch(self, action: Attach | Replace, prog: Fd) -> Put:
         """Take the step that counts: from here on the new program runs. Return how it came there."""
         before, off = await self._in_worker(self._gives_way, action), list[Place]()
+        goes = await self._in_worker(self._whereabouts.goes_to, action.name, action.place) if action.from_pin else None
         try:
             with _context(action.place):
                 return await self._switch(action, prog, off)
         except LoaderError:
-            if before is not None:
-                await self._in_worker(self._whereabouts.stays, before, off)
+            for record, left in ((goes, ()), (before, off)):
+                if record is not None:
+                    await self._in_worker(self._whereabouts.stays, record, left)
             raise
 
     def _gives_way(self, action: Attach | Replace) -> Record | None:

@@ -12,6 +12,7 @@ from xdploaderd.daemon.pins import OwnPins
 from xdploaderd.daemon.records import Records
 from xdploaderd.daemon.rungs import Put
 from xdploaderd.daemon.world import Owned, Place, Record
+from xdploaderd.hooks import AttachKind, Hook
 from xdploaderd.info import ProgInfo
 from xdploaderd.uapi.bpf import Ifindex
 
@@ -72,6 +73,19 @@ class Whereabouts:
         if prog is None or record is None or all(p.ifindex != record.ifindex for p in places):
             return None
         self._records.put(prog.id, replace(record, ifindex=0, left=record.ifindex, order=""))
+        return record
+
+    def goes_to(self, name: str, place: Place) -> Record | None:
+        """Remember that a filter is about to be attached on another interface, which is looked at for its sake alone.
+
+        Return what was remembered before; None where nothing changes.
+        """
+        prog = self._pins.prog(name)
+        record = self.record_of(name, prog)
+        found_anyway = place.hook is Hook.XDP or place.kind is AttachKind.LINK
+        if found_anyway or prog is None or record is None or record.left or place.ifindex == record.ifindex:
+            return None
+        self._records.put(prog.id, replace(record, left=place.ifindex))
         return record
 
     def gives_way(self, name: str, place: Place) -> Record | None:

@@ -121,8 +121,9 @@ class Record:
     """What the daemon remembers of a program it loaded, for each entry that has it.
 
     `ifindex` is where it was attached last, 0 once the daemon itself took it off: a program that is not there any more
-    was taken off by somebody else. `left`: where it was then, and still is when that failed or was cut short. `away`: 1
-    once the interface itself went; should it come back with that index, nobody took the program off.
+    was taken off by somebody else. `left`: where it was then, and still is when that failed or was cut short; or where
+    a filter was about to be attached. `away`: 1 once the interface itself went; should it come back with that index,
+    nobody took the program off.
     `refused`: why it is not in the best mode, `tried`: the conditions at that time. `label`, `tag` and `loaded` are the
     kernel's name, tag and time of load (ns since boot) of it, '' and 0 where an older daemon loaded it. `arrays`: the
     names of the program arrays that are pinned beside it, with commas. `pinned`: the ids of its pinned maps by their
