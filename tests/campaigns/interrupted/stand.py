@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -90,7 +89,7 @@ def stand_of(scene: "Scene", unlike: frozenset[str]) -> Stand:
         *(f"{one.name} {one.state}{', noted' if one.note else ''}" for one in status.attachments),
         *(f"orphan {orphan.name}" for orphan in status.orphans),
         *_records(scene),
-        *(f"{number} of {name}" for name, number in Counter(_files(scene)).items()),
+        *_files(scene),
     ]
     names = frozenset(text.replace(scene.marked.mark, "MARK") for text in there)
     return Stand(names, errno_world.alive(scene.marked.mark), unlike)
