@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.support.daemon import OBJECTS, PATIENCE, ROOT, Daemon, tail_entry, xdp_entry
+from tests.support.daemon import OBJECTS, PATIENCE, ROOT, SLOWNESS, Daemon, tail_entry, xdp_entry
 from tests.support.netns import Veth, add_veth, ip, veth_pair
 
 pytestmark = pytest.mark.kernel
@@ -24,16 +24,16 @@ def begin(daemon: Daemon, *words: str) -> "subprocess.Popen[str]":
 
 def test_wait_tells_what_is_missing_and_ends_when_it_comes(daemon: Daemon) -> None:
     daemon.configure(xdp_entry())
-    waiting = begin(daemon, "wait", "edge", "--timeout", "20")  # the daemon itself comes later
+    waiting = begin(daemon, "wait", "edge", "--timeout", str(PATIENCE))  # the daemon itself comes later
     daemon.start()
-    told = daemon.ctl("wait", "edge", "--timeout", "0.2", status=3)
+    told = daemon.ctl("wait", "edge", "--timeout", str(0.2 * SLOWNESS), status=3)
     assert "edge: waiting: no interface named 'veth0' yet" in told
-    missing = json.loads(daemon.ctl("wait", "nobody", "--timeout", "0.1", "--json", status=3))
+    missing = json.loads(daemon.ctl("wait", "nobody", "--timeout", str(0.1 * SLOWNESS), "--json", status=3))
     assert missing == {"missing": {"nobody": "there is no attachment of that name"}}
     assert waiting.poll() is None
     with veth_pair():
-        assert waiting.wait(20) == 0
-        daemon.ctl("wait", "--timeout", "5")
+        assert waiting.wait(PATIENCE) == 0
+        daemon.ctl("wait", "--timeout", str(PATIENCE))
     waiting.communicate()
 
 
@@ -66,13 +66,13 @@ def test_wait_for_one_interface_of_an_entry_for_several(veths: Veth, daemon: Dae
     glob = {"name": "all", "match": "{name: 'veth*'}", "hook": "xdp", "object": OBJECTS / "xdp_count.bpf.o"}
     daemon.configure({**glob, "program": "xdp_count"})
     daemon.start()
-    daemon.ctl("wait", "all", "all@veth8", "--timeout", "5")
+    daemon.ctl("wait", "all", "all@veth8", "--timeout", str(PATIENCE))
     waiting = begin(daemon, "wait", "all@veth5", "--timeout", "20")
     assert "all@veth5: there is no attachment" in daemon.ctl("wait", "all@veth5", "--timeout", "0", status=3)
     daemon.end()
     daemon.start()  # to wait goes on over a restart
     add_veth("veth5", "peer5", veths.namespace)
-    assert waiting.wait(20) == 0
+    assert waiting.wait(PATIENCE) == 0
     waiting.communicate()
     ip("link", "del", "veth5")
 

@@ -18,6 +18,7 @@ from xdploaderd.terminal import write_out
 Attachment = Mapping[str, Any]
 
 AGAIN_SECONDS = 0.2  # until a daemon that does not answer is asked again
+ANSWER_SECONDS = 2.0  # that a daemon has to tell what is missing when the time is over
 _AS_WANTED = ("attached", "detached")
 _CLEAR = "\x1b[H\x1b[J"  # ECMA-48: cursor home, erase to the end
 _HEADER = ("NAME", "INTERFACE", "HOOK", "STATE", "PROGRAM", "ID", "REASON")
@@ -29,13 +30,15 @@ def wait(args: argparse.Namespace) -> int:
     deadline = None if args.timeout is None else time.monotonic() + args.timeout
     seen: dict[str, Attachment] = {}
     while True:
+        heard = False
         try:
             for reply in _client(args).stream("Monitor", deadline=deadline):
+                heard = True
                 _update(seen, reply["attachments"])
                 if not missing(seen.values(), args.names):
                     return 0
         except TimeoutError:
-            return _tell_missing(args, seen)
+            return _tell_missing(args, seen if heard else _listed(args))
         except UnreachableError:
             if deadline is not None and time.monotonic() + AGAIN_SECONDS > deadline:
                 raise
@@ -74,7 +77,17 @@ def monitor(args: argparse.Namespace) -> int:
 
 
 def _client(args: argparse.Namespace) -> ControlClient:
-    return ControlClient(Path(args.socket or os.environ.get(SOCKET_VARIABLE) or DEFAULT_SOCKET))
+    return ControlClient(_socket(args))
+
+
+def _socket(args: argparse.Namespace) -> Path:
+    return Path(args.socket or os.environ.get(SOCKET_VARIABLE) or DEFAULT_SOCKET)
+
+
+def _listed(args: argparse.Namespace) -> dict[str, Attachment]:
+    """Return all attachments, when the time was over before anything was heard of them."""
+    reply = ControlClient(_socket(args), timeout=ANSWER_SECONDS).call("List")
+    return {attachment["name"]: attachment for attachment in reply["attachments"]}
 
 
 def _update(seen: dict[str, Attachment], changed: Sequence[Attachment]) -> None:
@@ -92,6 +105,8 @@ def _why(attachment: Attachment) -> str:
 
 def _tell_missing(args: argparse.Namespace, seen: Mapping[str, Attachment]) -> int:
     left = missing(seen.values(), args.names)
+    if not left:
+        return 0
     if args.json:
         print_json({"missing": left})
     else:
