@@ -113,3 +113,8 @@ class TcFilter:
     direct_action: bool = False
     classid: int = 0
     plain: bool = True
+
+    @property
+    def decides(self) -> bool:
+        """Whether the program's own verdict is the filter's: not without direct-action, nor for hardware alone."""
+        return self.direct_action and self.plain

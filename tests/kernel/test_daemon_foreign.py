@@ -9,7 +9,18 @@ from typing import Any
 
 import pytest
 
-from tests.support.daemon import OBJECTS, SLOWNESS, Daemon, counters, tail_entry, tc_ids, wait_for, xdp_entry, xdp_id
+from tests.support.daemon import (
+    OBJECTS,
+    OWN_PINS,
+    SLOWNESS,
+    Daemon,
+    counters,
+    tail_entry,
+    tc_ids,
+    wait_for,
+    xdp_entry,
+    xdp_id,
+)
 from tests.support.netns import Veth, add_veth, ip, tc
 
 pytestmark = pytest.mark.kernel
@@ -207,6 +218,28 @@ def test_program_that_gave_way_to_another_of_ours_was_not_taken_by_others(
     wait_for(lambda: daemon.attachment("second")["state"] == "waiting", "the interface is gone for the second")
     assert (xdp_id(), tc_ids()) == before
     assert "somebody" not in daemon.log()
+
+
+def test_filter_that_others_made_one_whose_verdict_does_not_count_is_noticed(veth: Veth, daemon: Daemon) -> None:
+    daemon.configure(tail_entry())
+    daemon.start()
+    (ours,) = tc_ids()
+    place = ("dev", "veth0", "ingress", "pref", "1", "handle", "1", "bpf")
+    tc("filter", "replace", *place, "object-pinned", str(OWN_PINS / "tail/prog"))  # without direct-action
+    status = seen_within_a_second(daemon, "tail", "foreign")
+    assert "our program is in it, and decides nothing" in status["reason"]
+    assert (tc_ids(), direct_action()) == ([ours], False)
+    daemon.call("Attach", name="tail")
+    assert (tc_ids(), direct_action(), daemon.attachment("tail")["state"]) == ([ours], True, "attached")
+    daemon.configure(tail_entry(on_foreign="restore"))
+    daemon.reload()
+    tc("filter", "replace", *place, "object-pinned", str(OWN_PINS / "tail/prog"))
+    wait_for(direct_action, "restored")
+    assert tc_ids() == [ours]
+
+
+def direct_action() -> bool:
+    return "direct-action" in tc("filter", "show", "dev", "veth0", "ingress")
 
 
 def test_clsact_that_others_made_after_they_deleted_ours_stays(veth: Veth, daemon: Daemon) -> None:

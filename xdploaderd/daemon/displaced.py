@@ -153,5 +153,6 @@ def _from_json(value: Mapping[str, Any]) -> Held:
             handle=found.handle,
             protocol=found.protocol,
             classid=found.classid,
+            counts=found.decides,
         )
     return Held(Occupant(place, prog_id, str(value["name"]), str(value["tag"]), found), str(value["problem"]))

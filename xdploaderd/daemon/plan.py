@@ -147,7 +147,9 @@ def _plan_displaced(want: Wanted, observed: Observed, interface: Interface) -> A
             return _take_over(want, observed, place, met, from_pin=fits, restores=True)
         return Attach(name=config.name, wanted=want, place=place, from_pin=fits, reason=RESTORED, restores=True)
     state = State.DETACHED if config.on_foreign is OnForeign.YIELD else State.FOREIGN
-    return Refuse(name=config.name, wanted=want, state=state, error=displaced(config, place, met))
+    is_foreign = met is not None and observed.owner_of(met) is None
+    error = displaced(config, place, met, is_foreign=is_foreign)
+    return Refuse(name=config.name, wanted=want, state=state, error=error)
 
 
 def _plan_place(

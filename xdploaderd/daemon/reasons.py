@@ -25,11 +25,16 @@ def replace_reason(want: Wanted, owner: Owned | None, met: Occupant, *, in_place
         return f"the {what}, and the entry says allow_gap: a moment without a program"
     if owner.name != want.config.name:
         return f"the place was that of attachment '{owner.name}'"
-    if from_pin and want.config.hook is not Hook.XDP and want.config.classid != met.place.classid:
+    return _other_filter(want, met) if from_pin else _difference(want, owner)
+
+
+def _other_filter(want: Wanted, met: Occupant) -> str:
+    """Return why a filter is changed although its program stays."""
+    if not met.place.counts:
+        return "somebody made it a filter whose program decides nothing"
+    if want.config.hook is not Hook.XDP and want.config.classid != met.place.classid:
         return "the entry sets another class id"
-    if from_pin:
-        return "the wanted program is the pinned one"
-    return _difference(want, owner)
+    return "the wanted program is the pinned one"
 
 
 def _difference(want: Wanted, owner: Owned) -> str:
@@ -47,13 +52,16 @@ def _difference(want: Wanted, owner: Owned) -> str:
     return "the entry wants its maps " + ("shared" if want.config.maps is MapSharing.SHARED else "for itself alone")
 
 
-def displaced(config: AttachmentConfig, place: Place, met: Occupant | None) -> AttachError:
-    """Return what is told of an entry whose program somebody else took off, and what is there now."""
+def displaced(config: AttachmentConfig, place: Place, met: Occupant | None, *, is_foreign: bool) -> AttachError:
+    """Return what is told of an entry whose program somebody else took off, and what is there now, of whomever."""
     again = f"`attach {config.name}` or a reload takes the hook back"
     if config.on_foreign is OnForeign.RESTORE:
         spent = f"; it was put back {MOST} times within {WITHIN_SECONDS:g} s and taken off again, and is reported now"
     else:
         spent = ""
+    if met is not None and not met.place.counts and not is_foreign:
+        text = f"somebody made {met.place} a filter without direct-action, or for hardware alone: our program is in it"
+        return AttachError(f"{text}, and decides nothing{spent}; {again}")
     if met is None:
         return AttachError(f"somebody took our program off {place}, where nothing is attached now{spent}; {again}")
     return HookBusyError(

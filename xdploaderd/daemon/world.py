@@ -67,7 +67,8 @@ class Place:
     """A spot that takes one program: an interface's XDP slot of one mode, a tc filter's priority and handle, or a link.
 
     Two places with one priority and handle are the same filter, whatever its protocol and class id. `slot` is the entry
-    that a link is pinned for; a TCX hook has room for any number. `order` is where among them a new one is put,
+    that a link is pinned for; a TCX hook has room for any number. Not `counts`: a filter whose program decides nothing,
+    without direct-action or for hardware alone. `order` is where among the links a new one is put,
     `rungs` the modes that will do, best first, and `conditions` what may make a driver refuse one.
     """
 
@@ -81,6 +82,7 @@ class Place:
     classid: int = 0
     kind: AttachKind = AttachKind.NETLINK
     slot: str = ""
+    counts: bool = True
     order: str = field(default="", compare=False)
     rungs: tuple[XdpMode, ...] = field(default=(), compare=False)
     conditions: str = field(default="", compare=False)
@@ -282,7 +284,7 @@ class Observed:
         """Return whether somebody else took the entry's program off an interface that is still the same one."""
         if owned is None or owned.prog is None or owned.record is None or owned.staged is not None:
             return False
-        here = any(place.ifindex == interface.index for place in self.places_of(owned))
+        here = any(place.ifindex == interface.index and place.counts for place in self.places_of(owned))
         return owned.record.ifindex == interface.index and not owned.record.away and not here
 
     def in_the_way(self, place: Place) -> Occupant | None:
@@ -316,6 +318,7 @@ def tc_occupant(interface: Interface, item: TcFilter) -> Occupant:
         handle=item.handle,
         protocol=item.protocol,
         classid=item.classid,
+        counts=item.decides,
     )
     return Occupant(place, item.prog_id, item.name, item.tag, item)
 
