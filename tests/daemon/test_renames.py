@@ -69,6 +69,15 @@ def test_f12_entry_that_cannot_be_carried_out_follows_too() -> None:
     assert order(plan_renames(refused, observed)) == [("all@m1", "all@m2")]
 
 
+@pytest.mark.parametrize(("sure", "expected"), [(True, [("all@m1", "all@m2")]), (False, [])])
+def test_program_whose_pin_was_removed_follows_when_it_is_pinned_again(
+    sure: bool, expected: list[tuple[str, str]]
+) -> None:
+    wanted, observed = world("m1 m2")
+    lost = replace(observed.owned["all@m1"], pinned=False, sure=sure)
+    assert order(plan_renames(wanted, replace(observed, owned={"all@m1": lost}))) == expected
+
+
 def test_name_that_a_change_cut_short_keeps_is_waited_for() -> None:
     wanted, observed = world("m1 m2", "m2 w2")
     staged = replace(observed.owned["all@m2"], staged=observed.owned["all@m2"].prog)

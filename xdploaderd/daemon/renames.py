@@ -78,7 +78,8 @@ def _next(pending: Mapping[str, Target], observed: Observed, left: set[str]) -> 
 
 
 def _is_movable(owned: Owned) -> bool:
-    return owned.pinned and owned.record is not None and owned.staged is None and not owned.leftovers
+    there = owned.pinned or owned.sure  # else it cannot be pinned again first
+    return there and owned.record is not None and owned.staged is None and not owned.leftovers
 
 
 def _key(owned: Owned) -> Key | None:
