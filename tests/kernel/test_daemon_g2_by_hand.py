@@ -23,4 +23,4 @@ CASES = [
 def test_g2_killed_in_an_operation_all_is_as_the_files_say_that_were_changed_by_hand(
     tmp_path: Path, operation: str, by_hand: str
 ) -> None:
-    assert campaign.run(tmp_path, 1, operations=[operation], by_hand=[by_hand])["kills"] == 1
+    assert campaign.run(tmp_path, 1, operations=[operation], by_hand=[by_hand], kills=1)["kills"] == 1

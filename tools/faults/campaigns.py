@@ -47,7 +47,7 @@ CAMPAIGNS: Mapping[str, Campaign] = {
     },
     "g2-random": Campaign("the same at random moments of changes", 500, kills.run_random, seeded=True),
     "g2-by-hand": Campaign("killed at a write of an operation, before a change by hand: as the files say, nothing left",
-                           6, interrupted.run, seeded=True),
+                           interrupted.ALL_PAIRS, interrupted.run, seeded=True),
     "g3": Campaign("one call fails: a typed error and nothing changed, or withstood", 20_000, errnos.run,
                    seeded=True),
     "g3-more": Campaign("the same of kinds, modes, globs, trials, load and unload", 20_000,

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 
 from tests.campaigns.figures import Figures, spread
@@ -22,6 +23,8 @@ from xdploaderd.daemon.report import AS_WANTED
 
 SETTLE_SECONDS, LOOK_SECONDS = 3.0, 0.05  # in which the kernel frees what is closed
 ALL_WRITES = 1 << 30
+KILLS = 2
+ALL_PAIRS = len(OPERATIONS) * len(BY_HAND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,22 +95,22 @@ def run(
     *,
     operations: Collection[str] = tuple(OPERATIONS),
     by_hand: Collection[str] = tuple(BY_HAND),
+    kills: int = KILLS,
 ) -> Figures:
-    """Kill `rounds` times, evenly spread, in each operation before each change by hand.
+    """Take `rounds` of the pairs of an operation and a change by hand, and kill `kills` times in each, evenly spread.
 
     AssertionError where it does harm.
     """
+    pairs = sample(tuple(product(operations, by_hand)), rounds, seed)
     with closing(Eyes()) as eyes:
         bench = Bench(directory, eyes)
-        for name in operations:
-            for what in by_hand:
-                _kill_in(bench, name, what, rounds, seed)
-    pairs = len(operations) * len(by_hand)
-    return {"operations and changes by hand": pairs, "writes": bench.writes, "kills": bench.kills, "left": 0,
+        for name, what in pairs:
+            _kill_in(bench, name, what, kills, seed)
+    return {"operations and changes by hand": len(pairs), "writes": bench.writes, "kills": bench.kills, "left": 0,
             "without a program": 0, **spread("started in", bench.took)}  # fmt: skip
 
 
-def _kill_in(bench: Bench, name: str, what: str, rounds: int, seed: int) -> None:
+def _kill_in(bench: Bench, name: str, what: str, kills: int, seed: int) -> None:
     operation, hand = OPERATIONS[name], BY_HAND[what]
     alone = bench.live(operation, hand, ALL_WRITES, from_nothing=True)
     none, done = bench.live(operation, hand, 0), bench.live(operation, hand, ALL_WRITES)
@@ -128,7 +131,7 @@ def _kill_in(bench: Bench, name: str, what: str, rounds: int, seed: int) -> None
     if not operation.asks:  # else what was asked for is known to the daemon alone
         for end in (none, done):
             assert end.stand.unlike == alone.stand.unlike, f"{name}, then {what}: {end.stand.unlike}"
-    for number in sample(range(1, done.writes), rounds, seed):
+    for number in sample(range(1, done.writes), kills, seed):
         life = bench.live(operation, hand, number)
         bench.kills += 1
         bench.took.append(life.seconds)
