@@ -21,7 +21,8 @@ def environ(tmp_path: Path) -> Mapping[str, str]:
     """Return an environment whose PATH begins with links to our command, as an installation makes them."""
     command = tmp_path / "xdploaderctl"
     command.write_text(
-        f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+        f"#!/bin/sh\n'''exec' \"{sys.executable}\" \"$0\" \"$@\"\n' '''\n"  # as pip does where the path has a blank
+        f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n"
         "from xdploaderd.cli.main import main\nsys.exit(main())\n"
     )
     command.chmod(0o755)

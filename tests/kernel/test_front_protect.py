@@ -12,7 +12,7 @@ from tests.support.daemon import OBJECTS, ROOT, Daemon, tc_ids, xdp_entry, xdp_i
 from tests.support.netns import Veth, ip, veth_pair
 
 pytestmark = pytest.mark.kernel
-COUNT, TC = (str(OBJECTS / f"{name}.bpf.o") for name in ("xdp_count", "tc_count"))
+COUNT, TC = (str((OBJECTS / f"{name}.bpf.o").relative_to(ROOT)) for name in ("xdp_count", "tc_count"))
 LINES = (
     f"ip link set dev veth0 xdp obj {COUNT}",
     f"ip -force link set dev veth0 xdp obj {COUNT}",

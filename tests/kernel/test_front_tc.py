@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -228,12 +229,14 @@ def test_exported_maps_are_known_to_the_command_that_imports_them(veth: Veth, tm
 
 
 def test_batch_stops_at_the_first_failure_unless_forced(veth: Veth, tmp_path: Path, capfd: Capture) -> None:
+    obj = tmp_path / "old.o"
+    shutil.copy(LEGACY, obj)
     lines = [
         "# two filters and a failure",
-        f"filter add dev veth0 ingress pref 1 bpf da obj {LEGACY}",
+        f"filter add dev veth0 ingress pref 1 bpf da obj {obj}",
         "filter add dev veth0 ingress pref 2 bpf bytecode '1,6 0 0 1,6 0 0 1,'",
         "qdisc show dev veth0",
-        f"filter add dev veth0 ingress pref 3 bpf da \\\n  obj {LEGACY}",
+        f"filter add dev veth0 ingress pref 3 bpf da \\\n  obj {obj}",
     ]
     (tmp_path / "batch").write_text("\n".join(lines))
     assert run("-batch", str(tmp_path / "batch")) == 1
