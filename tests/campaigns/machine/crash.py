@@ -56,6 +56,8 @@ def _kill(bench: Bench, work: Coroutine[Any, Any, object], calls: int, *tell: Ca
     bench.core.start()
     bench.counts["starts"] += 1
     now = bench.clock.steady()
+    if before.trial is not None and now >= before.trial.deadline:
+        bench.core.until_rolled_back()
     _blame_nobody(before, hooks, own)
     bench.choose([_started(wants, found, own, now) for wants in (after, before, *told[1:])])
 

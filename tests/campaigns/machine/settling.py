@@ -33,7 +33,13 @@ def _picture(model: Model) -> tuple[object, ...]:
     """Return what writes to the kernel change, as far as the model has it."""
     pins = sorted((name, id(own.prog)) for name, own in model.own.items())
     hooks = tuple(sorted((spot, id(prog)) for spot, prog in model.hooks.items()))
-    return hooks, tuple(pins), tuple(model.links), str(sorted(model.chains.items())), str(sorted(model.modes.items()))
+    return (
+        hooks,
+        tuple(pins),
+        tuple(sorted(model.links)),
+        str(sorted(model.chains.items())),
+        str(sorted(model.modes.items())),
+    )
 
 
 def _pin_again(model: Model) -> None:
