@@ -24,6 +24,8 @@ for source in demo_xdp xdp_pass xdp_drop xdp_count tc_count std_maps std_globals
 done
 compile std_arena.bpf.c std_arena.bpf.o -g -mcpu=v3
 compile xdp_count.bpf.c xdp_count_v2.bpf.o -g -DSTEP=1000
+compile noted.bpf.c noted.bpf.o -g
+compile noted.bpf.c noted_v2.bpf.o -g -DMARK=2
 compile stamp.bpf.c stamp.bpf.o -g
 compile stamp.bpf.c stamp_v2.bpf.o -g -DSTAMP=2
 compile stamp.bpf.c stamp_check.bpf.o -g -DCHECK -mcpu=v3

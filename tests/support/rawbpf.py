@@ -138,6 +138,33 @@ def read_counter(counter: RawFd) -> int:
     return int(struct.unpack("=Q", value.raw[:8])[0])
 
 
+def map_ids(prog_id: int) -> tuple[int, ...]:
+    """Return the maps of a program, 8 at most."""
+    ids, info = (ctypes.c_uint32 * 8)(), ctypes.create_string_buffer(256)
+    struct.pack_into("=IQ", info, 52, 8, ctypes.addressof(ids))  # nr_map_ids, map_ids of struct bpf_prog_info
+    with RawPrograms().prog_by_id(ProgId(prog_id)) as prog:
+        _bpf(BpfCmd.OBJ_GET_INFO_BY_FD, struct.pack("=IIQ", prog.fileno(), 256, ctypes.addressof(info)))
+    return tuple(ids[: struct.unpack_from("=I", info, 52)[0]])
+
+
+def _map_by_id(map_id: int) -> RawFd:
+    return RawFd(_bpf(BpfCmd.MAP_GET_FD_BY_ID, struct.pack("=I", map_id)))
+
+
+def map_word(map_id: int) -> int:
+    """Return the first value of an array of u64."""
+    with _map_by_id(map_id) as found:
+        return read_counter(found)
+
+
+def set_map_word(map_id: int, number: int) -> None:
+    """Set the first value of an array of u64."""
+    key, value = ctypes.create_string_buffer(4), ctypes.create_string_buffer(struct.pack("=Q", number), 8)
+    with _map_by_id(map_id) as found:
+        attr = struct.pack("=IxxxxQQ", found.fileno(), ctypes.addressof(key), ctypes.addressof(value))
+        _bpf(BpfCmd.MAP_UPDATE_ELEM, attr)
+
+
 def xdp_link(prog: RawFd, ifindex: int) -> RawFd:
     """Attach by a bpf_link in native mode, which lives as long as its descriptor."""
     return RawFd(_bpf(BpfCmd.LINK_CREATE, struct.pack("=IIII", prog.fileno(), ifindex, ATTACH_XDP, 4)))

@@ -6,7 +6,8 @@ from tests.campaigns.machine.matching import resolve
 from tests.campaigns.machine.model import Model
 from tests.campaigns.machine.modes import is_refused
 from tests.campaigns.machine.settling import settle
-from tests.campaigns.machine.things import BAD, MISSING, Entry, Key, Trial, Wish
+from tests.campaigns.machine.stores import can_be_loaded, needs_load
+from tests.campaigns.machine.things import MISSING, Entry, Key, Trial, Wish
 from xdploaderd.daemon.status import State
 
 FARTHEST = (State.FAILED, State.FOREIGN, State.WAITING, State.DETACHED, State.ATTACHED, State.IDLE)
@@ -62,7 +63,8 @@ def begin_trial(model: Model, seconds: float) -> None:
 
 def _before(model: Model, seconds: float) -> Trial:
     programs = {name: own.prog for name, own in model.own.items()}
-    return Trial(model.now + seconds, model.force, dict(model.runtime), dict(model.digests), programs)
+    maps = frozenset(name for name, own in model.own.items() if own.maps)
+    return Trial(model.now + seconds, model.force, dict(model.runtime), dict(model.digests), programs, maps)
 
 
 def confirm(model: Model) -> bool:
@@ -144,17 +146,17 @@ def _refuses(model: Model, wish: Wish, digests: dict[str, str]) -> bool:
     """Whether an attachment that the configuration changes cannot be carried out."""
     if model.is_held(wish):
         return False
-    content = digests[wish.entry.name]
-    if wish.rivals or content == MISSING:
+    key = Key(digests[wish.entry.name], wish.entry.hook, wish.entry.shared, wish.entry.init)
+    if wish.rivals or key.content == MISSING:
         return True
     if not wish.interface:
         return False
-    there, own = model.hooks.get(model.spot(wish)), model.own.get(wish.name)
+    there = model.hooks.get(model.spot(wish))
     if there is not None and not model.is_ours(there) and not wish.entry.force:
         return True
     if model.needs_gap(wish) or is_refused(model, wish):
         return True
-    return content == BAD and (own is None or own.prog.key != Key(content, wish.entry.hook))
+    return needs_load(model, wish, key) and not can_be_loaded(model, key)
 
 
 def refuse_object(model: Model, entry: Entry) -> None:

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.campaigns.machine import asking, host
-from tests.campaigns.machine.checks import check_hooks, check_pins, check_status, take_order
+from tests.campaigns.machine.checks import check_hooks, check_maps, check_pins, check_status, take_order
 from tests.campaigns.machine.core import Clock, Core
 from tests.campaigns.machine.host import Spot
 from tests.campaigns.machine.model import Model
 from tests.campaigns.machine.modes import is_refused
 from tests.campaigns.machine.settling import settle
-from tests.campaigns.machine.things import BAD, LADDER, MISSING, Entry, Prog
+from tests.campaigns.machine.things import BAD, INIT, LADDER, MISSING, Entry, Prog
 from tests.campaigns.marked import Marked
 from tests.support.daemon import SLOWNESS
 from tests.support.sandbox import clear_pins
@@ -27,7 +27,9 @@ PATIENCE = 5.0 * SLOWNESS  # seconds that the kernel may take to free what hung 
 LONGEST = 400.0  # seconds: more than the longest wait before an action is tried again
 Fault = tuple[int, int]  # which write fails, and its errno
 
-PROGRAMS = {Hook.XDP: "stamp_xdp", Hook.TC_INGRESS: "stamp_tc", Hook.TC_EGRESS: "stamp_tc"}
+PROGRAMS = {Hook.XDP: "noted_xdp", Hook.TC_INGRESS: "noted_tc", Hook.TC_EGRESS: "noted_tc"}
+MAP = "noted_word"
+WORDS = ("7", "9")  # that it is filled with
 
 
 @dataclass
@@ -48,11 +50,13 @@ class Bench:
         self.home = self.directory / f"run{self.turn}"
         self.home.mkdir(mode=0o700)
         self.marked = Marked(self.home)
-        sources = {"v1": "stamp.bpf.o", "v2": "stamp_v2.bpf.o"}
+        sources = {"v1": "noted.bpf.o", "v2": "noted_v2.bpf.o"}
         self.contents = {
-            content: self.marked.copy(file, *set(PROGRAMS.values())).read_bytes() for content, file in sources.items()
+            content: self.marked.copy(file, MAP, *set(PROGRAMS.values())).read_bytes()
+            for content, file in sources.items()
         }
         self.contents[BAD] = b"no object"
+        self.contents |= {number: _words(int(number)) for number in WORDS}
         self.others = {hook: Prog(id=number) for hook, number in host.pin_others().items()}
         self.known = {prog.id for prog in self.others.values()}
         self.clock = Clock()
@@ -62,6 +66,7 @@ class Bench:
         self.alive = self.silent = False
         for file in ("a.o", "b.o"):
             self.put_file(file, "v1")
+        self.put_file(INIT, WORDS[0])
         self.put_config()
 
     def finish(self) -> None:
@@ -123,6 +128,9 @@ class Bench:
             **({"attach": "link"} if entry.link else {}),
             **({"order": entry.order} if entry.order and entry.link and entry.hook is not Hook.XDP else {}),
             **(_mode(entry.mode) if entry.hook is Hook.XDP else {}),
+            **({"maps": "shared"} if entry.shared else {}),
+            **({"keep_maps": [self.marked.name(MAP)]} if entry.keep else {}),
+            **({"map_init": {self.marked.name(MAP): str(self.home / INIT)}} if entry.init else {}),
             "allow_gap": entry.gap,
         }
 
@@ -172,14 +180,14 @@ class Bench:
         differences = []
         for model in models:
             self.model, known = model, set(self.known)
-            ids = {prog: prog.id for prog in self._progs()}
+            ids = {each: each.id for prog in self._progs() for each in (prog, prog.store)}
             try:
                 self._compare()
             except AssertionError as error:
                 differences.append(str(error))
                 self.known = known
-                for prog, old in ids.items():
-                    prog.id = old
+                for each, old in ids.items():
+                    each.id = old
             else:
                 return
         raise AssertionError("\n".join(dict.fromkeys(differences)))
@@ -188,8 +196,13 @@ class Bench:
         yield from self.model.hooks.values()
         yield from (own.prog for own in self.model.own.values())
 
+    def running(self) -> list[Prog]:
+        """Return the programs of ours that run."""
+        return sorted({own.prog for own in self.model.own.values()} & {*self.model.hooks.values()}, key=lambda p: p.id)
+
     def _compare(self) -> None:
         check_hooks(self.model, self.eyes.observe(NAMES), self.known)
+        check_maps(self.model, self.known)
         check_pins(self.model, alive=self.alive)
         if self.alive:
             check_status(self.model, self.core)
@@ -240,3 +253,7 @@ class Bench:
 
 def _mode(mode: str) -> dict[str, object]:
     return {"modes": ["native", "skb"]} if mode == LADDER else {"mode": mode} if mode else {}
+
+
+def _words(number: int) -> bytes:
+    return json.dumps([{"key": 0, "value": number}]).encode()

@@ -1,6 +1,7 @@
 """What must hold whenever the daemon rests: the kernel is as the model says, and the daemon tells the truth."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tests.campaigns.machine.model import Model
 from tests.campaigns.machine.modes import is_second_best
 from tests.campaigns.machine.settling import GRACE
 from tests.campaigns.machine.things import Prog
+from tests.support.rawbpf import map_ids, map_word
 from xdploaderd.daemon.status import AttachmentStatus
 
 
@@ -56,13 +58,32 @@ def check_pins(model: Model, *, alive: bool) -> None:
     While no daemon runs, the pins of links that are dead stay.
     """
     found = {str(Path(top, name).relative_to(OWN)) for top, dirs, files in os.walk(OWN) for name in [*dirs, *files]}
-    found = {path.replace("/link_new", "/link") for path in found}
+    found = {re.sub("/arrays_[0-9]+(/.*)?$", _array, path.replace("/link_new", "/link")) for path in found}
     wanted = {path for name in model.own for path in (name, f"{name}/prog")}
     if model.trial is not None:
         wanted |= {"_before", *(f"_before/{name}{file}" for name in model.trial.programs for file in ("", "/prog"))}
+    wanted |= {f"{name}/arrays{file}" for name, own in model.own.items() if own.maps for file in ("", "/map")}
+    if model.trial is not None:
+        wanted |= {f"_before/{name}/arrays{file}" for name in model.trial.maps for file in ("", "/map")}
     wanted |= {f"{name}/link" for name in model.own if model.links.intersection(model.spots_of(name))}
     found -= set() if alive else {path for path in found - wanted if path.endswith("/link")}
     assert found == wanted, f"pins {sorted(found)}, want {sorted(wanted)}"
+
+
+def _array(found: "re.Match[str]") -> str:
+    return "/arrays/map" if found[1] else "/arrays"
+
+
+def check_maps(model: Model, known: set[int]) -> None:
+    """Each program that runs has the map that the model says, with what it holds; a new one has a new id."""
+    for prog in {id(own.prog): own.prog for own in model.own.values() if own.prog in model.hooks.values()}.values():
+        (found,) = map_ids(prog.id)
+        if not prog.store.id:
+            assert -found not in known, f"program {prog.id} has map {found} of before, want a new one"
+            prog.store.id = found
+            known.add(-found)
+        assert found == prog.store.id, f"program {prog.id} has map {found}, want {prog.store.id}"
+        assert (value := map_word(found)) == prog.store.value, f"map {found} holds {value}, want {prog.store.value}"
 
 
 def check_status(model: Model, core: Core) -> None:

@@ -51,14 +51,14 @@ def _kill(bench: Bench, work: Coroutine[Any, Any, object], calls: int, *tell: Ca
     before.rename(dict(_renamed(before, after, pinned)))
     hooks = dict(_hooks(before.hooks, after.hooks, seen.programs, bench.known, after.gaps))
     own = _own(before, after, hooks, pinned)
-    hooks = {spot: prog for spot, prog in hooks.items() if not _is_repaired(prog, before.own, own)}
+    hooks = {spot: prog for spot, prog in hooks.items() if not _is_repaired(before, spot, own)}
     found = _found(hooks, seen)
     bench.core.start()
     bench.counts["starts"] += 1
     now = bench.clock.steady()
     if before.trial is not None and now >= before.trial.deadline:
         bench.core.until_rolled_back()
-    _blame_nobody(before, hooks, own)
+    _blame_nobody(before, after, hooks, own)
     bench.choose([_started(wants, found, own, now) for wants in (after, before, *told[1:])])
 
 
@@ -70,8 +70,9 @@ def _told(before: Model, tell: Callable[[Model], object]) -> Model:
 
 def _copy(model: Model) -> Model:
     """Copy all but the programs: one program is one, in whichever of the models."""
-    progs = {id(prog): prog for prog in (*model.hooks.values(), *(own.prog for own in model.own.values()))}
-    return copy.deepcopy(model, progs)
+    owned = (own.prog for own in (*model.own.values(), *model.unpinned.values()))
+    kept = model.trial.programs.values() if model.trial is not None else ()
+    return copy.deepcopy(model, {id(prog): prog for prog in (*model.hooks.values(), *owned, *kept)})
 
 
 def _renamed(before: Model, after: Model, pinned: set[str]) -> Iterator[tuple[str, str]]:
@@ -115,30 +116,30 @@ def _hooks(
 
 def _own(before: Model, after: Model, hooks: Mapping[Spot, Prog], pinned: set[str]) -> dict[str, Own]:
     """Return what is pinned: a new program counts where it runs, else the next start drops it."""
-    running = set(map(id, hooks.values()))
     found = {}
     for name in before.own.keys() | after.own.keys():
         old, new = before.own.get(name), after.own.get(name)
+        runs = new is not None and any(hooks.get(spot) is new.prog for spot in after.spots_of(name))
         if name not in pinned:
             assert old is None or new is None, f"'{name}' has no pins after the kill"
-        elif new is not None and id(new.prog) in running and (old is None or new.prog is not old.prog):
+        elif new is not None and runs and (old is None or new.prog is not old.prog):
             found[name] = copy.copy(new)
         elif old is not None:
             found[name] = copy.copy(old)
     return found
 
 
-def _is_repaired(prog: Prog, before: Mapping[str, Own], own: Mapping[str, Own]) -> bool:
+def _is_repaired(before: Model, spot: Spot, own: Mapping[str, Own]) -> bool:
     """Whether the next start takes a program off: the new one of its attachment runs elsewhere already."""
-    owners = [name for name, each in before.items() if each.prog is prog]
-    return any(name in own and own[name].prog is not prog for name in owners)
+    owners = [name for name in before.own if spot in before.spots_of(name)]
+    return any(name in own and own[name].prog is not before.own[name].prog for name in owners)
 
 
-def _blame_nobody(before: Model, hooks: Mapping[Spot, Prog], own: Mapping[str, Own]) -> None:
+def _blame_nobody(before: Model, after: Model, hooks: Mapping[Spot, Prog], own: Mapping[str, Own]) -> None:
     """Note of what is pinned that the daemon itself took off what ran before and does not any more."""
-    off = {id(prog) for prog in before.hooks.values()} - set(map(id, hooks.values()))
-    for each in own.values():
-        if id(each.prog) in off:
+    for name, each in own.items():
+        ran = before.spots_of(name)
+        if ran and not any(hooks.get(spot) is each.prog for spot in (*ran, *after.spots_of(name))):
             each.leave()
 
 

@@ -6,6 +6,8 @@ from tests.campaigns.machine import host
 from tests.campaigns.machine.bench import Bench
 from tests.campaigns.machine.host import OWN, Spot
 from tests.campaigns.machine.modes import NATIVE, SKB
+from tests.campaigns.machine.things import Prog
+from tests.support.rawbpf import set_map_word
 from xdploaderd.hooks import Hook
 
 
@@ -86,12 +88,19 @@ def write_file(bench: Bench, file: str, content: str) -> None:
         bench.core.look()
 
 
+def write_map(bench: Bench, prog: Prog, value: int) -> None:
+    """Somebody, mostly the program itself, writes into its map."""
+    set_map_word(prog.store.id, value)
+    prog.store.value = value
+
+
 def unpin(bench: Bench, name: str) -> None:
     """Somebody removes what is pinned for an attachment: what is no link runs on, known by its record alone."""
     linked = {s: bench.model.hooks[s].id for s in bench.model.spots_of(name) if s in bench.model.links}
     shutil.rmtree(OWN / name)
     bench.model.clear(*linked)
-    bench.model.unpinned[name] = bench.model.own.pop(name)
+    own = bench.model.unpinned[name] = bench.model.own.pop(name)
+    own.maps = False
     bench.wait_until_off(linked)
     if bench.alive:
         bench.core.look()

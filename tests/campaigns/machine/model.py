@@ -28,6 +28,7 @@ class Model:
     gaps: set[Spot] = field(
         default_factory=set
     )  # where there was a moment without a program, since somebody cleared it
+    lent: tuple[Own, ...] = ()  # programs that a change as a whole replaces, and that are shared before
     claimed: set[Spot] = field(default_factory=set)  # that an entry tries to take, and cannot
     files: dict[str, str] = field(default_factory=dict)  # contents now
     disk: dict[str, Entry] = field(default_factory=dict)  # the configuration as it is written
@@ -80,9 +81,28 @@ class Model:
         return wish.name in self.held or wish.entry.name in self.held
 
     def spots_of(self, name: str) -> list[Spot]:
-        """Return where the program of an attachment runs."""
+        """Return where the program of an attachment runs for it: one that others share is theirs elsewhere."""
         own = self.own.get(name)
-        return [spot for spot, prog in self.hooks.items() if own is not None and prog is own.prog]
+        everywhere = [spot for spot, prog in self.hooks.items() if own is not None and prog is own.prog]
+        if own is None or not self._sharers(name):
+            return everywhere
+        known = [spot for spot in everywhere if own.prog.key is not None and spot.slot == own.slot]
+        return [
+            spot for spot in known if spot.ifindex == own.on or (spot.ifindex == own.left and self._is_free(name, spot))
+        ]
+
+    def left_by(self, name: str) -> list[Spot]:
+        """Return what goes when the attachment does; without a record, what is not known to be another's."""
+        own = self.own[name]
+        if own.prog.key is not None:
+            return self.spots_of(name)
+        return [spot for spot, prog in self.hooks.items() if prog is own.prog and self._is_free(name, spot)]
+
+    def _sharers(self, name: str) -> list[Own]:
+        return [own for other, own in self.own.items() if other != name and own.prog is self.own[name].prog]
+
+    def _is_free(self, name: str, spot: Spot) -> bool:
+        return all((own.on, own.slot) != (spot.ifindex, spot.slot) for own in self._sharers(name) if own.prog.key)
 
     def is_ours(self, prog: Prog) -> bool:
         return any(own.prog is prog for own in self.own.values())

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from tests.campaigns.machine import crash, fate, host, orders
-from tests.campaigns.machine.bench import NAMES, Bench, Fault
+from tests.campaigns.machine.bench import NAMES, WORDS, Bench, Fault
 from tests.campaigns.machine.host import Spot
 from tests.campaigns.machine.settling import GRACE
-from tests.campaigns.machine.things import BAD, LADDER, MISSING, Entry
+from tests.campaigns.machine.things import BAD, INIT, LADDER, MISSING, Entry
 from xdploaderd.hooks import Hook, OnForeign
 
 ENTRIES = ("one", "two", "three")
@@ -51,6 +51,9 @@ def entry(name: str, *where: str) -> st.SearchStrategy[Entry]:
         gap=st.booleans(),
         order=st.sampled_from(ORDERS[name]),
         mode=st.sampled_from(("", LADDER, LADDER, "native", "skb")),
+        shares=st.booleans(),
+        keep=st.booleans(),
+        init=st.integers(0, 3).map(lambda number: number == 0),
     )
 
 
@@ -188,6 +191,17 @@ class Machine(RuleBasedStateMachine):
     @rule(file=files, content=st.sampled_from(("v1", "v2", "v1", "v2", BAD, MISSING)))
     def write_file(self, file: str, content: str) -> None:
         self._step(lambda: fate.write_file(self.bench, file, content))
+
+    @precondition(untried)
+    @rule(content=st.sampled_from((*WORDS, *WORDS, BAD, MISSING)))
+    def write_init(self, content: str) -> None:
+        self._step(lambda: fate.write_file(self.bench, INIT, content))
+
+    @precondition(lambda self: bool(self.bench.running()))
+    @rule(pick=st.integers(0, 7), value=st.integers(100, 10000))
+    def write_map(self, pick: int, value: int) -> None:
+        progs = self.bench.running()
+        self._step(lambda: fate.write_map(self.bench, progs[pick % len(progs)], value))
 
     @precondition(alive)
     @precondition(untried)

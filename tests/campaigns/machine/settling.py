@@ -4,9 +4,11 @@ from collections.abc import Set as AbstractSet
 
 from tests.campaigns.machine import chains
 from tests.campaigns.machine.chains import anchors_first, out_of_place
+from tests.campaigns.machine.host import Spot
 from tests.campaigns.machine.model import Model
 from tests.campaigns.machine.modes import SKB, best, conditions, is_due, is_refused, is_second_best
-from tests.campaigns.machine.things import BAD, LADDER, MISSING, Key, Own, Prog, Wish
+from tests.campaigns.machine.stores import can_be_loaded, key_of, lender, load, needs_load
+from tests.campaigns.machine.things import LADDER, MISSING, Key, Own, Wish
 from xdploaderd.daemon.status import State
 from xdploaderd.hooks import Hook, OnForeign
 
@@ -18,7 +20,9 @@ def settle(model: Model, first: AbstractSet[str] = frozenset()) -> None:
     """Do what is to be done until nothing is, for the attachments `first` before the others."""
     for _ in range(4):
         before = _picture(model)
+        model.lent = tuple(model.own.values()) if first else ()
         _pass(model, first)
+        model.lent, first = (), frozenset()
         if _picture(model) == before:
             done = {name for name, state in model.states.items() if state in (State.ATTACHED, State.DETACHED)}
             model.asked -= done
@@ -78,8 +82,9 @@ def _pass(model: Model, first: AbstractSet[str]) -> None:
             _leave(model, wish.name, tried)
     kept = {
         name
-        for name, own in model.own.items()
-        if own.prog in tried or (own.prog in awaited and name.partition("@")[0] in model.entries)
+        for name in model.own
+        if tried.intersection(model.left_by(name))
+        or (awaited.intersection(model.left_by(name)) and name.partition("@")[0] in model.entries)
     }
     model.stuck &= {name for name, state in model.states.items() if state is State.FAILED}
     names = {wish.name for wish in wishes if wish.interface or not wish.entry.glob}
@@ -124,14 +129,15 @@ def _tries_in_vain(model: Model, wish: Wish) -> bool:
     """Whether it is to take a place that it cannot take: what runs there stays, wherever else it is wanted."""
     if not wish.interface or wish.rivals or model.is_held(wish) or model.needs_gap(wish):
         return False
-    own, key = model.own.get(wish.name), Key(model.digests[wish.entry.name], wish.entry.hook)
-    return is_refused(model, wish) or (key.content == BAD and (own is None or own.prog.key != key))
+    key = key_of(model, wish.entry)
+    return is_refused(model, wish) or (needs_load(model, wish, key) and not can_be_loaded(model, key))
 
 
-def _leave(model: Model, name: str, tried: set[Prog | None]) -> None:
+def _leave(model: Model, name: str, tried: set[Spot]) -> None:
     """What runs elsewhere is taken off, unless an entry still tries to take its place, and stays pinned."""
-    if model.spots_of(name) and model.own[name].prog not in tried:
-        _take_off(model, name)
+    spots = model.spots_of(name)
+    if spots and not tried.intersection(spots):
+        model.clear(*spots)
         model.own[name].leave()
 
 
@@ -154,22 +160,19 @@ def _put(model: Model, wish: Wish) -> State:
     chain, gap = model.chains.get(spot[:2], []), model.would_leave_gap(wish)
     empty = gap or spot not in model.hooks
     mode = best(model, wish) if empty else model.modes.get(spot.ifindex, "")
-    content = model.digests[wish.entry.name]
+    key, strays = key_of(model, wish.entry), set(model.spots_of(wish.name)) - model.claimed
     if is_refused(model, wish) or (wish.name in model.stuck and empty):
         return State.FAILED
-    if own is None or own.prog.key != Key(content, wish.entry.hook):
-        prog = _load(model, wish, Key(content, wish.entry.hook))
-        if prog is None:
+    if own is None or own.prog.key != key:
+        own = _staged(model, wish, key)
+        if own is None:
             return State.FAILED
-        if own is not None and not model.claimed.intersection(model.spots_of(wish.name)):
-            _take_off(model, wish.name)
-        tried = own.tried if own is not None and own.prog.key is not None and own.on == spot.ifindex else None
-        own = model.own[wish.name] = Own(prog, wish.entry.hook, spot.ifindex, tried=tried)
-    _displace(model, model.hooks.get(spot), by=own)
+    _displace(model, spot, by=wish.name)
     if model.hooks.get(spot) is not own.prog:
         model.asked.discard(wish.name)
     model.gaps |= {spot} if gap else set()
-    model.clear(*(s for s, prog in model.hooks.items() if s == spot or (prog is own.prog and s not in model.claimed)))
+    model.own[wish.name] = own
+    model.clear(*strays, spot)
     model.hooks[spot] = own.prog
     model.links |= {spot} if wish.entry.link else set()
     if spot.hook is Hook.XDP:
@@ -178,7 +181,7 @@ def _put(model: Model, wish: Wish) -> State:
         model.chains[spot[:2]] = chain
     elif spot.slot < 0:
         chains.place(model, wish)
-    own.on, own.left, own.yielded = spot.ifindex, 0, False
+    own.on, own.left, own.slot, own.yielded = spot.ifindex, 0, spot.slot, False
     return State.ATTACHED
 
 
@@ -197,41 +200,42 @@ def _took(model: Model, wish: Wish, own: Own, mode: str, *, empty: bool) -> None
         own.tried = conditions(model, wish) if wish.entry.mode == LADDER and mode == SKB else None
 
 
-def _load(model: Model, wish: Wish, key: Key) -> Prog | None:
-    """Return the program kept for a roll-back where it is the one wanted, else a new one if it can be loaded."""
+def _staged(model: Model, wish: Wish, key: Key) -> Own | None:
+    """Return the program that is wanted: kept for a roll-back, shared with another entry, or a new one if it can be."""
+    before, on = model.own.get(wish.name), model.spot(wish).ifindex
+    tried = before.tried if before is not None and before.prog.key is not None and before.on == on else None
     kept = model.trial.programs.get(wish.name) if model.trial is not None else None
-    if kept is not None and kept.key == key:
-        return kept
-    return None if wish.name in model.stuck or key.content in (BAD, MISSING) else Prog(key)
+    shared = lender(model, wish.name, key)
+    if model.trial is not None and kept is not None and kept.key == key:
+        return Own(kept, key.hook, on, maps=wish.name in model.trial.maps, tried=tried)
+    if shared is not None:
+        return Own(shared.prog, key.hook, on, maps=shared.maps, tried=tried)
+    if wish.name in model.stuck or not can_be_loaded(model, key):
+        return None
+    prog, maps = load(model, wish, key)
+    return Own(prog, key.hook, on, maps=maps, tried=tried)
 
 
-def _displace(model: Model, prog: Prog | None, *, by: Own) -> None:
+def _displace(model: Model, spot: Spot, *, by: str) -> None:
     """What we ourselves put in the place of a program of ours was not put there by others."""
-    wanted = {wish.name for wish in model.wishes() if wish.interface or not wish.entry.glob}
     for name, own in model.own.items():
-        if own is not by and own.prog is prog:
+        if name != by and spot in model.spots_of(name):
             own.yielded = True
-            if name in wanted:
-                own.leave()
-
-
-def _take_off(model: Model, name: str) -> None:
-    own = model.own[name]
-    model.clear(*(spot for spot, prog in model.hooks.items() if prog is own.prog))
+            own.leave()
 
 
 def _forget(model: Model, name: str) -> None:
     if name in model.own:
-        _take_off(model, name)
+        model.clear(*model.left_by(name))
         del model.own[name]
 
 
-def _claimed(model: Model, wishes: list[Wish]) -> tuple[set[Prog | None], set[Prog | None]]:
-    """Return what runs where an entry is wanted that fails, when it tries, and when it waits for its object or us."""
+def _claimed(model: Model, wishes: list[Wish]) -> tuple[set[Spot], set[Spot]]:
+    """Return the places where an entry is wanted that fails, when it tries, and when it waits for its object or us."""
     failed = [w for w in wishes if model.states[w.name] is State.FAILED and w.interface]
     refused = [w for w in failed if w.rivals or model.digests[w.entry.name] == MISSING or model.needs_gap(w)]
-    tried = {model.hooks.get(model.spot(wish)) for wish in failed if wish not in refused}
-    return tried, {model.hooks.get(model.spot(wish)) for wish in refused}
+    tried = {model.spot(wish) for wish in failed if wish not in refused}
+    return tried, {model.spot(wish) for wish in refused}
 
 
 def _sweep(model: Model, names: set[str], kept: set[str], *, several: set[str]) -> None:

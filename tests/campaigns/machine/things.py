@@ -1,7 +1,8 @@
 """The things that the model of G14 is about: programs, entries, what is pinned, what is wanted where."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from xdploaderd.hooks import Hook, OnForeign
@@ -9,6 +10,7 @@ from xdploaderd.hooks import Hook, OnForeign
 _ENTRIES, _INTERFACES = ("one", "two", "three", "four", "five"), ("", "@g0", "@g1", "@g2", "@h0")
 TCX = {name: -1 - n for n, name in enumerate(e + i for e in _ENTRIES for i in _INTERFACES)}  # slots by attachment
 LADDER = "ladder"  # the mode of an entry that takes native or, where the driver refuses that, skb
+INIT = "init.json"  # what maps are filled from
 BAD, MISSING = "bad", ""  # contents of an object file that cannot be loaded
 
 
@@ -17,6 +19,16 @@ class Key(NamedTuple):
 
     content: str
     hook: Hook
+    shared: bool = False
+    init: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class Store:
+    """One map that is pinned nowhere, and what it holds; `id` as it was seen first."""
+
+    value: int = 0
+    id: int = 0
 
 
 @dataclass(eq=False, slots=True)
@@ -24,6 +36,7 @@ class Prog:
     """One loaded program, somebody else's where nothing tells what from; `id` as it was seen first."""
 
     key: Key | None = None
+    store: Store = field(default_factory=Store)
     id: int = 0
 
 
@@ -41,11 +54,18 @@ class Entry:
     gap: bool = False
     order: str = ""
     mode: str = ""  # of XDP
+    shares: bool = False  # its program with other entries; on a TCX hook, which takes a program once, it does not
+    keep: bool = False  # its map when the object changes
+    init: bool = False  # its map from a file
 
     @property
     def slot(self) -> int:
         """Return which of a hook's programs it is: a filter's priority, a number below 0 for TCX, else 0."""
         return TCX[self.name] if self.link and self.hook is not Hook.XDP else self.priority
+
+    @property
+    def shared(self) -> bool:
+        return self.shares and not (self.link and self.hook is not Hook.XDP)
 
     @property
     def claim(self) -> tuple[str, Hook, int]:
@@ -69,15 +89,17 @@ class Entry:
 class Own:
     """What is pinned as an attachment's: its program, and the interface it was attached to by us last (0: none).
 
-    `left`: the one that we took it off then.
-    `yielded`: another program of ours has its place since. `tried`: interface and MTU with which a better mode was
-    refused.
+    `left`: the one that we took it off then. `slot`: which of the hook's programs it was. `maps`: its map is pinned
+    too. `yielded`: another program of ours has its place since. `tried`: interface and MTU with which a better mode
+    was refused.
     """
 
     prog: Prog
     hook: Hook
     on: int
     left: int = 0
+    slot: int = 0
+    maps: bool = False
     yielded: bool = False
     tried: tuple[int, int] | None = None
 
@@ -95,6 +117,7 @@ class Trial:
     runtime: Mapping[str, Entry]
     digests: Mapping[str, str]
     programs: Mapping[str, Prog]
+    maps: AbstractSet[str] = frozenset()  # whose map is pinned beside the program
 
 
 @dataclass(frozen=True, slots=True)
