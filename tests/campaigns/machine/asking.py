@@ -76,7 +76,7 @@ def confirm(model: Model) -> bool:
 
 
 def roll_back(model: Model) -> None:
-    """Be as before the trial, with the same programs, whatever became of the files, and without orphans."""
+    """Be as before the trial, with the same programs, whatever became of the files, and without orphans of its own."""
     before = model.trial
     assert before is not None
     names = set(model.entries)
@@ -88,7 +88,8 @@ def roll_back(model: Model) -> None:
         before.digests[n] == model.files[e.file] for n, e in model.disk.items()
     )
     model.trial, model.config_error, model.rejected = None, True, () if same else model.said
-    sweep(model)
+    model.orphans = {name: since if name in before.programs else 0.0 for name, since in model.orphans.items()}
+    settle(model)
 
 
 def keep_last_good(model: Model) -> None:

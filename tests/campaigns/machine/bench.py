@@ -78,7 +78,8 @@ class Bench:
         finally:
             host.delete(list(self.model.interfaces))
             clear_pins()
-        self.marked.settled_at(0, 0)
+        if not self.failed:  # else the error's traceback may hold descriptors, and that is the one to tell
+            self.marked.settled_at(0, 0)
         shutil.rmtree(self.home)
         if not self.failed:  # else this was a try of the search for the shortest sequence that fails
             self.counts["sequences" if self.counts["steps"] == self.steps else "shorter"] = 1

@@ -50,16 +50,17 @@ def _kill(bench: Bench, work: Coroutine[Any, Any, object], calls: int, *tell: Ca
     pinned = {file.parent.name for file in OWN.glob("*/prog*")}
     before.rename(dict(_renamed(before, after, pinned)))
     hooks = dict(_hooks(before.hooks, after.hooks, seen.programs, bench.known, after.gaps))
-    own = _own(before, after, hooks, pinned)
-    hooks = {spot: prog for spot, prog in hooks.items() if not _is_repaired(before, spot, own)}
+    owns = [_own(before, after, hooks, pinned, noted=noted) for noted in (False, True)]
+    hooks = {spot: prog for spot, prog in hooks.items() if not _is_repaired(before, spot, owns[0])}
     found = _found(hooks, seen)
     bench.core.start()
     bench.counts["starts"] += 1
     now = bench.clock.steady()
     if before.trial is not None and now >= before.trial.deadline:
         bench.core.until_rolled_back()
-    _blame_nobody(before, after, hooks, own)
-    bench.choose([_started(wants, found, own, now) for wants in (after, before, *told[1:])])
+    for own in owns:
+        _blame_nobody(before, after, hooks, own)
+    bench.choose([_started(wants, found, own, now) for own in owns for wants in (after, before, *told[1:])])
 
 
 def _told(before: Model, tell: Callable[[Model], object]) -> Model:
@@ -114,15 +115,18 @@ def _hooks(
             yield spot, new
 
 
-def _own(before: Model, after: Model, hooks: Mapping[Spot, Prog], pinned: set[str]) -> dict[str, Own]:
-    """Return what is pinned: a new program counts where it runs, else the next start drops it."""
+def _own(before: Model, after: Model, hooks: Mapping[Spot, Prog], pinned: set[str], *, noted: bool) -> dict[str, Own]:
+    """Return what is pinned: a new program counts where it runs, else the next start drops it.
+
+    `noted`: of a program that was attached elsewhere it was noted where it runs now.
+    """
     found = {}
     for name in before.own.keys() | after.own.keys():
         old, new = before.own.get(name), after.own.get(name)
         runs = new is not None and any(hooks.get(spot) is new.prog for spot in after.spots_of(name))
         if name not in pinned:
             assert old is None or new is None, f"'{name}' has no pins after the kill"
-        elif new is not None and runs and (old is None or new.prog is not old.prog):
+        elif new is not None and runs and (noted or old is None or new.prog is not old.prog):
             found[name] = copy.copy(new)
         elif old is not None:
             found[name] = copy.copy(old)
