@@ -7,7 +7,7 @@ has a program before and after is without one meanwhile, unless the entries allo
 
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import product
@@ -50,8 +50,11 @@ class Bench:
     writes: int = 0
     took: list[float] = field(default_factory=list)
 
-    def live(self, operation: Operation, hand: ByHand, number: int, *, from_nothing: bool = False) -> Life:
-        """Kill the daemon before that write, counted from 0, let somebody do something by hand, and start it again."""
+    def live(self, operation: Operation, hand: ByHand, number: int, *ends: Stand, from_nothing: bool = False) -> Life:
+        """Kill the daemon before that write, counted from 0, let somebody do something by hand, and start it again.
+
+        Look until all stands between these two `ends`, or does not change any more where there are none.
+        """
         self.lives += 1
         with self._scene(operation) as scene:
             before = self.eyes.busy()
@@ -72,7 +75,7 @@ class Bench:
             with scene.core.writes.ending_before(look):
                 scene.start()
             seconds = time.monotonic() - began
-            stand = _settled(scene)
+            stand = _settled(scene, ends)
             return Life(before, before & kept, self.eyes.busy() & bare, stand, len(scene.writes), seconds)
 
     @contextmanager
@@ -132,13 +135,13 @@ def _kill_in(bench: Bench, name: str, what: str, kills: int, seed: int) -> None:
         for end in (none, done):
             assert end.stand.unlike == alone.stand.unlike, f"{name}, then {what}: {end.stand.unlike}"
     for number in sample(range(1, done.writes), kills, seed):
-        life = bench.live(operation, hand, number)
+        life = bench.live(operation, hand, number, none.stand, done.stand)
         bench.kills += 1
         bench.took.append(life.seconds)
         judge(life, f"at write {number} of {done.writes}")
 
 
-def _settled(scene: Scene) -> Stand:
+def _settled(scene: Scene, ends: Sequence[Stand]) -> Stand:
     """Return how all stands when failures were tried again and orphans swept, once it does not change any more."""
     scene.later(RETRY_SECONDS)
     status = scene.core.call(scene.core.service.status())
@@ -146,14 +149,10 @@ def _settled(scene: Scene) -> Stand:
                        if one.state not in AS_WANTED)  # fmt: skip
     for _ in range(2):  # that of an orphan begins when the daemon sees it first
         scene.later(GRACE_SECONDS)
-    return _same_twice(lambda: stand_of(scene, unlike))
-
-
-def _same_twice(look: Callable[[], Stand]) -> Stand:
-    deadline, found = time.monotonic() + SETTLE_SECONDS, look()
+    deadline, found = time.monotonic() + SETTLE_SECONDS, stand_of(scene, unlike)
     while time.monotonic() < deadline:
         time.sleep(LOOK_SECONDS)
-        last, found = found, look()
-        if found == last:
+        last, found = found, stand_of(scene, unlike)
+        if (not found.beyond(ends[0], ends[1])) if ends else found == last:
             break
     return found
