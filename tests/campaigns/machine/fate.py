@@ -20,7 +20,6 @@ def add(bench: Bench, name: str) -> None:
 def delete(bench: Bench, name: str) -> None:
     host.delete([name])
     index = bench.model.interfaces.pop(name)
-    _kill_links(bench, [spot for spot in bench.model.links if spot.ifindex == index])
     bench.model.clear(*(spot for spot in bench.model.hooks if spot.ifindex == index))
 
 
@@ -111,15 +110,9 @@ def detach_link(bench: Bench, name: str) -> None:
     """Somebody detaches the links of an attachment, of which the kernel tells nobody."""
     for file in OWN.glob(f"{name}/link*"):
         host.run("bpftool", "link", "detach", "pinned", str(file))
-    _kill_links(bench, [*bench.model.links.intersection(bench.model.spots_of(name))])
+    bench.model.clear(*bench.model.links.intersection(bench.model.spots_of(name)))
     if bench.alive:
         bench.core.look()
-
-
-def _kill_links(bench: Bench, spots: list[Spot]) -> None:
-    for name, own in bench.model.own.items():
-        own.dead = own.dead or not set(spots).isdisjoint(bench.model.spots_of(name))
-    bench.model.clear(*spots)
 
 
 def lose_state(bench: Bench, file: str, harm: str) -> None:

@@ -62,11 +62,7 @@ def _pass(model: Model, first: AbstractSet[str]) -> None:
         if model.digests[entry.name] == MISSING:
             model.digests[entry.name] = model.files[entry.file]
     wishes = sorted(anchors_first(model.wishes()), key=lambda wish: wish.name not in first)
-    followed = _follow(model, wishes)
-    later = followed | {name for name, own in model.own.items() if own.dead}  # cleared up first, then looked at again
-    wishes.sort(key=lambda wish: wish.name in later)
-    for own in model.own.values():
-        own.dead = False
+    _follow(model, wishes)
     due = {wish.name for wish in wishes if is_due(model, wish, model.own.get(wish.name))}
     moved = {wish.name for wish in wishes if wish.name in model.asked and wish.entry.gap and out_of_place(model, wish)}
     taken = {wish.name for wish in wishes if model.was_taken(wish)}
@@ -95,13 +91,9 @@ def _pass(model: Model, first: AbstractSet[str]) -> None:
     _sweep(model, names, kept, several={wish.entry.name for wish in wishes if wish.entry.glob})
 
 
-def _follow(model: Model, wishes: list[Wish]) -> set[str]:
+def _follow(model: Model, wishes: list[Wish]) -> None:
     """What is pinned on the very interface where its entry wants it under another name gets that name, and runs on."""
-    pinned = {
-        (name.partition("@")[0], own.on, own.hook): name
-        for name, own in model.own.items()
-        if own.prog.key and not own.dead
-    }
+    pinned = {(name.partition("@")[0], own.on, own.hook): name for name, own in model.own.items() if own.prog.key}
     follow = {}
     for wish in wishes:
         if not wish.interface or wish.rivals or model.digests[wish.entry.name] == MISSING:
@@ -115,7 +107,6 @@ def _follow(model: Model, wishes: list[Wish]) -> set[str]:
     for new in set(follow.values()) - follow.keys():
         _forget(model, new)
     model.rename(follow)
-    return set(follow.values())
 
 
 def _carry_out(model: Model, wish: Wish, *, taken: bool) -> State:

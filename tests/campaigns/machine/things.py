@@ -90,8 +90,8 @@ class Own:
     """What is pinned as an attachment's: its program, and the interface it was attached to by us last (0: none).
 
     `left`: the one that we took it off then. `slot`: which of the hook's programs it was. `maps`: its map is pinned
-    too. `yielded`: another program of ours has its place since. `dead`: a dead link of it is pinned.
-    `tried`: interface and MTU with which a better mode was refused.
+    too. `yielded`: another program of ours has its place since. `tried`: interface and MTU with which a better mode
+    was refused.
     """
 
     prog: Prog
@@ -101,7 +101,6 @@ class Own:
     slot: int = 0
     maps: bool = False
     yielded: bool = False
-    dead: bool = False
     tried: tuple[int, int] | None = None
 
     def leave(self) -> None:
