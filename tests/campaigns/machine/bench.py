@@ -1,5 +1,6 @@
 """The real thing and the model beside it: each step is done to both, then they are compared."""
 
+import gc
 import json
 import shutil
 import time
@@ -79,6 +80,8 @@ class Bench:
             host.delete(list(self.model.interfaces))
             clear_pins()
         if not self.failed:  # else the error's traceback may hold descriptors, and that is the one to tell
+            if self.counts["killed"]:
+                gc.collect()  # what was cut off refers to itself, and to what it had open
             self.marked.settled_at(0, 0)
         shutil.rmtree(self.home)
         if not self.failed:  # else this was a try of the search for the shortest sequence that fails

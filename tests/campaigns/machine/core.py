@@ -50,6 +50,12 @@ class _Loop(asyncio.SelectorEventLoop):
         return self._steady()
 
 
+def _tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what nobody asked for, but a kill: the record of it would hold what the dead had open."""
+    if not isinstance(context.get("exception"), KilledError):
+        loop.default_exception_handler(context)
+
+
 class Core:
     """The daemon in one directory of state, data and configuration, started again and again."""
 
@@ -73,6 +79,7 @@ class Core:
             boot=clock.boot,
         )
         self._loop = _Loop(clock)
+        self._loop.set_exception_handler(_tell)
 
     async def _open_rtnl(self) -> CountedRtnl:
         rtnl = await CountedRtnl.open()
