@@ -35,12 +35,14 @@ def veth() -> Iterator[Veth]:
 
 
 def every_kind(directory: Path) -> list[dict[str, object]]:
-    """Return an entry of each kind: by netlink and by link, for XDP and tc, by a glob, with shared and filled maps."""
+    """Return an entry of each kind: by netlink and link, for XDP and tc, in an order, by a glob, with maps."""
     init = directory / "flows.json"
     init.write_text(json.dumps(FLOWS))
     stamp = OBJECTS / "stamp.bpf.o"
+    last = {"hook": "tc-egress", "attach": "link", "object": stamp, "program": "stamp_tc", "order": "last"}
     newer = {
-        "6.6": tail_entry("side", hook="tc-egress", attach="link", object=stamp, program="stamp_tc"),
+        "6.6": tail_entry("side", **last, allow_gap="true"),
+        "6.6.0": tail_entry("rear", **last, allow_gap="true"),  # both cannot be the last
         "5.16": xdp_entry("init", interface="veth4", object=OBJECTS / "std_maps.bpf.o", program="use_maps")
         | {"map_init": json.dumps({"flows": str(init)}).replace('"', "")},
     }

@@ -220,7 +220,7 @@ def _print_attachment(args: argparse.Namespace, attachment: Mapping[str, Any]) -
         place = f"{attachment['hook']} of {attachment['interface']}" if attachment["interface"] else attachment["hook"]
         print_line(f"{attachment['name']}: {attachment['state']}, {place}{program}")
         _print_reasons([attachment])
-    return 0 if attachment["state"] in ("attached", "detached") else EXIT_DEGRADED
+    return 0 if attachment["state"] in ("attached", "detached", "idle") else EXIT_DEGRADED
 
 
 def _print_reasons(attachments: Sequence[Mapping[str, Any]]) -> None:

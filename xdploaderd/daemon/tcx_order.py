@@ -57,15 +57,40 @@ def holds(order: str, chain: Chain, owned: Owned, others: Mapping[str, Owned]) -
 def is_due(want: Wanted, observed: Observed, owned: Owned, found: Place) -> bool:
     """Return whether the program is to be attached anew for the sake of its order.
 
-    Only when that is asked for, or the entry has another order than the one that the program was put in: the daemon may
-    have been killed before it did what was asked.
+    Only when that is asked for, or the entry has another order than the one that the program was put in. A reload of
+    all breaks no other entry's order by it: where two contradict each other, each reload would move one of them.
     """
-    if not want.config.order or not want.config.allow_gap or found.hook is Hook.XDP:
+    config = want.config
+    if not config.order or not config.allow_gap or found.hook is Hook.XDP:
         return False
-    if not want.retake and owned.record is not None and owned.record.order == want.config.order:
+    changed = owned.record is None or owned.record.order != config.order
+    if not want.retake and not changed:
         return False
     chain = observed.chains.get((found.ifindex, found.hook), ())
-    return bool(chain) and not holds(want.config.order, chain, owned, observed.owned)
+    if not chain or holds(config.order, chain, owned, observed.owned):
+        return False
+    return want.asked or changed or not _breaks_another(config.order, chain, owned, observed.owned)
+
+
+def _breaks_another(order: str, chain: Chain, owned: Owned, others: Mapping[str, Owned]) -> bool:
+    """Whether an entry of ours that is in its order now would not be in it any more."""
+    after = _moved(order, chain, owned, others)
+    return any(
+        holds(other.record.order, chain, other, others) and not holds(other.record.order, after, other, others)
+        for other in others.values()
+        if other.name != owned.name and other.record is not None and position(chain, other)
+    )
+
+
+def _moved(order: str, chain: Chain, owned: Owned, others: Mapping[str, Owned]) -> Chain:
+    """Return the programs of the hook as they are once ours was put in its order."""
+    at = position(chain, owned) - 1
+    rest = [*chain[:at], *chain[at + 1 :]]
+    where, _, name = order.partition(":")
+    anchor = _anchor(name, rest, others)
+    to = {Where.FIRST: 0, Where.BEFORE: anchor, Where.AFTER: None if anchor is None else anchor + 1}.get(Where(where))
+    rest.insert(len(rest) if to is None else to, chain[at])
+    return rest
 
 
 def note_of(order: str, chain: Chain, owned: Owned, others: Mapping[str, Owned]) -> str:

@@ -20,16 +20,7 @@ def anchors_first(wishes: Sequence[Wish]) -> list[Wish]:
 def place(model: Model, wish: Wish) -> None:
     """Put a link where its entry wants it among those that are there; without an order, and without what it goes by."""
     spot = model.spot(wish)
-    chain = [slot for slot in model.chains.get(spot[:2], ()) if slot != spot.slot]
-    where, at = wish.entry.order.partition(":")[0], _at(wish, chain)
-    match where:
-        case Where.FIRST | Where.BEFORE:
-            chain.insert(at or 0, spot.slot)
-        case Where.AFTER if at is not None:
-            chain.insert(at + 1, spot.slot)
-        case _:
-            chain.append(spot.slot)
-    model.chains[spot[:2]] = chain
+    model.chains[spot[:2]] = _placed(wish, spot.slot, model.chains.get(spot[:2], ()))
 
 
 def out_of_place(model: Model, wish: Wish) -> bool:
@@ -38,23 +29,67 @@ def out_of_place(model: Model, wish: Wish) -> bool:
         return False
     spot = model.spot(wish)
     chain = model.chains.get(spot[:2], [])
-    if spot.slot not in chain:
+    return spot.slot in chain and not _holds(wish.entry.order, spot.slot, chain, wish.interface)
+
+
+def is_due(model: Model, wish: Wish) -> bool:
+    """Whether it is put in its order anew: it was put in another one, or that was asked for.
+
+    A reload of all moves none that would put another one out of its order.
+    """
+    own = model.own.get(wish.name)
+    if own is None or not wish.entry.gap or not out_of_place(model, wish):
         return False
-    here, anchor = chain.index(spot.slot), _at(wish, chain)
-    match wish.entry.order.partition(":")[0]:
+    if wish.name in model.urged or own.order != wish.entry.order:
+        return True
+    return wish.name in model.asked and not _breaks_another(model, wish)
+
+
+def _breaks_another(model: Model, wish: Wish) -> bool:
+    spot = model.spot(wish)
+    chain = model.chains[spot[:2]]
+    after = _placed(wish, spot.slot, chain)
+    orders = {TCX[name]: own.order for name, own in model.own.items() if TCX.get(name) in chain}
+    others = [(orders[slot], slot) for slot in chain if slot != spot.slot and slot in orders]
+    return any(
+        _holds(order, slot, chain, wish.interface) and not _holds(order, slot, after, wish.interface)
+        for order, slot in others
+    )
+
+
+def _placed(wish: Wish, slot: int, before: Sequence[int]) -> list[int]:
+    chain = [other for other in before if other != slot]
+    where, _, anchor = wish.entry.order.partition(":")
+    at = _at(anchor, chain, wish.interface)
+    match where:
+        case Where.FIRST | Where.BEFORE:
+            chain.insert(at or 0, slot)
+        case Where.AFTER if at is not None:
+            chain.insert(at + 1, slot)
+        case _:
+            chain.append(slot)
+    return chain
+
+
+def _holds(order: str, slot: int, chain: Sequence[int], interface: str) -> bool:
+    where, _, name = order.partition(":")
+    here, anchor = chain.index(slot), _at(name, chain, interface)
+    match where:
+        case "":
+            return True
         case Where.FIRST:
-            return here != 0
+            return here == 0
         case Where.LAST:
-            return here != len(chain) - 1
-        case where:
-            return anchor is not None and (here < anchor) is not (where == Where.BEFORE)
+            return here == len(chain) - 1
+        case _:
+            return anchor is None or (here < anchor) is (where == Where.BEFORE)
 
 
 def _anchor(wish: Wish) -> str:
     return wish.entry.order.partition(":")[2]
 
 
-def _at(wish: Wish, chain: Sequence[int]) -> int | None:
-    """Return where in a chain the program is that the entry goes by."""
-    names = (_anchor(wish), f"{_anchor(wish)}@{wish.interface}")
+def _at(anchor: str, chain: Sequence[int], interface: str) -> int | None:
+    """Return where in a chain the program is that an entry goes by."""
+    names = (anchor, f"{anchor}@{interface}")
     return next((chain.index(TCX[name]) for name in names if TCX.get(name) in chain), None)

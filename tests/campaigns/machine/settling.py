@@ -3,7 +3,7 @@
 from collections.abc import Set as AbstractSet
 
 from tests.campaigns.machine import chains
-from tests.campaigns.machine.chains import anchors_first, out_of_place
+from tests.campaigns.machine.chains import anchors_first
 from tests.campaigns.machine.host import Spot
 from tests.campaigns.machine.model import Model
 from tests.campaigns.machine.modes import SKB, best, conditions, is_due, is_refused, is_second_best
@@ -64,7 +64,7 @@ def _pass(model: Model, first: AbstractSet[str]) -> None:
     wishes = sorted(anchors_first(model.wishes()), key=lambda wish: wish.name not in first)
     _follow(model, wishes)
     due = {wish.name for wish in wishes if is_due(model, wish, model.own.get(wish.name))}
-    moved = {wish.name for wish in wishes if wish.name in model.asked and wish.entry.gap and out_of_place(model, wish)}
+    moved = {wish.name for wish in wishes if chains.is_due(model, wish)}
     taken = {wish.name for wish in wishes if model.was_taken(wish)}
     model.claimed = {model.spot(wish) for wish in wishes if _tries_in_vain(model, wish)}
     model.states = {}
@@ -74,6 +74,7 @@ def _pass(model: Model, first: AbstractSet[str]) -> None:
             _put_anew(model, wish)
         if wish.name in moved and model.states[wish.name] is State.ATTACHED:
             chains.place(model, wish)
+            model.own[wish.name].order = wish.entry.order
             model.gaps.add(model.spot(wish))
             model.asked.discard(wish.name)
     tried, awaited = _claimed(model, wishes)
@@ -157,6 +158,7 @@ def _displaced(model: Model, wish: Wish) -> State:
 def _put(model: Model, wish: Wish) -> State:
     """Have the attachment's program at its spot and nowhere else, loaded before unless it is another one now."""
     own, spot = model.own.get(wish.name), model.spot(wish)
+    order = own.order if own is not None else ""
     chain, gap = model.chains.get(spot[:2], []), model.would_leave_gap(wish)
     empty = gap or spot not in model.hooks
     mode = best(model, wish) if empty else model.modes.get(spot.ifindex, "")
@@ -179,8 +181,10 @@ def _put(model: Model, wish: Wish) -> State:
         _took(model, wish, own, mode, empty=empty)
     if spot.slot < 0 and spot.slot in chain:  # LINK_UPDATE, which changes no place
         model.chains[spot[:2]] = chain
+        own.order = order
     elif spot.slot < 0:
         chains.place(model, wish)
+        own.order = wish.entry.order
     own.on, own.left, own.slot, own.yielded = spot.ifindex, 0, spot.slot, False
     return State.ATTACHED
 

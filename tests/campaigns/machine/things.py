@@ -91,7 +91,7 @@ class Own:
 
     `left`: the one that we took it off then. `slot`: which of the hook's programs it was. `maps`: its map is pinned
     too. `yielded`: another program of ours has its place since. `tried`: interface and MTU with which a better mode
-    was refused.
+    was refused. `order`: the one that its link was put in.
     """
 
     prog: Prog
@@ -102,10 +102,11 @@ class Own:
     maps: bool = False
     yielded: bool = False
     tried: tuple[int, int] | None = None
+    order: str = ""
 
     def leave(self) -> None:
         """Note that we take it off ourselves."""
-        self.on, self.left = 0, self.on or self.left
+        self.on, self.left, self.order = 0, self.on or self.left, ""
 
 
 @dataclass(frozen=True, slots=True)
