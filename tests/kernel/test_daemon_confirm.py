@@ -56,8 +56,9 @@ def test_unconfirmed_configuration_is_rolled_back_to_the_same_program(veth: Veth
     wait_for(lambda: is_as_before(daemon, before), "rolled back")
     assert daemon.names() == ["edge", "gone"]
     wait_for(lambda: not (OWN_PINS / "_before").exists(), "no pins of old programs")
+    whole = "audit: roll-back '' by uid 0, process 0, over deadline, was 2 attached, is "
+    wait_for(lambda: whole in daemon.log(), "a record of the roll-back, which comes last")
     assert "audit: roll-back 'edge' by uid 0, process 0, over deadline, object sha1 " in daemon.log()
-    assert "audit: roll-back '' by uid 0, process 0, over deadline, was 2 attached, is " in daemon.log()
     daemon.end()
     daemon.start()  # the files are the same, and so is what was rejected
     assert is_as_before(daemon, before)

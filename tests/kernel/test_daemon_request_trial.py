@@ -107,7 +107,8 @@ def test_restart_after_the_deadline_undoes_the_request_first(veth: Veth, daemon:
     daemon.start()
     assert xdp_id() == before
     wait_for(lambda: is_over(daemon), "no pins of old programs")
-    assert f", was nothing, is attached with program {before} (veth0, native): done" in daemon.log()
+    line = f", was nothing, is attached with program {before} (veth0, native): done"
+    wait_for(lambda: line in daemon.log(), "a record of the roll-back, which comes last")
 
 
 def test_restart_before_the_deadline_goes_on_waiting(veth: Veth, daemon: Daemon) -> None:
