@@ -138,6 +138,10 @@ class Model:
             self.chains[hook] = [moved.get(spot, spot).slot for spot in (Spot(*hook, slot) for slot in chain)]
         self.own |= {names[name]: own for name, own in [(name, self.own.pop(name)) for name in names]}
 
+    def linked(self) -> list[str]:
+        """Return the attachments whose programs run by links; of a shared one without its record nothing tells that."""
+        return sorted(name for name in self.own if self.links.intersection(self.spots_of(name)))
+
     def was_taken(self, wish: Wish) -> bool:
         """Whether others took the program off an interface that is still the same one."""
         own = self.own.get(wish.name)

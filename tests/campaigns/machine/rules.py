@@ -168,11 +168,10 @@ class Machine(RuleBasedStateMachine):
         pinned = sorted(self.bench.model.own)
         self._step(lambda: fate.unpin(self.bench, pinned[pick % len(pinned)]))
 
-    @precondition(lambda self: bool(self.bench.model.links))
+    @precondition(lambda self: bool(self.bench.model.linked()))
     @rule(pick=st.integers(0, 7))
     def detach_link(self, pick: int) -> None:
-        model = self.bench.model
-        linked = sorted(name for name in model.own if model.links.intersection(model.spots_of(name)))
+        linked = self.bench.model.linked()
         self._step(lambda: fate.detach_link(self.bench, linked[pick % len(linked)]))
 
     # Operators
