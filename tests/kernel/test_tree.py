@@ -33,7 +33,7 @@ def _no_apps_left() -> Iterator[None]:
 
 def _unnamed(section: str) -> PreparedProgram:
     program = prog(section)
-    function = replace(program.spec.function, section=section)
+    function = program.spec.function._replace(section=section)
     return replace(program, spec=replace(program.spec, function=function, has_symbol=False))
 
 

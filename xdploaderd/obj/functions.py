@@ -5,8 +5,8 @@ import sys
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
 from operator import attrgetter
+from typing import NamedTuple
 
 from xdploaderd.errors import LimitError, ObjectError
 from xdploaderd.insn import CALL, INSN_SIZE, Insns, decode_insn
@@ -20,8 +20,7 @@ _value = attrgetter("value")
 _SECTION_SHIFT = 32  # above every instruction index, since a file has under 2**32 bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Function:
+class Function(NamedTuple):
     """A function before its relocations are read; `insn_off` in slots from the start of its section.
 
     `symbol` None: the object has no function symbols, and the whole section is one function.
@@ -70,7 +69,7 @@ def find_functions(image: ElfImage, *, legacy: bool = False) -> tuple[Function, 
     ]
     if legacy:
         local = local_callees(image)
-        found = [replace(function, called_locally=True) if function.start in local else function for function in found]
+        found = [function._replace(called_locally=True) if function.start in local else function for function in found]
     else:
         _refuse_static(found)
     _check_sizes(image, found)
@@ -155,7 +154,7 @@ def _pieces(function: Function, targets: AbstractSet[int]) -> Iterator[Function]
     cuts = [0, *sorted(target for target in targets if 0 < target < count), count]
     for start, end in itertools.pairwise(cuts):
         insns = function.insns[start * INSN_SIZE : end * INSN_SIZE]
-        yield replace(function, name=f"{function.name}+{start}", insn_off=start, insns=insns)
+        yield function._replace(name=f"{function.name}+{start}", insn_off=start, insns=insns)
 
 
 def _refuse_static(functions: list[Function]) -> None:

@@ -40,17 +40,8 @@ def read_functions(
             )
         symbol = function.symbol
         static = is_called and symbol is not None and (symbol.is_local() or symbol.is_hidden())
-        yield (
-            function,
-            FunctionSpec(
-                name=function.name,
-                section=function.section.name,
-                insn_off=function.insn_off,
-                insns=function.insns,
-                relocs=relocs,
-                static_linkage=static,
-            ),
-        )
+        section = function.section.name
+        yield function, FunctionSpec(function.name, section, function.insn_off, function.insns, relocs, static)
 
 
 def entry_programs(

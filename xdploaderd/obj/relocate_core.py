@@ -6,7 +6,7 @@ Subprograms are relocated once, here, and copied relocated into every program th
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 from xdploaderd.btf.ext import CoreRelo
@@ -34,7 +34,7 @@ class CoreRelocated:
     def function(self, function: FunctionSpec) -> FunctionSpec:
         """Return the function with its relocated instructions."""
         insns = self.insns.get(_key(function))
-        return function if insns is None else replace(function, insns=insns)
+        return function if insns is None else function._replace(insns=insns)
 
     def check(self, function: FunctionSpec) -> None:
         """Raise the error that kept the function from being relocated."""

@@ -146,8 +146,7 @@ class ExternSpec:
     size: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FunctionSpec:
+class FunctionSpec(NamedTuple):
     """Instructions of one section from slot `insn_off` on; its relocations count from its own start.
 
     `section` is the ELF section's name as written (a leading `?` included): .BTF.ext finds the function by it.

@@ -1,7 +1,5 @@
 """Exception callbacks by declaration tag."""
 
-from dataclasses import replace
-
 import pytest
 
 from tests.builders.spec import EXIT_INSN, NOP, btf_of, function, object_spec, program, target_kernel
@@ -16,7 +14,7 @@ CALLBACK = function("on_throw", [EXIT_INSN])
 
 def callbacks(*types: BtfType, static: bool = False) -> dict[str, str]:
     found = exception_callbacks(
-        btf_of(PROTO, Func("p", 1, Linkage.GLOBAL), *types), {0: replace(CALLBACK, static_linkage=static)}
+        btf_of(PROTO, Func("p", 1, Linkage.GLOBAL), *types), {0: CALLBACK._replace(static_linkage=static)}
     )
     return {name: spec.name for name, spec in found.items()}
 

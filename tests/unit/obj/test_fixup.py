@@ -79,7 +79,7 @@ def test_hidden_variable_becomes_static(size: int) -> None:
 def test_hidden_function_becomes_static_and_others_stay() -> None:
     obj = obj_of(FuncProto(0, ()), *(Func(name, 1, Linkage.GLOBAL) for name in ("hidden", "global")))
     functions = (function("hidden", [EXIT_INSN]), function("global", [EXIT_INSN], insn_off=1))
-    subprograms = {0: replace(functions[0], static_linkage=True), 1: functions[1]}
+    subprograms = {0: functions[0]._replace(static_linkage=True), 1: functions[1]}
     btf = fixed(replace(obj, subprograms=subprograms))
     assert btf.type_by_id(2) == Func("hidden", 1, Linkage.STATIC)
     assert btf.type_by_id(3) == Func("global", 1, Linkage.GLOBAL)
