@@ -4,13 +4,16 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from tests.campaigns.machine.core import Clock, Core
 from tests.support.changing_object import COUNT
 from tests.support.daemon import BPFFS, Daemon, daemon_in
 from tests.support.netns import Veth, add_veth, two_veth_pairs, veth_pair
+from tests.support.sandbox import clear_pins
 
 
 @pytest.fixture
@@ -30,6 +33,22 @@ def veths() -> Iterator[Veth]:
 def daemon(tmp_path: Path) -> Iterator[Daemon]:
     with daemon_in(tmp_path) as made:
         yield made
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def core(veth: Veth, tmp_path: Path, clock: Clock) -> Iterator[Core]:
+    """Yield a daemon in this process that has not been started; it ends with the test, and its pins go then."""
+    with closing(Core(tmp_path, clock)) as made:
+        try:
+            yield made
+        finally:
+            made.end()
+            clear_pins()
 
 
 @pytest.fixture

@@ -1,17 +1,14 @@
 """A change that is cut short by a kill or a refused write: the daemon still knows where its programs are, and why."""
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import closing
+from collections.abc import Mapping
 from errno import ENOMEM
-from pathlib import Path
 
 import pytest
 
-from tests.campaigns.machine.core import Clock, Core
+from tests.campaigns.machine.core import Core
 from tests.support.daemon import OBJECTS, tail_entry, tc_ids, xdp_entry, xdp_id, xdp_ids
 from tests.support.netns import Veth, add_veth, ip, veth_pair
-from tests.support.sandbox import clear_pins
 from xdploaderd.daemon.requests import AttachRequest
 from xdploaderd.daemon.status import State
 
@@ -22,17 +19,6 @@ CHANGES = [
     ({"attach": "link"}, {"attach": "netlink"}),
     ({"mode": "skb"}, {"mode": "native"}),
 ]
-
-
-@pytest.fixture
-def core(veth: Veth, tmp_path: Path) -> Iterator[Core]:
-    """A daemon in this process, ended with the test and without pins then."""
-    with closing(Core(tmp_path, Clock())) as made:
-        try:
-            yield made
-        finally:
-            made.end()
-            clear_pins()
 
 
 def configure(core: Core, fields: Mapping[str, str]) -> None:

@@ -1,16 +1,12 @@
 """A daemon that is killed while one entry takes the hook of another, which may be wanted again at the next start."""
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import closing
-from pathlib import Path
+from collections.abc import Mapping
 
 import pytest
 
-from tests.campaigns.machine.core import Clock, Core
+from tests.campaigns.machine.core import Core
 from tests.support.daemon import OBJECTS, OWN_PINS, tail_entry, tc_ids, xdp_entry, xdp_id
-from tests.support.netns import Veth
-from tests.support.sandbox import clear_pins
 from xdploaderd.daemon.requests import AttachRequest
 from xdploaderd.daemon.status import State
 
@@ -20,17 +16,6 @@ GLOB = {"name": "all", "match": {"name": "veth*"}, "hook": "xdp", "object": str(
         "program": "stamp_xdp"}  # fmt: skip
 EDGE = xdp_entry(object=OBJECTS / "stamp_v2.bpf.o", program="stamp_xdp")
 MINE = {key: str(value) for key, value in xdp_entry("mine").items()}
-
-
-@pytest.fixture
-def core(veth: Veth, tmp_path: Path) -> Iterator[Core]:
-    """A daemon in this process, ended with the test and without pins then."""
-    with closing(Core(tmp_path, Clock())) as made:
-        try:
-            yield made
-        finally:
-            made.end()
-            clear_pins()
 
 
 def configure(core: Core, *entries: Mapping[str, object]) -> None:

@@ -3,18 +3,15 @@
 import json
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
-from pathlib import Path
 
 import pytest
 
 from tests.campaigns.machine.core import Clock, Core
 from tests.campaigns.machine.settling import GRACE
 from tests.support.daemon import OWN_PINS, tail_entry, tc_ids, xdp_entry, xdp_ids
-from tests.support.netns import Veth, ip
+from tests.support.netns import Veth, ip, two_veth_pairs
 from tests.support.old_kernel import NEEDS_TCX
 from tests.support.rawbpf import ATTACH_TCX_INGRESS, tcx_programs
-from tests.support.sandbox import clear_pins
 from xdploaderd.daemon.status import State
 
 pytestmark = [pytest.mark.kernel, NEEDS_TCX]
@@ -27,20 +24,11 @@ MATCH = {"interface": None, "match": {"altname": "edge*"}}
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def core(veths: Veth, tmp_path: Path, clock: Clock) -> Iterator[Core]:
-    """A daemon in this process, ended with the test and without pins then; veth0 has another name."""
-    ip("link", "property", "add", "dev", "veth0", "altname", "edge0")
-    with closing(Core(tmp_path, clock)) as made:
-        try:
-            yield made
-        finally:
-            made.end()
-            clear_pins()
+def veth() -> Iterator[Veth]:
+    """Yield the pair of veth0, which has another name besides; veth8 and its peer are there too."""
+    with two_veth_pairs() as pair:
+        ip("link", "property", "add", "dev", "veth0", "altname", "edge0")
+        yield pair
 
 
 def configure(core: Core, entries: Sequence[Entry]) -> None:

@@ -2,31 +2,17 @@
 
 import json
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import closing
-from pathlib import Path
+from collections.abc import Mapping
 
 import pytest
 
-from tests.campaigns.machine.core import Clock, Core
+from tests.campaigns.machine.core import Core
 from tests.support.daemon import OBJECTS, OWN_PINS, xdp_id
 from tests.support.netns import Veth, add_veth, ip
 from tests.support.old_kernel import NEEDS_TCX
 from tests.support.rawbpf import ATTACH_TCX_INGRESS, tcx_programs
-from tests.support.sandbox import clear_pins
 
 pytestmark = pytest.mark.kernel
-
-
-@pytest.fixture
-def core(veth: Veth, tmp_path: Path) -> Iterator[Core]:
-    """A daemon in this process, ended with the test and without pins then."""
-    with closing(Core(tmp_path, Clock())) as made:
-        try:
-            yield made
-        finally:
-            made.end()
-            clear_pins()
 
 
 def configure(core: Core, *entries: Mapping[str, object]) -> None:
