@@ -59,6 +59,8 @@ def check_pins(model: Model, *, alive: bool) -> None:
     """
     found = {str(Path(top, name).relative_to(OWN)) for top, dirs, files in os.walk(OWN) for name in [*dirs, *files]}
     found = {re.sub("/arrays_[0-9]+(/.*)?$", _array, path.replace("/link_new", "/link")) for path in found}
+    for name, own in model.own.items():
+        own.maps = f"{name}/arrays/map" in found if own.maps is None else own.maps
     wanted = {path for name in model.own for path in (name, f"{name}/prog")}
     if model.trial is not None:
         wanted |= {"_before", *(f"_before/{name}{file}" for name in model.trial.programs for file in ("", "/prog"))}

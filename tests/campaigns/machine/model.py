@@ -137,6 +137,8 @@ class Model:
         for hook, chain in self.chains.items():
             self.chains[hook] = [moved.get(spot, spot).slot for spot in (Spot(*hook, slot) for slot in chain)]
         self.own |= {names[name]: own for name, own in [(name, self.own.pop(name)) for name in names]}
+        if self.trial is not None:
+            self.trial = self.trial.renamed(names)
 
     def linked(self) -> list[str]:
         """Return the attachments whose programs run by links; of a shared one without its record nothing tells that."""

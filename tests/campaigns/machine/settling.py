@@ -7,7 +7,7 @@ from tests.campaigns.machine.chains import anchors_first
 from tests.campaigns.machine.host import Spot
 from tests.campaigns.machine.model import Model
 from tests.campaigns.machine.modes import SKB, best, conditions, is_due, is_refused, is_second_best
-from tests.campaigns.machine.stores import can_be_loaded, key_of, lender, load, needs_load
+from tests.campaigns.machine.stores import can_be_loaded, key_of, lender, lenders, load, needs_load
 from tests.campaigns.machine.things import LADDER, MISSING, Key, Own, Wish
 from xdploaderd.daemon.status import State
 from xdploaderd.hooks import Hook, OnForeign
@@ -213,7 +213,8 @@ def _staged(model: Model, wish: Wish, key: Key) -> Own | None:
     if model.trial is not None and kept is not None and kept.key == key:
         return Own(kept, key.hook, on, maps=wish.name in model.trial.maps, tried=tried)
     if shared is not None:
-        return Own(shared.prog, key.hook, on, maps=shared.maps, tried=tried)
+        maps = {own.maps for own in lenders(model, wish.name, key)}
+        return Own(shared.prog, key.hook, on, maps=shared.maps if len(maps) == 1 else None, tried=tried)
     if wish.name in model.stuck or not can_be_loaded(model, key):
         return None
     prog, maps = load(model, wish, key)

@@ -1,5 +1,7 @@
 """The maps of programs that are pinned nowhere: which program has which, what it holds, and who shares one."""
 
+from collections.abc import Iterator
+
 from tests.campaigns.machine.model import Model
 from tests.campaigns.machine.things import BAD, INIT, MISSING, Entry, Key, Own, Prog, Store, Wish
 
@@ -22,10 +24,13 @@ def needs_load(model: Model, wish: Wish, key: Key) -> bool:
 
 def lender(model: Model, name: str, key: Key) -> Own | None:
     """Return whose loaded program is taken instead of loading: with `maps: shared` anybody's, as it is loaded once."""
-    if not key.shared:
-        return None
-    others = (own for other, own in model.own.items() if other != name)
-    return next((own for own in (*others, *model.lent) if own.prog.key == key), None)
+    return next(lenders(model, name, key), None)
+
+
+def lenders(model: Model, name: str, key: Key) -> Iterator[Own]:
+    """Yield all who have it; which of them it is taken from makes no difference but in what is pinned beside it."""
+    others = (own for other, own in model.own.items() if other != name and key.shared)
+    yield from (own for own in (*others, *(model.lent if key.shared else ())) if own.prog.key == key)
 
 
 def load(model: Model, wish: Wish, key: Key) -> tuple[Prog, bool]:

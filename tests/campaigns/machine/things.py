@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from xdploaderd.hooks import Hook, OnForeign
@@ -90,8 +90,9 @@ class Own:
     """What is pinned as an attachment's: its program, and the interface it was attached to by us last (0: none).
 
     `left`: the one that we took it off then. `slot`: which of the hook's programs it was. `maps`: its map is pinned
-    too. `yielded`: another program of ours has its place since. `tried`: interface and MTU with which a better mode
-    was refused. `order`: the one that its link was put in.
+    too; None until somebody looks, where it was taken from one of several that differ. `yielded`: another program of
+    ours has its place since. `tried`: interface and MTU with which a better mode was refused. `order`: the one that its
+    link was put in.
     """
 
     prog: Prog
@@ -99,7 +100,7 @@ class Own:
     on: int
     left: int = 0
     slot: int = 0
-    maps: bool = False
+    maps: bool | None = False
     yielded: bool = False
     tried: tuple[int, int] | None = None
     order: str = ""
@@ -119,6 +120,14 @@ class Trial:
     digests: Mapping[str, str]
     programs: Mapping[str, Prog]
     maps: AbstractSet[str] = frozenset()  # whose map is pinned beside the program
+
+    def renamed(self, names: Mapping[str, str]) -> "Trial":
+        """Return this with other names, all at once, but for one whose new name keeps a program of its own."""
+        moves = {name: new for name, new in names.items() if name in self.programs}
+        while taken := {name for name, new in moves.items() if new in self.programs and new not in moves}:
+            moves = {name: new for name, new in moves.items() if name not in taken}
+        programs = {moves.get(name, name): prog for name, prog in self.programs.items()}
+        return replace(self, programs=programs, maps=frozenset(moves.get(name, name) for name in self.maps))
 
 
 @dataclass(frozen=True, slots=True)
