@@ -229,3 +229,20 @@ def test_entry_may_be_for_an_interface_that_fits_or_is_not_there(
     config = entry("edge", **fields)
     found = Interface(index=Ifindex(1), name="eth0", altnames=("uplink",), mac="02:00:00:00:00:01")
     assert (may_be_for(config, "eth0", found), may_be_for(config, "eth0", None)) == (there, absent)
+
+
+def test_orphan_that_gave_way_to_what_is_on_trial_is_left_alone_until_that_has_ended() -> None:
+    observed = renamed().observed()
+    (owned,) = observed.owned.values()
+    assert owned.prog is not None
+    now, gave_way = [100.0], {owned.prog.id}
+    orphans = Orphans(60, clock=lambda: now[0], gave_way=lambda: gave_way)
+    for _ in range(2):
+        assert orphans.look((), observed, frozenset()) == {"all@eth0": math.inf}
+        orphans.sweep()
+        now[0] += 100.0
+    gave_way.clear()
+    assert orphans.look((), observed, frozenset()) == {"all@eth0": 260.0}
+    gave_way.add(owned.prog.id)
+    orphans.reject("all@eth0")
+    assert not orphans.look((), observed, frozenset())

@@ -250,9 +250,13 @@ def test_orphan_comes_back_when_the_entry_in_its_place_is_rolled_back(
     configure(daemon, xdp_entry("new", object=COUNT_V2))
     daemon.call("Reload", confirm=60)
     assert xdp_id() not in (0, before)
+    with pytest.raises(UsageError, match="'edge' gave way to what is on trial: confirm that first, or roll it back"):
+        daemon.call("Sweep", name="edge")
+    (orphan,) = daemon.call("Sweep")["status"]["orphans"]
+    assert (orphan["name"], orphan["swept_at"], orphan["reason"]) == ("edge", 0, "it gave way to what is on trial")
     status = daemon.call("RollBack")["status"]
     assert (xdp_id(), status["lost"]) == (before, [])
-    assert [orphan["name"] for orphan in status["orphans"]] == ["edge"]
+    assert [(orphan["name"], orphan["prog_id"]) for orphan in status["orphans"]] == [("edge", before)]
     daemon.call("Reload", confirm=60)
     daemon.call("Confirm")
     daemon.call("Sweep")

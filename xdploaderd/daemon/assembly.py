@@ -96,7 +96,12 @@ def assemble(options: Options, doors: Doors) -> tuple[Reconciler, Service]:
     programs.before.displaced = displaced = Displaced(
         programs.before.directory, bpf, options.state_dir / "displaced", boot_id=boot_id
     )
-    orphans = Orphans(options.orphan_grace, doors.steady, lambda: confirming.protected_with(wishes.settings))
+    orphans = Orphans(
+        options.orphan_grace,
+        doors.steady,
+        protected=lambda: confirming.protected_with(wishes.settings),
+        gave_way=displaced.programs,
+    )
     executor = Executor(placer, programs, doors.worker, displaced.hold, orphans.is_one)
     reconciler = Reconciler(wishes, observer, executor, orphans=orphans, clock=doors.steady)
     applier = Applier(reconciler, wishes, observer, executor, Transaction(executor, placer, programs, doors.worker))

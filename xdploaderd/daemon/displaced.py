@@ -6,6 +6,7 @@ out (no CAP_SYS_ADMIN, a classic filter, a filter with actions of its own) is re
 
 import logging
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -55,6 +56,10 @@ class Displaced:
     def held(self) -> tuple[Held, ...]:
         """Return what gave way since the trial began."""
         return self._held
+
+    def programs(self) -> AbstractSet[ProgId]:
+        """Return their ids."""
+        return {held.met.prog_id for held in self._held if held.met.prog_id is not None}
 
     def hold(self, met: Occupant, prog: Fd | None = None) -> None:
         """Pin what is met and write down where it is, if anything is on trial; blocks. What cannot be held is told.

@@ -1,5 +1,6 @@
 """What a request names: whether there is it, how it stands, and whether it may change now."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -60,7 +61,7 @@ class Names:
                 self._trial.check_unprotected(self.interface(status.interface), verb)
 
     def check_orphan(self, name: str) -> None:
-        """Raise NoSuchAttachmentError where no orphan has the name, UsageError for one on a protected interface."""
+        """Raise NoSuchAttachmentError where no orphan has the name, UsageError for one that is not to be swept now."""
         picture = self._reconciler.picture
         if name not in picture.orphans:
             known = ", ".join(map(quoted, picture.orphans)) or "none"
@@ -70,6 +71,8 @@ class Names:
                 f"orphan {quoted(name)} is on interface {quoted(interface)}, which is protected: put an entry in its"
                 " place, or take the interface out of `protect`, and use `xdploaderctl apply --confirm 60s`"
             )
+        if math.isinf(picture.orphans[name]):
+            raise UsageError(f"orphan {quoted(name)} gave way to what is on trial: confirm that first, or roll it back")
 
     def interface(self, name: str) -> str:
         """Return the name that the kernel has for an interface, or the given one where there is none."""

@@ -3,7 +3,8 @@
 An entry that ends by request takes its program along at once. Anything else without an entry was left behind by
 something that this daemon did not see (a state file lost, a configuration changed meanwhile), or its interface is gone
 and may come back: it runs on for a grace time, is listed, and swept after that. On a protected interface it runs on for
-as long as that is protected: what runs there goes on trial alone.
+as long as that is protected: what runs there goes on trial alone. One that gave way to what is on trial is left alone
+until that has ended, as a roll-back puts it back.
 """
 
 import math
@@ -14,12 +15,14 @@ from collections.abc import Set as AbstractSet
 from xdploaderd.config.interface_match import AT, entry_of
 from xdploaderd.daemon.plan import names_of
 from xdploaderd.daemon.world import Observed, Owned, Wanted
+from xdploaderd.uapi.bpf import ProgId
 
 
 class Orphans:
     """When each orphan was seen first; `clock` gives seconds and never goes back, `grace` is in seconds.
 
-    `protected` gives the interfaces that programs are taken off on trial alone, by the kernel's names.
+    `protected` gives the interfaces that programs are taken off on trial alone, by the kernel's names; `gave_way` the
+    programs whose places something on trial has.
     """
 
     def __init__(
@@ -27,10 +30,12 @@ class Orphans:
         grace: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
         protected: Callable[[], AbstractSet[str]] = frozenset,
+        gave_way: Callable[[], AbstractSet[ProgId]] = frozenset,
     ) -> None:
         self._grace = grace
         self._clock = clock
         self.protected = protected
+        self._gave_way = gave_way
         self._since: dict[str, float] = {}
         self._rejected: set[str] = set()
 
@@ -38,18 +43,18 @@ class Orphans:
         """Take note of the orphans there are, and return those that are left alone now, as peek() does."""
         now = self._clock()
         found = self._orphans(wanted, observed, ended)
-        self._since = {name: now if on else self._since.get(name, now) for name, on in found.items()}
+        self._since = {name: now if stays else self._since.get(name, now) for name, stays in found.items()}
         self._rejected.intersection_update(found)
         return self.peek(wanted, observed, ended)
 
     def peek(self, wanted: Sequence[Wanted], observed: Observed, ended: AbstractSet[str]) -> Mapping[str, float]:
-        """Return the orphans that would be left alone now, each with when that ends; math.inf: while it is protected.
+        """Return the orphans that would be left alone now, each with when that ends; math.inf: that is not known.
 
         `wanted` was resolved; `ended` are entries and attachments that ended by request.
         """
         now = self._clock()
         found = self._orphans(wanted, observed, ended)
-        ends = {name: math.inf if on else self._since.get(name, now) + self._grace for name, on in found.items()}
+        ends = {name: math.inf if stays else self._since.get(name, now) + self._grace for name, stays in found.items()}
         return {name: end for name, end in ends.items() if end > now}
 
     def is_one(self, name: str) -> bool:
@@ -67,11 +72,12 @@ class Orphans:
         self._rejected.add(name)
         self.sweep(name)
 
-    def _orphans(self, wanted: Sequence[Wanted], observed: Observed, ended: AbstractSet[str]) -> Mapping[str, str]:
-        """Return the orphans there are, each with the protected interface that it is on, if any."""
-        protected = self.protected()
+    def _orphans(self, wanted: Sequence[Wanted], observed: Observed, ended: AbstractSet[str]) -> Mapping[str, bool]:
+        """Return the orphans there are, each with whether it stays for as long as something else is so."""
+        protected, gave_way = self.protected(), self._gave_way()
         return {
-            owned.name: "" if owned.name in self._rejected else protected_interface(owned, observed, protected)
+            owned.name: owned.name not in self._rejected
+            and (bool(protected_interface(owned, observed, protected)) or _is_among(owned, gave_way))
             for owned in _orphans(wanted, observed, ended)
         }
 
@@ -79,6 +85,10 @@ class Orphans:
 def protected_interface(owned: Owned, observed: Observed, protected: AbstractSet[str]) -> str:
     """Return the first of the protected interfaces that an orphan's program is attached to; '' where it is to none."""
     return min((p.ifname for p in observed.places_left_by(owned) if p.ifname in protected), default="")
+
+
+def _is_among(owned: Owned, progs: AbstractSet[ProgId]) -> bool:
+    return owned.prog is not None and owned.prog.id in progs
 
 
 def _orphans(wanted: Sequence[Wanted], observed: Observed, ended: AbstractSet[str]) -> list[Owned]:

@@ -90,7 +90,6 @@ def orphans_of(picture: Picture) -> tuple[Orphan, ...]:
 
 def _orphan(owned: Owned, swept_at: float, picture: Picture) -> Orphan:
     prog = owned.prog or owned.staged
-    protected = protected_interface(owned, picture.observed, picture.protected)
     return Orphan(
         name=owned.name,
         prog_id=prog.id if prog else 0,
@@ -99,8 +98,15 @@ def _orphan(owned: Owned, swept_at: float, picture: Picture) -> Orphan:
         places=tuple(str(place) for place in picture.observed.places_left_by(owned)),
         pins=owned.pins,
         swept_at=0 if math.isinf(swept_at) else math.ceil(swept_at),
-        reason=f"interface {quoted(protected)} is protected" if protected else "",
+        reason=_why_it_stays(owned, swept_at, picture),
     )
+
+
+def _why_it_stays(owned: Owned, swept_at: float, picture: Picture) -> str:
+    if not math.isinf(swept_at):
+        return ""
+    protected = protected_interface(owned, picture.observed, picture.protected)
+    return f"interface {quoted(protected)} is protected" if protected else "it gave way to what is on trial"
 
 
 def summary(parts: Sequence[AttachmentStatus]) -> AttachmentStatus:

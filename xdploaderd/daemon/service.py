@@ -180,9 +180,9 @@ class Service:
         return await settle(self._reconciler, name, failed=(State.FAILED,))
 
     async def sweep(self, name: str = "") -> DaemonStatus:
-        """Detach and unpin an orphan now, or all of them but those on protected interfaces.
+        """Detach and unpin an orphan now, or all of them but those that stay: see Orphans.
 
-        Raises NoSuchAttachmentError, UsageError for one on a protected interface, and what keeps it there.
+        Raises NoSuchAttachmentError, UsageError for one that stays, and what keeps it there.
         """
         async with self._changing:
             orphans = self._reconciler.picture.orphans
