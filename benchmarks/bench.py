@@ -17,8 +17,8 @@ from tests.support import sandbox
 from tests.support.loading import DEFAULT_PINS, OBJECTS
 from tools.arguments import count
 from xdploaderd.config.attachments import AttachmentConfig, AttachmentName
-from xdploaderd.daemon.object_file import read_object
-from xdploaderd.daemon.prepared_cache import PreparedCache
+from xdploaderd.daemon.wanted.object_file import read_object
+from xdploaderd.daemon.wanted.prepared_cache import PreparedCache
 from xdploaderd.hooks import Hook
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.target import running_kernel

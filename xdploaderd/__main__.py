@@ -16,14 +16,14 @@ from xdploaderd.control.dbus import DbusServer
 from xdploaderd.control.listener import listening
 from xdploaderd.control.server import ControlServer
 from xdploaderd.daemon.assembly import Doors, assemble
-from xdploaderd.daemon.link_watch import watch_links
-from xdploaderd.daemon.lock import state_lock
+from xdploaderd.daemon.loop.link_watch import watch_links
+from xdploaderd.daemon.loop.reconcile import Reconciler
+from xdploaderd.daemon.loop.watching import watch
 from xdploaderd.daemon.options import Options, parse_options
-from xdploaderd.daemon.reconcile import Reconciler
-from xdploaderd.daemon.service import Service
-from xdploaderd.daemon.settings import check_objects, read_settings
-from xdploaderd.daemon.status import DaemonStatus
-from xdploaderd.daemon.watching import watch
+from xdploaderd.daemon.plan.status import DaemonStatus
+from xdploaderd.daemon.service.service import Service
+from xdploaderd.daemon.state.lock import state_lock
+from xdploaderd.daemon.wanted.settings import check_objects, read_settings
 from xdploaderd.errors import FileError, LoaderError
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.syscall import give_back_memory

@@ -11,7 +11,7 @@ from tests.campaigns.errno_scene import EXTRA, NAMES, Entry, Scene
 from tests.campaigns.errno_world import prog_by_id
 from tests.support.netns import ip
 from xdploaderd.cli.arguments import parse_arguments
-from xdploaderd.daemon.requests import AttachRequest
+from xdploaderd.daemon.service.requests import AttachRequest
 
 LONG = 600  # seconds in which somebody might confirm
 

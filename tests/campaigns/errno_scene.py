@@ -17,8 +17,8 @@ from tests.campaigns.errno_world import World, world_of
 from tests.campaigns.marked import Marked
 from tests.support.daemon import BPFFS, Daemon
 from tests.support.netns import ip
-from xdploaderd.daemon.confirming import boot_clock
-from xdploaderd.daemon.report import AS_WANTED
+from xdploaderd.daemon.apply.confirming import boot_clock
+from xdploaderd.daemon.loop.report import AS_WANTED
 from xdploaderd.errors import LoaderError, NoSuchAttachmentError, UsageError
 
 INTERFACES = ("veth0", "veth1", "veth2", "veth3")

@@ -23,7 +23,7 @@ from tests.campaigns.seams import Call
 from tests.campaigns.tracing import traced
 from tests.support.daemon import Daemon, daemon_in
 from tests.support.netns import veth_pair
-from xdploaderd.daemon.requests import AttachRequest
+from xdploaderd.daemon.service.requests import AttachRequest
 
 NAMES = ("attach-edge", "attach-tail", "replace-wire", "replace-side", "detach-tail", "reload", "migrate", "map-init",
          "runtime", "adopt", "confirm")  # fmt: skip

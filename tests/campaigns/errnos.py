@@ -29,8 +29,9 @@ from tests.campaigns.seams import Seams
 from tests.support.daemon import daemon_in
 from tests.support.in_process import Outside, in_process
 from tests.support.netns import veth_pair
-from xdploaderd.daemon import trial, unconfirmed
+from xdploaderd.daemon.apply import trial
 from xdploaderd.daemon.options import parse_options
+from xdploaderd.daemon.service import unconfirmed
 from xdploaderd.errors import LoaderError
 
 AnyCase = TypeVar("AnyCase")

@@ -22,7 +22,7 @@ from tests.support.daemon import PATIENCE, POLL, Spawn, daemon_in, wait_for
 from tests.support.netns import veth_pair
 from tests.support.nursery import nursery
 from tests.support.watched import Watch, watching
-from xdploaderd.daemon.report import AS_WANTED
+from xdploaderd.daemon.loop.report import AS_WANTED
 
 ALL: Mapping[str, Operation] = {**OPERATIONS, **TRIALS, **REQUESTS, **MIGRATIONS}
 CHANGES = ("reload", "attach", "detach", "runtime")  # killed at random moments

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from tests.support.daemon import Daemon
-from xdploaderd.daemon.confirming import read_pending
-from xdploaderd.daemon.state_file import read_boot_id, read_state
+from xdploaderd.daemon.apply.confirming import read_pending
+from xdploaderd.daemon.state.state_file import read_boot_id, read_state
 
 
 def pending(daemon: Daemon) -> str:

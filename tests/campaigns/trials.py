@@ -10,8 +10,8 @@ from tests.campaigns.on_disk import pending
 from tests.campaigns.operations import ATTACHED, Operation, Scene
 from tests.support.daemon import PATIENCE, wait_for
 from tests.support.netns import ip
-from xdploaderd.daemon.confirming import boot_clock
-from xdploaderd.daemon.state_file import read_boot_id, read_state, write_state
+from xdploaderd.daemon.apply.confirming import boot_clock
+from xdploaderd.daemon.state.state_file import read_boot_id, read_state, write_state
 
 LONG = 600  # seconds in which somebody might confirm
 SHORT = 1

@@ -7,12 +7,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from xdploaderd.config.attachments import AttachmentConfig, AttachmentName
-from xdploaderd.daemon.actions import Action, Attach, Change, Detach, Repair, Replace, describe
-from xdploaderd.daemon.kept_objects import KeptObjects
-from xdploaderd.daemon.read_objects import ReadObjects
-from xdploaderd.daemon.seams import Outcome
-from xdploaderd.daemon.status import PlannedAction
-from xdploaderd.daemon.world import Observed, Occupant, Owned, Place, Record, Wanted, overrides_of
+from xdploaderd.daemon.loop.seams import Outcome
+from xdploaderd.daemon.plan.actions import Action, Attach, Change, Detach, Repair, Replace, describe
+from xdploaderd.daemon.plan.status import PlannedAction
+from xdploaderd.daemon.plan.world import Observed, Occupant, Owned, Place, Record, Wanted, overrides_of
+from xdploaderd.daemon.state.kept_objects import KeptObjects
+from xdploaderd.daemon.wanted.read_objects import ReadObjects
 from xdploaderd.errors import AttachError, LoaderError
 from xdploaderd.hooks import Hook, XdpMode
 from xdploaderd.info import Interface, LinkInfo, ProgInfo

@@ -7,11 +7,11 @@ from typing import Any, Never
 import pytest
 
 from tests.daemon.fake_world import FakeWorld, entry, prog, read_objects
-from xdploaderd.daemon import programs
-from xdploaderd.daemon.core_logs import CoreLogs
-from xdploaderd.daemon.known_kernel import KnownKernel
-from xdploaderd.daemon.programs import OwnPrograms
-from xdploaderd.daemon.records import Records
+from xdploaderd.daemon.execute import programs
+from xdploaderd.daemon.execute.programs import OwnPrograms
+from xdploaderd.daemon.state.core_logs import CoreLogs
+from xdploaderd.daemon.state.known_kernel import KnownKernel
+from xdploaderd.daemon.state.records import Records
 from xdploaderd.obj.open import open_object
 from xdploaderd.uapi.bpf import ProgId
 

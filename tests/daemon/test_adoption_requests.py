@@ -10,10 +10,10 @@ from tests.daemon.test_requests import ENTRY, by_path, opened
 from tests.daemon.test_service import Daemon, run, running
 from xdploaderd.config.attachments import AttachmentConfig
 from xdploaderd.config.entry import parse_entry
-from xdploaderd.daemon.adopting import Adopter
-from xdploaderd.daemon.object_digest import digest
-from xdploaderd.daemon.status import State
-from xdploaderd.daemon.world import Place
+from xdploaderd.daemon.execute.adopting import Adopter
+from xdploaderd.daemon.plan.status import State
+from xdploaderd.daemon.plan.world import Place
+from xdploaderd.daemon.wanted.object_digest import digest
 from xdploaderd.errors import HookBusyError, LoaderError, ObjectError, UsageError
 from xdploaderd.kernel.syscall import Fd
 

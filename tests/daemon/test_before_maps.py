@@ -8,8 +8,8 @@ from typing import Any, Self, cast
 
 import pytest
 
-from xdploaderd.daemon import before_maps
-from xdploaderd.daemon.before_maps import BeforeMaps
+from xdploaderd.daemon.pins import before_maps
+from xdploaderd.daemon.pins.before_maps import BeforeMaps
 from xdploaderd.errors import KernelError, PinError
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.uapi.bpf import MapId

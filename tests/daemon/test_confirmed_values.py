@@ -9,9 +9,9 @@ import pytest
 
 from tests.daemon.fake_world import entry, read_objects
 from xdploaderd.config.pinning import PinningConf
-from xdploaderd.daemon.confirmed_values import fingerprint, read_back, read_pinning_back, written
-from xdploaderd.daemon.confirming import Confirming
-from xdploaderd.daemon.wishes import Settings
+from xdploaderd.daemon.apply.confirmed_values import fingerprint, read_back, read_pinning_back, written
+from xdploaderd.daemon.apply.confirming import Confirming
+from xdploaderd.daemon.wanted.wishes import Settings
 from xdploaderd.limits import DEFAULT_LIMITS
 
 EDGE = entry()

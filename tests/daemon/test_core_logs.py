@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.loading import OBJECTS
-from xdploaderd.daemon import core_logs
-from xdploaderd.daemon.core_logs import CoreLogs
+from xdploaderd.daemon.state import core_logs
+from xdploaderd.daemon.state.core_logs import CoreLogs
 from xdploaderd.errors import NoCoreLogError
 from xdploaderd.kernel.known import target_from_file
 from xdploaderd.obj.core_record import core_log

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tests.daemon.fake_world import FakeWorld
-from xdploaderd.daemon.displaced import DIRECTORY, Displaced
-from xdploaderd.daemon.world import Occupant, tc_occupant
+from xdploaderd.daemon.pins.displaced import DIRECTORY, Displaced
+from xdploaderd.daemon.plan.world import Occupant, tc_occupant
 from xdploaderd.errors import KernelError
 from xdploaderd.hooks import Hook
 from xdploaderd.info import Interface, TcFilter

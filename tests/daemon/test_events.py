@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 
 from tests.daemon.fake_world import FakeWorld, prog, want
-from xdploaderd.daemon import events
-from xdploaderd.daemon.actions import Attach, Change, Detach, Refuse, Repair, Replace
-from xdploaderd.daemon.seams import Outcome
-from xdploaderd.daemon.status import State
-from xdploaderd.daemon.world import Occupant
+from xdploaderd.daemon.loop import events
+from xdploaderd.daemon.loop.seams import Outcome
+from xdploaderd.daemon.plan.actions import Attach, Change, Detach, Refuse, Repair, Replace
+from xdploaderd.daemon.plan.status import State
+from xdploaderd.daemon.plan.world import Occupant
 from xdploaderd.errors import HookBusyError, VerifierError
 from xdploaderd.hooks import Hook, XdpMode
 from xdploaderd.uapi.bpf import ProgId

@@ -12,13 +12,13 @@ import pytest
 
 from tests.daemon.fake_world import FakeWorld, entry, prog, want
 from xdploaderd.config.attachments import AttachmentConfig
-from xdploaderd.daemon.actions import Attach, Change, Detach, Repair, Replace
-from xdploaderd.daemon.executor import Executor
-from xdploaderd.daemon.placing import Placer
-from xdploaderd.daemon.programs import OwnPrograms, Staged
-from xdploaderd.daemon.rungs import Put
-from xdploaderd.daemon.seams import Outcome
-from xdploaderd.daemon.world import Occupant, Place, Record
+from xdploaderd.daemon.execute.executor import Executor
+from xdploaderd.daemon.execute.placing import Placer
+from xdploaderd.daemon.execute.programs import OwnPrograms, Staged
+from xdploaderd.daemon.loop.seams import Outcome
+from xdploaderd.daemon.plan.actions import Attach, Change, Detach, Repair, Replace
+from xdploaderd.daemon.plan.rungs import Put
+from xdploaderd.daemon.plan.world import Occupant, Place, Record
 from xdploaderd.errors import AttachError, VerifierError
 from xdploaderd.hooks import Hook, XdpMode
 from xdploaderd.kernel.syscall import Fd

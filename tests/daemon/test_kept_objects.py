@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from xdploaderd.daemon.kept_objects import TRIES, KeptObjects
+from xdploaderd.daemon.state.kept_objects import TRIES, KeptObjects
 
 Remove = Callable[[KeptObjects, PurePosixPath], None]
 WAYS: dict[str, Remove] = {"sweep": lambda kept, _: kept.sweep(()), "drop": lambda kept, path: kept.drop((path,))}

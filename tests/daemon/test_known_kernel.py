@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.bpf import FakeBpf
-from xdploaderd.daemon.known_kernel import KnownKernel
-from xdploaderd.daemon.state_file import read_state, write_state
+from xdploaderd.daemon.state.known_kernel import KnownKernel
+from xdploaderd.daemon.state.state_file import read_state, write_state
 from xdploaderd.kernel.bpf import Answer, Bpf
 from xdploaderd.kernel.probes import probe_features
 from xdploaderd.uapi.bpf import Feature

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from tests.daemon.fake_world import FakeWorld, entry, want
-from xdploaderd.daemon.actions import Detach
-from xdploaderd.daemon.plan import make_plan
-from xdploaderd.daemon.world import Place
+from xdploaderd.daemon.plan.actions import Detach
+from xdploaderd.daemon.plan.planner import make_plan
+from xdploaderd.daemon.plan.world import Place
 
 
 def add(world: FakeWorld, name: str, *, at: Place | None = None, left: Place | None = None) -> None:

@@ -4,8 +4,8 @@ import asyncio
 from dataclasses import replace
 
 from tests.daemon.fake_world import FakeWishes, FakeWorld, entry, want
-from xdploaderd.daemon.link_watch import watch_links
-from xdploaderd.daemon.reconcile import Reconciler
+from xdploaderd.daemon.loop.link_watch import watch_links
+from xdploaderd.daemon.loop.reconcile import Reconciler
 from xdploaderd.hooks import AttachKind, OnForeign
 from xdploaderd.info import LinkInfo
 from xdploaderd.uapi.bpf import Ifindex, LinkId, ProgId

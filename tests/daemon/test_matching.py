@@ -8,12 +8,12 @@ import pytest
 
 from tests.daemon.fake_world import FakeWorld, entry, want
 from xdploaderd.config.interface_match import Match
-from xdploaderd.daemon.actions import Attach, Detach, Refuse, Rename, Replace, Wait
-from xdploaderd.daemon.matching import may_be_for, resolve
-from xdploaderd.daemon.orphans import Orphans
-from xdploaderd.daemon.plan import make_plan
-from xdploaderd.daemon.status import State
-from xdploaderd.daemon.world import Marks, Observed, Owned, Wanted
+from xdploaderd.daemon.loop.orphans import Orphans
+from xdploaderd.daemon.plan.actions import Attach, Detach, Refuse, Rename, Replace, Wait
+from xdploaderd.daemon.plan.matching import may_be_for, resolve
+from xdploaderd.daemon.plan.planner import make_plan
+from xdploaderd.daemon.plan.status import State
+from xdploaderd.daemon.plan.world import Marks, Observed, Owned, Wanted
 from xdploaderd.errors import FileError
 from xdploaderd.hooks import AttachKind, Hook
 from xdploaderd.info import Interface

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from xdploaderd.daemon.object_file import read_object
+from xdploaderd.daemon.wanted.object_file import read_object
 from xdploaderd.errors import FileError, LimitError
 from xdploaderd.limits import MIB, Limits
 

@@ -8,10 +8,10 @@ from typing import cast
 
 from tests.daemon.fake_world import FakeWorld, entry, prog, want
 from tests.fakes.rtnl import FakeRtnl
-from xdploaderd.daemon.observe import Observer
-from xdploaderd.daemon.plan import make_plan
-from xdploaderd.daemon.programs import OwnPrograms
-from xdploaderd.daemon.world import Observed, Owned
+from xdploaderd.daemon.execute.observe import Observer
+from xdploaderd.daemon.execute.programs import OwnPrograms
+from xdploaderd.daemon.plan.planner import make_plan
+from xdploaderd.daemon.plan.world import Observed, Owned
 from xdploaderd.hooks import Hook
 from xdploaderd.info import TcFilter
 from xdploaderd.uapi.bpf import Ifindex, ProgType

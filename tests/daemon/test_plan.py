@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from tests.daemon.fake_world import FakeWorld, entry, prog, want
-from xdploaderd.daemon.actions import Action, Attach, Detach, Refuse, Repair, Replace, Wait, describe
-from xdploaderd.daemon.plan import make_plan
-from xdploaderd.daemon.status import State
-from xdploaderd.daemon.world import Owned, Wanted
+from xdploaderd.daemon.plan.actions import Action, Attach, Detach, Refuse, Repair, Replace, Wait, describe
+from xdploaderd.daemon.plan.planner import make_plan
+from xdploaderd.daemon.plan.status import State
+from xdploaderd.daemon.plan.world import Owned, Wanted
 from xdploaderd.errors import FileError
 from xdploaderd.hooks import Hook, XdpMode
 

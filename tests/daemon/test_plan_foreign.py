@@ -6,9 +6,9 @@ import pytest
 
 from tests.daemon.fake_world import FakeWorld, entry, want
 from xdploaderd.config.attachments import AttachmentConfig
-from xdploaderd.daemon.actions import Attach, Refuse, Replace
-from xdploaderd.daemon.plan import make_plan
-from xdploaderd.daemon.status import State
+from xdploaderd.daemon.plan.actions import Attach, Refuse, Replace
+from xdploaderd.daemon.plan.planner import make_plan
+from xdploaderd.daemon.plan.status import State
 from xdploaderd.errors import HookBusyError
 from xdploaderd.hooks import Hook, OnForeign
 

@@ -10,7 +10,7 @@ from tests.builders.elf import RETURN_0, object_of, program
 from tests.builders.spec import target_kernel
 from tests.support.loading import OBJECTS
 from xdploaderd.config.attachments import AttachmentConfig, AttachmentName
-from xdploaderd.daemon.prepared_cache import PreparedCache
+from xdploaderd.daemon.wanted.prepared_cache import PreparedCache
 from xdploaderd.errors import LimitError, LoaderError
 from xdploaderd.hooks import Hook
 from xdploaderd.limits import Limits

@@ -7,10 +7,10 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from tests.daemon.fake_world import entry, read_objects
-from xdploaderd.daemon.file_changes import CHANGED, FileChanges
-from xdploaderd.daemon.kept_objects import KeptObjects
-from xdploaderd.daemon.object_digest import digest
-from xdploaderd.daemon.read_objects import ReadObjects
+from xdploaderd.daemon.state.kept_objects import KeptObjects
+from xdploaderd.daemon.wanted.file_changes import CHANGED, FileChanges
+from xdploaderd.daemon.wanted.object_digest import digest
+from xdploaderd.daemon.wanted.read_objects import ReadObjects
 from xdploaderd.errors import FileError, LimitError
 from xdploaderd.limits import DEFAULT_LIMITS
 

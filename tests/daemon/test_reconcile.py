@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tests.daemon.fake_world import FakeWishes, FakeWorld, entry, prog, want
-from xdploaderd.daemon.actions import Attach, Change, Detach, Replace
-from xdploaderd.daemon.reconcile import Pace, Picture, Reconciler
-from xdploaderd.daemon.seams import Outcome
-from xdploaderd.daemon.world import Owned
+from xdploaderd.daemon.loop.reconcile import Pace, Picture, Reconciler
+from xdploaderd.daemon.loop.seams import Outcome
+from xdploaderd.daemon.plan.actions import Attach, Change, Detach, Replace
+from xdploaderd.daemon.plan.world import Owned
 from xdploaderd.errors import AttachError, KernelError
 
 FAST = Pace(first_retry=0.01, max_retry=0.02, resync=30)

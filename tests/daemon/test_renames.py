@@ -6,10 +6,10 @@ import pytest
 
 from tests.daemon.fake_world import FakeWorld, entry, want
 from xdploaderd.config.interface_match import Match
-from xdploaderd.daemon.matching import resolve
-from xdploaderd.daemon.plan import make_plan
-from xdploaderd.daemon.renames import Renames, plan_renames
-from xdploaderd.daemon.world import Observed, Wanted
+from xdploaderd.daemon.plan.matching import resolve
+from xdploaderd.daemon.plan.planner import make_plan
+from xdploaderd.daemon.plan.renames import Renames, plan_renames
+from xdploaderd.daemon.plan.world import Observed, Wanted
 from xdploaderd.errors import FileError
 from xdploaderd.hooks import Hook
 

@@ -11,9 +11,9 @@ import pytest
 
 from tests.daemon.fake_world import FakeWorld
 from tests.daemon.test_service import Daemon, run, running
-from xdploaderd.daemon.requests import AttachRequest
-from xdploaderd.daemon.runtime_entries import RuntimeEntries
-from xdploaderd.daemon.status import Origin, State
+from xdploaderd.daemon.plan.status import Origin, State
+from xdploaderd.daemon.service.requests import AttachRequest
+from xdploaderd.daemon.state.runtime_entries import RuntimeEntries
 from xdploaderd.errors import (
     AttachError,
     ConfigError,

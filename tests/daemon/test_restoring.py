@@ -4,14 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from xdploaderd.daemon.records import StateStore
-from xdploaderd.daemon.restoring import MOST, WITHIN_SECONDS, Restoring
+from xdploaderd.daemon.plan.reasons import MOST_RESTORES, WITHIN_SECONDS
+from xdploaderd.daemon.state.records import StateStore
+from xdploaderd.daemon.state.restoring import Restoring
 
 
 def test_entry_is_restored_a_few_times_a_minute() -> None:
     now = [0.0]
     restoring = Restoring(lambda: now[0])
-    for _ in range(MOST):
+    for _ in range(MOST_RESTORES):
         assert restoring.allows("edge")
         restoring.restored("edge")
         now[0] += 1
@@ -49,7 +50,7 @@ def test_restart_of_the_daemon_begins_no_new_count(tmp_path: Path) -> None:
         return Restoring(lambda: now[0], StateStore(tmp_path / "restored", boot_id="boot"))
 
     restoring = begin()
-    for _ in range(MOST):
+    for _ in range(MOST_RESTORES):
         restoring.restored("edge")
     restoring.give_up("other")
     assert begin().exhausted() == {"edge", "other"}

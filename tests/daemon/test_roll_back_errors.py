@@ -12,13 +12,13 @@ import pytest
 
 from tests.daemon.fake_world import FakeWorld
 from tests.daemon.test_service import Daemon, running
-from xdploaderd.daemon import before as before_module
-from xdploaderd.daemon import unconfirmed
-from xdploaderd.daemon.before import DIRECTORY, Before
-from xdploaderd.daemon.confirming import read_pending
-from xdploaderd.daemon.service import Service
-from xdploaderd.daemon.status import State
-from xdploaderd.daemon.wishes import Digests, Settings
+from xdploaderd.daemon.apply.confirming import read_pending
+from xdploaderd.daemon.pins import before as before_module
+from xdploaderd.daemon.pins.before import DIRECTORY, Before
+from xdploaderd.daemon.plan.status import State
+from xdploaderd.daemon.service import unconfirmed
+from xdploaderd.daemon.service.service import Service
+from xdploaderd.daemon.wanted.wishes import Digests, Settings
 from xdploaderd.errors import FileError, KernelError, PinError
 from xdploaderd.kernel.bpf import Bpf
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemon.fake_world import entry
-from xdploaderd.daemon.runtime_entries import RuntimeEntries
+from xdploaderd.daemon.state.runtime_entries import RuntimeEntries
 from xdploaderd.errors import FileError
 
 MINE, OTHER = entry("mine", "eth0"), entry("other", "eth1")

@@ -13,22 +13,22 @@ import pytest
 from tests.daemon.fake_world import FakeWorld, entry, read_objects
 from xdploaderd.config.interface_match import Match
 from xdploaderd.config.pinning import PinningConf
-from xdploaderd.daemon.adopting import Adopter
-from xdploaderd.daemon.applying import Applier
-from xdploaderd.daemon.confirming import Confirming
-from xdploaderd.daemon.core_logs import CoreLogs
-from xdploaderd.daemon.drop_ins import DropIns
-from xdploaderd.daemon.kept_objects import KeptObjects
-from xdploaderd.daemon.reconcile import Reconciler
-from xdploaderd.daemon.records import Held
-from xdploaderd.daemon.request_trial import RequestTrial
-from xdploaderd.daemon.requests import Requests, Stores
-from xdploaderd.daemon.runtime_entries import RuntimeEntries
-from xdploaderd.daemon.service import Service
-from xdploaderd.daemon.settings import ConfigSource
-from xdploaderd.daemon.status import State
-from xdploaderd.daemon.trial import Trial
-from xdploaderd.daemon.wishes import Settings, Wishes
+from xdploaderd.daemon.apply.applying import Applier
+from xdploaderd.daemon.apply.confirming import Confirming
+from xdploaderd.daemon.apply.request_trial import RequestTrial
+from xdploaderd.daemon.apply.trial import Trial
+from xdploaderd.daemon.execute.adopting import Adopter
+from xdploaderd.daemon.loop.reconcile import Reconciler
+from xdploaderd.daemon.plan.status import State
+from xdploaderd.daemon.service.requests import Requests, Stores
+from xdploaderd.daemon.service.service import Service
+from xdploaderd.daemon.state.core_logs import CoreLogs
+from xdploaderd.daemon.state.drop_ins import DropIns
+from xdploaderd.daemon.state.kept_objects import KeptObjects
+from xdploaderd.daemon.state.records import Held
+from xdploaderd.daemon.state.runtime_entries import RuntimeEntries
+from xdploaderd.daemon.wanted.settings import ConfigSource
+from xdploaderd.daemon.wanted.wishes import Settings, Wishes
 from xdploaderd.errors import AttachError, ConfigError, FileError, HookBusyError, NoSuchAttachmentError
 
 

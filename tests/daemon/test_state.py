@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from xdploaderd.daemon import state_file
-from xdploaderd.daemon.lock import state_lock
-from xdploaderd.daemon.records import Held, Records
-from xdploaderd.daemon.state_file import VERSION, read_boot_id, read_state, write_state
-from xdploaderd.daemon.world import Record
+from xdploaderd.daemon.plan.world import Record
+from xdploaderd.daemon.state import state_file
+from xdploaderd.daemon.state.lock import state_lock
+from xdploaderd.daemon.state.records import Held, Records
+from xdploaderd.daemon.state.state_file import VERSION, read_boot_id, read_state, write_state
 from xdploaderd.errors import FileError, LockedError
 from xdploaderd.hooks import Hook
 from xdploaderd.uapi.bpf import Ifindex, ProgId
@@ -127,7 +127,7 @@ def test_second_holder_is_told_the_pid_of_the_first(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     with state_lock(lock):
         code = (
-            "import sys; from pathlib import Path; from xdploaderd.daemon.lock import state_lock\n"
+            "import sys; from pathlib import Path; from xdploaderd.daemon.state.lock import state_lock\n"
             "with state_lock(Path(sys.argv[1])): pass"
         )
         second = subprocess.run([sys.executable, "-c", code, lock], capture_output=True, text=True, check=False)

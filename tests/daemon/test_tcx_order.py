@@ -6,8 +6,8 @@ import pytest
 
 from tests.daemon.fake_world import want
 from tests.daemon.test_links import owned, place_of, tcx
-from xdploaderd.daemon import tcx_order
-from xdploaderd.daemon.world import Observed
+from xdploaderd.daemon.plan import tcx_order
+from xdploaderd.daemon.plan.world import Observed
 from xdploaderd.hooks import Hook
 from xdploaderd.info import Interface
 from xdploaderd.uapi.bpf import Ifindex, ProgId

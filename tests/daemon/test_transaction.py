@@ -9,12 +9,12 @@ import pytest
 
 from tests.daemon.fake_world import entry, prog, want
 from tests.daemon.test_executor import HERE, SKB, THERE, Inline, Parts
-from xdploaderd.daemon.actions import Attach, Change, Detach, Replace
-from xdploaderd.daemon.executor import Executor
-from xdploaderd.daemon.placing import Placer
-from xdploaderd.daemon.programs import OwnPrograms
-from xdploaderd.daemon.transaction import Transaction
-from xdploaderd.daemon.world import Occupant
+from xdploaderd.daemon.apply.transaction import Transaction
+from xdploaderd.daemon.execute.executor import Executor
+from xdploaderd.daemon.execute.placing import Placer
+from xdploaderd.daemon.execute.programs import OwnPrograms
+from xdploaderd.daemon.plan.actions import Attach, Change, Detach, Replace
+from xdploaderd.daemon.plan.world import Occupant
 from xdploaderd.errors import AttachError, VerifierError
 from xdploaderd.hooks import Hook
 from xdploaderd.uapi.bpf import ProgId

@@ -8,8 +8,8 @@ import pytest
 from tests.daemon.fake_world import FakeWorld, entry, read_objects
 from tests.daemon.test_service import Daemon
 from xdploaderd.config.pinning import PinningConf
-from xdploaderd.daemon.confirming import Confirming
-from xdploaderd.daemon.wishes import Settings
+from xdploaderd.daemon.apply.confirming import Confirming
+from xdploaderd.daemon.wanted.wishes import Settings
 
 
 def settings(*paths: Path) -> Settings:

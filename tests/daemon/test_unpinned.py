@@ -10,9 +10,9 @@ from typing import Any, cast
 import pytest
 
 from tests.daemon.fake_world import FakeWorld, entry, prog
-from xdploaderd.daemon.pins import Contents, OwnPins
-from xdploaderd.daemon.unpinned import find_unpinned, of_program, pinned_or_running
-from xdploaderd.daemon.world import Occupant, Owned, Record
+from xdploaderd.daemon.pins.own_pins import Contents, OwnPins
+from xdploaderd.daemon.pins.unpinned import find_unpinned, of_program, pinned_or_running
+from xdploaderd.daemon.plan.world import Occupant, Owned, Record
 from xdploaderd.errors import KernelError
 from xdploaderd.info import ProgInfo
 from xdploaderd.kernel.bpf import Bpf

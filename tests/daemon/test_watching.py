@@ -8,8 +8,8 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from tests.daemon.fake_world import FakeWishes, FakeWorld, want
-from xdploaderd.daemon.reconcile import Reconciler
-from xdploaderd.daemon.watching import Rests, Saved, watch
+from xdploaderd.daemon.loop.reconcile import Reconciler
+from xdploaderd.daemon.loop.watching import Rests, Saved, watch
 from xdploaderd.errors import AttachError
 from xdploaderd.net import messages
 from xdploaderd.net.channel import Channel

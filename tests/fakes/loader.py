@@ -7,9 +7,9 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
-from xdploaderd.daemon.caller import Caller, caller
-from xdploaderd.daemon.requests import AttachRequest
-from xdploaderd.daemon.status import AttachedMap, AttachmentStatus, DaemonStatus, PlannedAction, PlannedMap, State
+from xdploaderd.daemon.plan.status import AttachedMap, AttachmentStatus, DaemonStatus, PlannedAction, PlannedMap, State
+from xdploaderd.daemon.service.caller import Caller, caller
+from xdploaderd.daemon.service.requests import AttachRequest
 from xdploaderd.errors import NoSuchAttachmentError
 from xdploaderd.hooks import Hook, XdpMode
 

@@ -9,8 +9,8 @@ import pytest
 
 from tests.support.daemon import OBJECTS, OWN_PINS, Daemon, tc_ids, wait_for, xdp_entry, xdp_id
 from tests.support.netns import Veth, ip
-from xdploaderd.daemon.confirming import boot_clock
-from xdploaderd.daemon.state_file import read_boot_id, read_state, write_state
+from xdploaderd.daemon.apply.confirming import boot_clock
+from xdploaderd.daemon.state.state_file import read_boot_id, read_state, write_state
 from xdploaderd.errors import UsageError
 
 pytestmark = pytest.mark.kernel

@@ -12,8 +12,8 @@ import pytest
 
 from tests.support.daemon import OBJECTS, OWN_PINS, Daemon, tail_entry, tc_ids, wait_for, xdp_entry, xdp_id
 from tests.support.netns import Veth, ip
-from xdploaderd.daemon.confirming import boot_clock
-from xdploaderd.daemon.state_file import read_state, write_state
+from xdploaderd.daemon.apply.confirming import boot_clock
+from xdploaderd.daemon.state.state_file import read_state, write_state
 from xdploaderd.errors import UsageError
 
 pytestmark = pytest.mark.kernel
@@ -94,7 +94,7 @@ def test_request_that_is_refused_for_its_own_sake_is_no_fault_of_the_files(veth:
     daemon.reload()  # by a signal
     status = daemon.call("Confirm")["status"]
     assert (status["config_error"], status["degraded"]) == ("", False)
-    assert daemon.log().count("ERROR xdploaderd.daemon.service: configuration not read: ") == 4
+    assert daemon.log().count("ERROR xdploaderd.daemon.service.service: configuration not read: ") == 4
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

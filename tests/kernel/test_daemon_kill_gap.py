@@ -9,8 +9,8 @@ import pytest
 from tests.campaigns.machine.core import Core
 from tests.support.daemon import OBJECTS, tail_entry, tc_ids, xdp_entry, xdp_id, xdp_ids
 from tests.support.netns import Veth, add_veth, ip, veth_pair
-from xdploaderd.daemon.requests import AttachRequest
-from xdploaderd.daemon.status import State
+from xdploaderd.daemon.plan.status import State
+from xdploaderd.daemon.service.requests import AttachRequest
 
 pytestmark = pytest.mark.kernel
 

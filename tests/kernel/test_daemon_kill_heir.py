@@ -7,8 +7,8 @@ import pytest
 
 from tests.campaigns.machine.core import Core
 from tests.support.daemon import OBJECTS, OWN_PINS, tail_entry, tc_ids, xdp_entry, xdp_id
-from xdploaderd.daemon.requests import AttachRequest
-from xdploaderd.daemon.status import State
+from xdploaderd.daemon.plan.status import State
+from xdploaderd.daemon.service.requests import AttachRequest
 
 pytestmark = pytest.mark.kernel
 

@@ -12,7 +12,7 @@ from tests.support.daemon import OWN_PINS, tail_entry, tc_ids, xdp_entry, xdp_id
 from tests.support.netns import Veth, ip, two_veth_pairs
 from tests.support.old_kernel import NEEDS_TCX
 from tests.support.rawbpf import ATTACH_TCX_INGRESS, tcx_programs
-from xdploaderd.daemon.status import State
+from xdploaderd.daemon.plan.status import State
 
 pytestmark = [pytest.mark.kernel, NEEDS_TCX]
 

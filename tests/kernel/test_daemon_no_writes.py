@@ -14,8 +14,8 @@ from tests.support.in_process import in_process
 from tests.support.kernel_writes import kernel_writes, to_file
 from tests.support.netns import Veth, add_veth, ip, veth_pair
 from tests.support.old_kernel import older_than
-from xdploaderd.daemon import objects
 from xdploaderd.daemon.options import parse_options
+from xdploaderd.daemon.wanted import objects
 from xdploaderd.obj.open import open_object
 from xdploaderd.obj.spec import ObjectSpec
 

@@ -16,9 +16,9 @@ from tests.support.kernel_writes import kernel_writes, to_file
 from tests.support.netns import Veth, add_veth, ip
 from tests.support.old_kernel import NEEDS_BLOOM_FILTER
 from tests.support.tools import bpftool_json
-from xdploaderd.daemon import object_file
 from xdploaderd.daemon.options import parse_options
-from xdploaderd.daemon.status import State
+from xdploaderd.daemon.plan.status import State
+from xdploaderd.daemon.wanted import object_file
 from xdploaderd.limits import Limits
 
 pytestmark = pytest.mark.kernel

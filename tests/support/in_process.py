@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.support.daemon import BPFFS
+from xdploaderd.daemon.apply.confirming import boot_clock
 from xdploaderd.daemon.assembly import Doors, assemble
-from xdploaderd.daemon.confirming import boot_clock
+from xdploaderd.daemon.loop.reconcile import Reconciler
 from xdploaderd.daemon.options import Options
-from xdploaderd.daemon.reconcile import Reconciler
-from xdploaderd.daemon.service import Service
+from xdploaderd.daemon.service.service import Service
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.net.rtnl import Rtnl
 

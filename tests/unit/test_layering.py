@@ -23,6 +23,7 @@ LAYERS = [
     {"front"},
     {"cli", "__main__"},
 ]
+DAEMON_LAYERS = [{"plan"}, {"state"}, {"pins", "wanted"}, {"loop"}, {"execute"}, {"apply"}, {"service"}]
 PURE = {
     "errors",
     "manpage",
@@ -89,6 +90,30 @@ def test_module_keeps_to_its_layer(path: Path) -> None:
             assert str(path.relative_to(ROOT)) in SOLE_USERS["ctypes"]
         if package in PURE:
             assert top not in IMPURE_MODULES, f"{package} is pure, {top} is not"
+
+
+def _daemon_layer(parts: tuple[str, ...]) -> int:
+    """Return the layer of what lies below daemon/; what puts the daemon together is above them all."""
+    found = (number for number, packages in enumerate(DAEMON_LAYERS) if parts[0] in packages)
+    return next(found, len(DAEMON_LAYERS))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "daemon").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+def test_part_of_the_daemon_keeps_to_its_layer(path: Path) -> None:
+    own = path.relative_to(ROOT / "daemon").parts
+    for name in _imports(path):
+        if name.startswith("xdploaderd.daemon."):
+            other = tuple(name.split(".")[2:])
+            assert other[0] == own[0] or _daemon_layer(other) < _daemon_layer(own), (
+                f"{name} lies in the same or a higher layer"
+            )
+        if own[0] == "plan":
+            assert name.split(".")[0] not in IMPURE_MODULES, "the plan is pure"
+
+
+def test_layers_of_the_daemon_name_what_there_is_and_nothing_else() -> None:
+    packages = {path.parent.name for path in (ROOT / "daemon").glob("*/__init__.py")}
+    assert sorted(packages) == sorted(package for layer in DAEMON_LAYERS for package in layer)
 
 
 def test_layers_name_what_there_is_and_nothing_else() -> None:

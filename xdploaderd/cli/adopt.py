@@ -12,7 +12,7 @@ from typing import Any, Final
 from xdploaderd.cli.attached import DISPATCHER, Attached, dispatched_programs, find_attached, has_link, loaded_at
 from xdploaderd.cli.online import call
 from xdploaderd.cli.output import EXIT_DEGRADED, print_json, print_line
-from xdploaderd.daemon.object_file import read_object
+from xdploaderd.daemon.wanted.object_file import read_object
 from xdploaderd.errors import LoaderError, UnreachableError
 from xdploaderd.hooks import Hook
 from xdploaderd.info import ProgInfo

@@ -10,7 +10,7 @@ import os
 from xdploaderd.cli.btfgen_file import minimise_file
 from xdploaderd.cli.named_values import limits_of
 from xdploaderd.cli.output import EXIT_DEGRADED, print_json, print_line
-from xdploaderd.daemon.object_file import read_object
+from xdploaderd.daemon.wanted.object_file import read_object
 from xdploaderd.obj.btf_sections import CoreObject, read_core_object
 
 TYPE_CHECKING = False

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from xdploaderd.cli.named_values import limits_of, parse_count, parse_pairs
 from xdploaderd.config.pinning import PinningConf
-from xdploaderd.daemon.entries_file import read_document
+from xdploaderd.daemon.wanted.entries_file import read_document
 from xdploaderd.errors import UsageError
 from xdploaderd.hooks import OnMismatch
 from xdploaderd.load.maps import MapRules

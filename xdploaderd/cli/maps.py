@@ -12,7 +12,7 @@ from xdploaderd.btf.codec import Btf
 from xdploaderd.btf.dump import decode_value
 from xdploaderd.cli.online import call, client_of
 from xdploaderd.cli.output import print_json, print_line, print_table, print_warnings, text_of
-from xdploaderd.daemon.entries_file import read_document
+from xdploaderd.daemon.wanted.entries_file import read_document
 from xdploaderd.errors import (
     BtfError,
     ConfigError,

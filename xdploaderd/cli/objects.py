@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from xdploaderd.cli.named_values import limits_of
-from xdploaderd.daemon.object_file import read_object
+from xdploaderd.daemon.wanted.object_file import read_object
 from xdploaderd.errors import UsageError
 from xdploaderd.limits import Limits
 from xdploaderd.obj.open import open_object

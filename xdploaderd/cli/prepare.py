@@ -10,7 +10,7 @@ from xdploaderd.cli.named_values import limits_of
 from xdploaderd.cli.objects import parse_types
 from xdploaderd.cli.output import print_json
 from xdploaderd.cli.prepare_output import as_json, print_matrix, print_report
-from xdploaderd.daemon.object_file import read_object
+from xdploaderd.daemon.wanted.object_file import read_object
 from xdploaderd.errors import LoaderError, NoSuchProgramError, UsageError
 from xdploaderd.kernel.btf_search import btf_files, kernel_name
 from xdploaderd.kernel.known import GivenFacts, installed_kernel, kernel_of_file

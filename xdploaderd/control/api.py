@@ -3,8 +3,8 @@
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Protocol
 
-from xdploaderd.daemon.requests import AttachRequest
-from xdploaderd.daemon.status import AttachedMap, AttachmentStatus, DaemonStatus, PlannedAction
+from xdploaderd.daemon.plan.status import AttachedMap, AttachmentStatus, DaemonStatus, PlannedAction
+from xdploaderd.daemon.service.requests import AttachRequest
 
 
 class Loader(Protocol):

@@ -23,7 +23,7 @@ from xdploaderd.control.dbus_values import (
     to_plain,
     to_properties,
 )
-from xdploaderd.daemon.caller import Caller, caller
+from xdploaderd.daemon.service.caller import Caller, caller
 from xdploaderd.errors import LoaderError, NotAuthorizedError
 from xdploaderd.printable import printable
 

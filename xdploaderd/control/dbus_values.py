@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from dbus_fast import Variant
 
-from xdploaderd.daemon.requests import AttachRequest
+from xdploaderd.daemon.service.requests import AttachRequest
 from xdploaderd.errors import UsageError
 from xdploaderd.printable import printable, quoted
 

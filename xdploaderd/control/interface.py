@@ -10,7 +10,7 @@ from asyncvarlink import FileDescriptor, TypedVarlinkErrorReply, VarlinkInterfac
 from xdploaderd.control import wire
 from xdploaderd.control.api import Loader
 from xdploaderd.control.varlink import ERROR_FIELDS, INTERFACE, error_classes
-from xdploaderd.daemon.requests import AttachRequest
+from xdploaderd.daemon.service.requests import AttachRequest
 from xdploaderd.errors import LoaderError, UsageError
 
 

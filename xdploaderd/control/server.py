@@ -25,7 +25,7 @@ from xdploaderd import __version__
 from xdploaderd.control.api import Loader
 from xdploaderd.control.interface import LoaderInterface
 from xdploaderd.control.varlink import INTERFACE, MAX_CALL_BYTES, error_name, error_parameters
-from xdploaderd.daemon.caller import Caller, caller
+from xdploaderd.daemon.service.caller import Caller, caller
 from xdploaderd.errors import LoaderError, NotAuthorizedError, UsageError
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ import typing
 from enum import Enum
 from typing import Any
 
-from xdploaderd.daemon.status import AttachedMap, AttachmentStatus, DaemonStatus, Orphan, PlannedAction, PlannedMap
+from xdploaderd.daemon.plan.status import AttachedMap, AttachmentStatus, DaemonStatus, Orphan, PlannedAction, PlannedMap
 
 _NAMES = {
     AttachmentStatus: "Attachment",

@@ -9,39 +9,39 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
 
-from xdploaderd.daemon.adopting import Adopter
-from xdploaderd.daemon.applying import Applier
-from xdploaderd.daemon.attached_maps import AttachedMaps
-from xdploaderd.daemon.confirming import Confirming, boot_clock
-from xdploaderd.daemon.core_logs import CoreLogs
-from xdploaderd.daemon.displaced import Displaced
-from xdploaderd.daemon.drop_ins import DropIns
-from xdploaderd.daemon.executor import Executor
-from xdploaderd.daemon.kept_objects import KeptObjects
-from xdploaderd.daemon.known_kernel import KnownKernel
-from xdploaderd.daemon.link_placing import LinkPlacer
-from xdploaderd.daemon.observe import Observer
+from xdploaderd.daemon.apply.applying import Applier
+from xdploaderd.daemon.apply.confirming import Confirming, boot_clock
+from xdploaderd.daemon.apply.request_trial import RequestTrial
+from xdploaderd.daemon.apply.starting import Start, choose_start
+from xdploaderd.daemon.apply.transaction import Transaction
+from xdploaderd.daemon.apply.trial import Trial
+from xdploaderd.daemon.execute.adopting import Adopter
+from xdploaderd.daemon.execute.attached_maps import AttachedMaps
+from xdploaderd.daemon.execute.executor import Executor
+from xdploaderd.daemon.execute.link_placing import LinkPlacer
+from xdploaderd.daemon.execute.observe import Observer
+from xdploaderd.daemon.execute.placing import Placer
+from xdploaderd.daemon.execute.programs import OwnPrograms
+from xdploaderd.daemon.execute.putting_back import PuttingBack
+from xdploaderd.daemon.loop.orphans import Orphans
+from xdploaderd.daemon.loop.reconcile import Reconciler
+from xdploaderd.daemon.loop.report import running_stands
 from xdploaderd.daemon.options import Options
-from xdploaderd.daemon.orphans import Orphans
-from xdploaderd.daemon.pins import OwnPins
-from xdploaderd.daemon.placing import Placer
-from xdploaderd.daemon.programs import OwnPrograms
-from xdploaderd.daemon.putting_back import PuttingBack
-from xdploaderd.daemon.read_objects import ReadObjects
-from xdploaderd.daemon.reconcile import Reconciler
-from xdploaderd.daemon.records import Held, Records, StateStore
-from xdploaderd.daemon.report import running_stands
-from xdploaderd.daemon.request_trial import RequestTrial
-from xdploaderd.daemon.requests import Requests, Stores
-from xdploaderd.daemon.restoring import Restoring
-from xdploaderd.daemon.runtime_entries import RuntimeEntries
-from xdploaderd.daemon.service import Service
-from xdploaderd.daemon.settings import ConfigSource, read_settings
-from xdploaderd.daemon.starting import Start, choose_start
-from xdploaderd.daemon.state_file import read_boot_id, sweep_unfinished
-from xdploaderd.daemon.transaction import Transaction
-from xdploaderd.daemon.trial import Trial
-from xdploaderd.daemon.wishes import Digests, Wishes
+from xdploaderd.daemon.pins.displaced import Displaced
+from xdploaderd.daemon.pins.own_pins import OwnPins
+from xdploaderd.daemon.service.requests import Requests, Stores
+from xdploaderd.daemon.service.service import Service
+from xdploaderd.daemon.state.core_logs import CoreLogs
+from xdploaderd.daemon.state.drop_ins import DropIns
+from xdploaderd.daemon.state.kept_objects import KeptObjects
+from xdploaderd.daemon.state.known_kernel import KnownKernel
+from xdploaderd.daemon.state.records import Held, Records, StateStore
+from xdploaderd.daemon.state.restoring import Restoring
+from xdploaderd.daemon.state.runtime_entries import RuntimeEntries
+from xdploaderd.daemon.state.state_file import read_boot_id, sweep_unfinished
+from xdploaderd.daemon.wanted.read_objects import ReadObjects
+from xdploaderd.daemon.wanted.settings import ConfigSource, read_settings
+from xdploaderd.daemon.wanted.wishes import Digests, Wishes
 from xdploaderd.errors import LoaderError
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.load.config_files import drop_in_dir

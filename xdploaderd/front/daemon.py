@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from xdploaderd.control.client import DEFAULT_SOCKET, SOCKET_VARIABLE, ControlClient
-from xdploaderd.daemon.object_file import open_named, read_open_object
+from xdploaderd.daemon.wanted.object_file import open_named, read_open_object
 from xdploaderd.errors import AttachError, NotAuthorizedError, PinError, UnreachableError
 from xdploaderd.front.bpf_root import find_root, make_hierarchy
 from xdploaderd.front.bpfspec import BpfMode, BpfSpec, object_path

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from xdploaderd.config.pinning import DEFAULT_BY_NAME, PinningConf
-from xdploaderd.daemon.object_file import read_object
+from xdploaderd.daemon.wanted.object_file import read_object
 from xdploaderd.errors import PinError
 from xdploaderd.front.bpf_root import GLOBALS, find_root, make_hierarchy, work_dir_of
 from xdploaderd.front.bpfspec import BpfMode, BpfSpec, default_section, object_path

@@ -7,7 +7,7 @@ after that pin, since tc names it and nobody can rename it.
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
-from xdploaderd.daemon.object_file import read_object
+from xdploaderd.daemon.wanted.object_file import read_object
 from xdploaderd.errors import LoaderError
 from xdploaderd.front.bpfspec import BpfMode, BpfSpec, object_path
 from xdploaderd.front.load import Say, load_for_hook

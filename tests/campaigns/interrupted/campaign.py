@@ -19,7 +19,7 @@ from tests.campaigns.interrupted.operations import OPERATIONS, Operation
 from tests.campaigns.interrupted.scene import GRACE_SECONDS, RETRY_SECONDS, Scene
 from tests.campaigns.interrupted.stand import Eyes, Hook, Stand, stand_of
 from tests.campaigns.sample import sample
-from xdploaderd.daemon.report import AS_WANTED
+from xdploaderd.daemon.loop.report import AS_WANTED
 
 SETTLE_SECONDS, LOOK_SECONDS = 3.0, 0.05  # in which the kernel frees what is closed
 ALL_WRITES = 1 << 30

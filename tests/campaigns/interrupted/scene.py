@@ -18,7 +18,7 @@ from tests.campaigns.machine.writes import KilledError
 from tests.campaigns.marked import Marked
 from tests.support.netns import ip
 from tests.support.sandbox import clear_pins
-from xdploaderd.daemon.requests import AttachRequest
+from xdploaderd.daemon.service.requests import AttachRequest
 from xdploaderd.errors import LoaderError
 
 Entry = Mapping[str, object]

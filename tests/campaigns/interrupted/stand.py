@@ -13,7 +13,7 @@ from tests.campaigns.machine import host
 from tests.support.daemon import BPFFS
 from tests.support.rawbpf import pinned_link, tcx_programs
 from tests.support.sandbox import pin_tree
-from xdploaderd.daemon.state_file import read_boot_id, read_state
+from xdploaderd.daemon.state.state_file import read_boot_id, read_state
 from xdploaderd.errors import KernelError
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.uapi.bpf import ProgId

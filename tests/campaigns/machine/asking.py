@@ -8,7 +8,7 @@ from tests.campaigns.machine.modes import is_refused
 from tests.campaigns.machine.settling import settle
 from tests.campaigns.machine.stores import can_be_loaded, needs_load
 from tests.campaigns.machine.things import MISSING, Entry, Key, Trial, Wish
-from xdploaderd.daemon.status import State
+from xdploaderd.daemon.plan.status import State
 
 FARTHEST = (State.FAILED, State.FOREIGN, State.WAITING, State.DETACHED, State.ATTACHED, State.IDLE)
 

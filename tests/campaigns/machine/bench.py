@@ -20,7 +20,7 @@ from tests.campaigns.machine.things import BAD, INIT, LADDER, MISSING, Entry, Pr
 from tests.campaigns.marked import Marked
 from tests.support.daemon import SLOWNESS
 from tests.support.sandbox import clear_pins
-from xdploaderd.daemon.status import State
+from xdploaderd.daemon.plan.status import State
 from xdploaderd.hooks import Hook
 
 NAMES = ("g0", "g1", "g2", "h0")

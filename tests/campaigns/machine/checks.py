@@ -13,7 +13,7 @@ from tests.campaigns.machine.modes import is_second_best
 from tests.campaigns.machine.settling import GRACE
 from tests.campaigns.machine.things import Prog
 from tests.support.rawbpf import map_ids, map_word
-from xdploaderd.daemon.status import AttachmentStatus
+from xdploaderd.daemon.plan.status import AttachmentStatus
 
 
 def check_hooks(model: Model, seen: Seen, known: set[int]) -> None:

@@ -11,9 +11,9 @@ from tests.campaigns.machine.settling import GRACE
 from tests.campaigns.machine.writes import CountedRtnl, KilledError, Writes
 from tests.support.daemon import SLOWNESS
 from tests.support.in_process import InProcess, Outside
-from xdploaderd.daemon.confirming import boot_clock
+from xdploaderd.daemon.apply.confirming import boot_clock
 from xdploaderd.daemon.options import parse_options
-from xdploaderd.daemon.service import Service
+from xdploaderd.daemon.service.service import Service
 from xdploaderd.errors import LoaderError, UsageError
 from xdploaderd.kernel.bpf import Bpf
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from tests.campaigns.machine.host import Spot
 from tests.campaigns.machine.matching import resolve
 from tests.campaigns.machine.things import LADDER, TCX, Entry, Own, Prog, Trial, Wish
-from xdploaderd.daemon.status import State
+from xdploaderd.daemon.plan.status import State
 from xdploaderd.hooks import Hook
 
 

@@ -8,8 +8,8 @@ from tests.campaigns.machine import asking
 from tests.campaigns.machine.bench import Bench
 from tests.campaigns.machine.model import Model
 from tests.campaigns.machine.things import Entry
-from xdploaderd.daemon.requests import AttachRequest
-from xdploaderd.daemon.service import Service
+from xdploaderd.daemon.service.requests import AttachRequest
+from xdploaderd.daemon.service.service import Service
 from xdploaderd.errors import LoaderError
 
 CONFIRM = 60  # seconds

@@ -9,7 +9,7 @@ from tests.campaigns.machine.model import Model
 from tests.campaigns.machine.modes import SKB, best, conditions, is_due, is_refused, is_second_best
 from tests.campaigns.machine.stores import can_be_loaded, key_of, lender, lenders, load, needs_load
 from tests.campaigns.machine.things import LADDER, MISSING, Key, Own, Wish
-from xdploaderd.daemon.status import State
+from xdploaderd.daemon.plan.status import State
 from xdploaderd.hooks import Hook, OnForeign
 
 GRACE = 60.0  # seconds that orphans are left alone

@@ -9,7 +9,7 @@ from xdploaderd.cli import map_options, texts
 from xdploaderd.cli.help_page import page_of
 from xdploaderd.cli.verb_table import MAP, VERBS
 from xdploaderd.daemon.options import parse_options
-from xdploaderd.daemon.status import State
+from xdploaderd.daemon.plan.status import State
 from xdploaderd.errors import LoaderError
 
 DOCS = Path(__file__).parents[3] / "docs"

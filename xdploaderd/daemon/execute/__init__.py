@@ -1,0 +1,1 @@
+"""Hooks and programs as they are: looked at, loaded, attached, taken off."""

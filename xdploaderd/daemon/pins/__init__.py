@@ -1,0 +1,1 @@
+"""The daemon's own pins, and what is remembered of the programs behind them."""

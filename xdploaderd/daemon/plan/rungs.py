@@ -1,0 +1,71 @@
+"""The ladder of XDP modes: the best that the driver takes is used, and a better one is tried again when that may help.
+
+A driver refuses native mode for a while only: a large MTU, too few queues, LRO. Trying again means a moment without a
+program, since the kernel has no way to ask, so it is done only where `allow_gap` says so: when MTU or features are
+others than at the refusal, and when it is asked for by name: a reload that changes nothing leaves no such moment.
+"""
+
+import errno
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from xdploaderd.daemon.plan.world import Owned, Place, Wanted
+from xdploaderd.errors import AttachError, HookBusyError, NoSuchInterfaceError
+from xdploaderd.hooks import Hook, XdpMode
+
+RETRIED: Final = "a better mode of XDP is tried again, and the entry says allow_gap: a moment without a program"
+# These say nothing of the mode: another one would fare no better, or the way is only blocked.
+_NOT_THE_MODE: Final = frozenset({errno.EPERM, errno.EACCES, errno.ENOMEM, errno.EBUSY, errno.EEXIST, errno.EBADF})
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """How a program came to its place: whether clsact was made, why better modes were not taken, seconds of gap.
+
+    `mode` is the one of XDP it was put in. `in_place`: it took the place of another program, and is in the mode that
+    this one was in.
+    """
+
+    made_clsact: bool = False
+    refused: str = ""
+    gap: float = 0.0
+    mode: XdpMode = XdpMode.UNSPECIFIED
+    in_place: bool = False
+
+
+async def climb_down(place: Place, attach: Callable[[Place], Awaitable[None]]) -> Put:
+    """Attach in the first of the place's modes that the driver takes. Raises as `attach` does for the last of them."""
+    rungs, refused = place.rungs or (place.mode,), []
+    for rung in rungs[:-1]:
+        try:
+            await attach(replace(place, mode=rung))
+        except AttachError as error:
+            if isinstance(error, HookBusyError | NoSuchInterfaceError) or error.errno in _NOT_THE_MODE:
+                raise
+            text = error.extack or os.strerror(error.errno).lower()
+            refused.append(f"{rung} mode was refused with {place.conditions.partition(',')[0]}: {text}")
+        else:
+            return Put(refused="; ".join(refused), mode=rung)
+    await attach(replace(place, mode=rungs[-1]))
+    return Put(refused="; ".join(refused), mode=rungs[-1])
+
+
+def is_due(want: Wanted, owned: Owned, place: Place, found: Place) -> bool:
+    """Return whether a better mode than the one the program runs in is to be tried now."""
+    if found.mode not in place.rungs[1:] or not want.config.allow_gap or owned.record is None:
+        return False
+    return want.asked or owned.record.tried != place.conditions
+
+
+def note_of(want: Wanted, owned: Owned, found: Place) -> str:
+    """Return what a user is told of a program that runs in another mode than the best; empty where it does not."""
+    ladder = want.config.ladder
+    if found.hook is not Hook.XDP or found.mode not in ladder[1:]:
+        return ""
+    why = owned.record.refused if owned.record is not None else ""
+    again = f"tried again when MTU or features change, and by `attach {owned.name}`"
+    if not want.config.allow_gap:
+        again = "tried again only where the entry says `allow_gap: true`"
+    return f"runs in {found.mode} mode, wanted {ladder[0]}{f': {why}' if why else ''}; {again}"

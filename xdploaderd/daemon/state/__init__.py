@@ -1,0 +1,1 @@
+"""What outlives a run of the daemon: files of its state and data directories."""
