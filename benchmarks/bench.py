@@ -16,6 +16,7 @@ from benchmarks.big_object import build_big_object
 from tests.support import sandbox
 from tests.support.loading import DEFAULT_PINS, OBJECTS
 from tools.arguments import count
+from tools.ending import end_with
 from xdploaderd.config.attachments import AttachmentConfig, AttachmentName
 from xdploaderd.daemon.wanted.object_file import read_object
 from xdploaderd.daemon.wanted.prepared_cache import PreparedCache
@@ -167,4 +168,4 @@ def _measure(rounds: int, more: Sequence[Path]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    end_with(main)

@@ -16,7 +16,6 @@ outcome is worse than expected or something is left. Objects that both load whol
 import argparse
 import csv
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from pathlib import Path, PurePosixPath
 from tests.support import libbpf, sandbox
 from tools.apart import CrashedError, apart
 from tools.differences import differences
+from tools.ending import end_with
 from xdploaderd.errors import LoaderError
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.target import running_kernel
@@ -298,4 +298,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.fuzz.targets import TARGETS
 from tools.arguments import count
+from tools.ending import end_with
 
 DIRECTORY = Path(".cache/fuzz")
 TURN_SECONDS = 60
@@ -125,4 +126,4 @@ def _tell(totals: dict[str, Total]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    end_with(lambda: main(sys.argv[1:]))

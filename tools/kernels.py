@@ -8,6 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from tools.ending import end_with
 from tools.vm import debian
 from xdploaderd.errors import LoaderError
 from xdploaderd.kernel.btf_file import read_btf_file
@@ -48,4 +49,4 @@ def _take(apt: debian.Apt, kernels: dict[str, list[str]], series: str, folder: P
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tools.arguments import count
+from tools.ending import end_with
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = (ROOT / "dev").read_text()
@@ -75,3 +76,21 @@ def test_number_of_rounds_is_at_least_one(word: str) -> None:
 
 def test_number_of_rounds_is_read() -> None:
     assert count("12") == 12
+
+
+def test_ctrl_c_ends_a_command_with_a_line_and_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    def cut_off() -> int:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as ended:
+        end_with(cut_off)
+    assert (ended.value.code, capsys.readouterr().err) == (130, "interrupted\n")
+
+
+def test_every_command_in_python_ends_so() -> None:
+    names = set(re.findall(r'BIN/python" -m ((?:tools|benchmarks)[a-z._]*)', SCRIPT))
+    assert len(names) > 5
+    for name in names:
+        path = ROOT / name.replace(".", "/")
+        source = path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
+        assert "    end_with(" in source.read_text(), name

@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.campaigns.figures import in_words
 from tests.support.sandbox import enter_sandbox, pin_tree
 from tools.arguments import count
+from tools.ending import end_with
 from tools.faults.campaigns import CAMPAIGNS, Campaign
 
 
@@ -57,4 +58,4 @@ def _run(name: str, campaign: Campaign, rounds: int | None, seed: int | None) ->
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    end_with(lambda: main(sys.argv[1:]))

@@ -14,6 +14,7 @@ import sysconfig
 import time
 from pathlib import Path
 
+from tools.ending import end_with
 from tools.vm import debian, qemu
 from tools.vm.checks import MARK, Outcome, compare
 from tools.vm.initramfs import Initramfs
@@ -152,4 +153,4 @@ def _build(kernel: Path, tests: str) -> Initramfs:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)
