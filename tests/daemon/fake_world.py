@@ -42,7 +42,14 @@ def read_objects(directory: Path) -> ReadObjects:
     return ReadObjects(copies, directory / "read", boot_id="boot")
 
 
-class FakeWorld:
+class WithoutClsact:
+    """What an executor does where no hook is a filter's."""
+
+    async def tidy(self, _observed: Observed) -> None:
+        """There is none to remove."""
+
+
+class FakeWorld(WithoutClsact):
     """Snapshots and executor in one; `failures` are raised, one for each action, before anything is changed."""
 
     def __init__(self, *interfaces: str) -> None:

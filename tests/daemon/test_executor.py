@@ -18,7 +18,7 @@ from xdploaderd.daemon.execute.programs import OwnPrograms, Staged
 from xdploaderd.daemon.loop.seams import Outcome
 from xdploaderd.daemon.plan.actions import Attach, Change, Detach, Repair, Replace
 from xdploaderd.daemon.plan.rungs import Put
-from xdploaderd.daemon.plan.world import Occupant, Place, Record
+from xdploaderd.daemon.plan.world import Observed, Occupant, Owned, Place, Record
 from xdploaderd.errors import AttachError, VerifierError
 from xdploaderd.hooks import Hook, XdpMode
 from xdploaderd.kernel.syscall import Fd
@@ -48,6 +48,7 @@ class Parts:
         self.log: list[str] = []
         self.fail = fail
         self.error = error or AttachError("refused")
+        self.others_are_faster = False
 
     def step(self, text: str) -> None:
         """Write a step down, or fail it."""
@@ -62,7 +63,7 @@ class Parts:
     async def put(self, place: Place, fd: FakeFd, *, label: str) -> Put:
         assert label == "fw.o:[main]"
         self.step(f"put {fd.name} on {place.ifname} {place.mode}")
-        return Put(made_clsact=place.hook is not Hook.XDP)
+        return Put(made_clsact=place.hook is not Hook.XDP and not self.others_are_faster)
 
     async def swap(self, current: Occupant, _wanted: Place, fd: FakeFd, *, expected: FakeFd | None, label: str) -> None:
         self.step(f"swap {fd.name} for {expected.name if expected else 'anything'} on {current.place.ifname}")
@@ -126,11 +127,23 @@ class Parts:
     def forget(self, name: str) -> None:
         self.step(f"forget {name}")
 
-    def clsact_was_made(self, ifindex: Ifindex) -> None:
+    def makes_clsact(self, ifindex: Ifindex) -> None:
         self.step(f"clsact on {ifindex} is ours")
+
+    def has_no_clsact(self, ifindex: Ifindex) -> None:
+        self.step(f"clsact on {ifindex} is not ours")
 
     def made_clsact(self, _ifindex: Ifindex) -> bool:
         return False
+
+    def clsacts(self) -> set[Ifindex]:
+        return {Ifindex(1), Ifindex(2)}
+
+    async def needs_clsact(self, place: Place) -> bool:
+        return place.hook is not Hook.XDP
+
+    async def drop_clsact(self, ifindex: Ifindex) -> None:
+        self.step(f"drop clsact on {ifindex}")
 
 
 class Inline(Pool):
@@ -180,11 +193,33 @@ def test_pinned_filter_is_noted_before_it_is_attached_and_no_more_when_that_fail
     assert (parts.log[0], parts.log[-2:]) == ("edge goes to eth0", ["edge stays", "close pin of edge"])
 
 
-def test_clsact_made_by_an_attach_is_remembered() -> None:
+@pytest.mark.parametrize("others_are_faster", [False, True])
+def test_clsact_that_is_made_is_remembered_first(*, others_are_faster: bool) -> None:
     parts = Parts()
+    parts.others_are_faster = others_are_faster
     config = entry(hook=Hook.TC_INGRESS)
     carry_out(parts, replace(attach(), wanted=want(config), place=WORLD.place("eth0", Hook.TC_INGRESS)))
-    assert "clsact on 1 is ours" in parts.log
+    there = parts.log.index("clsact on 1 is ours")
+    assert parts.log[there + 1].startswith("put new on eth0")
+    assert ("clsact on 1 is not ours" in parts.log) is others_are_faster
+
+
+def tidied(parts: Parts, *occupants: Occupant) -> list[str]:
+    executor = Executor(cast("Placer", parts), cast("OwnPrograms", parts), cast("ThreadPoolExecutor", Inline()))
+    observed = Observed(occupants=occupants, owned={"edge": Owned(name="edge", prog=prog(7))})
+    asyncio.run(executor.tidy(observed))
+    return parts.log
+
+
+def test_clsact_of_ours_goes_where_no_filter_of_ours_is() -> None:
+    ours = Occupant(WORLD.place("eth0", Hook.TC_INGRESS), ProgId(7))
+    assert tidied(Parts(), ours) == ["drop clsact on 2", "clsact on 2 is not ours"]
+    assert tidied(Parts(), replace(ours, prog_id=ProgId(9)))[:1] == ["drop clsact on 1"]
+    assert "drop clsact on 1" in tidied(Parts(), Occupant(HERE, ProgId(7)))
+
+
+def test_clsact_that_cannot_be_removed_is_left_for_the_next_look() -> None:
+    assert tidied(Parts("drop clsact on 1")) == ["drop clsact on 1", "drop clsact on 2", "clsact on 2 is not ours"]
 
 
 def test_refused_load_touches_no_hook() -> None:

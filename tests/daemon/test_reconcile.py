@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.daemon.fake_world import FakeWishes, FakeWorld, entry, prog, want
+from tests.daemon.fake_world import FakeWishes, FakeWorld, WithoutClsact, entry, prog, want
 from xdploaderd.daemon.loop.reconcile import Pace, Picture, Reconciler
 from xdploaderd.daemon.loop.seams import Outcome
 from xdploaderd.daemon.plan.actions import Attach, Change, Detach, Replace
@@ -199,7 +199,7 @@ def test_stop_ends_after_the_action_under_way() -> None:
     async def main() -> None:
         world, finished = FakeWorld("eth0"), []
 
-        class Slow:
+        class Slow(WithoutClsact):
             async def execute(self, action: Change) -> Outcome:
                 await asyncio.sleep(0.02)
                 finished.append(action)
@@ -220,7 +220,7 @@ def test_fight_with_another_tool_is_given_up_for_a_while() -> None:
     async def main() -> None:
         world = FakeWorld("eth0")
 
-        class Robbed:
+        class Robbed(WithoutClsact):
             async def execute(self, action: Change) -> Outcome:
                 outcome = await world.execute(action)
                 world.hooks.clear()  # somebody takes it off at once

@@ -9,7 +9,7 @@ import pytest
 from tests.campaigns.machine.core import Clock, Core
 from tests.campaigns.machine.settling import GRACE
 from tests.support.daemon import OWN_PINS, tail_entry, tc_ids, xdp_entry, xdp_ids
-from tests.support.netns import Veth, ip, two_veth_pairs
+from tests.support.netns import Veth, ip, tc, two_veth_pairs
 from tests.support.old_kernel import NEEDS_TCX
 from tests.support.rawbpf import ATTACH_TCX_INGRESS, tcx_programs
 from xdploaderd.daemon.plan.status import State
@@ -94,3 +94,45 @@ def test_entry_that_goes_is_off_after_a_kill_and_leaves_the_shared_program_to_th
         if survived:
             break
     assert FEWEST_CALLS < calls < MOST_CALLS - 1
+
+
+def has_clsact() -> bool:
+    return "clsact" in tc("qdisc", "show", "dev", "veth0")
+
+
+@pytest.mark.parametrize("others", [False, True], ids=["made for it", "of others"])
+def test_clsact_goes_with_the_filter_that_a_kill_left_to_nobody(core: Core, clock: Clock, *, others: bool) -> None:
+    if others:
+        tc("qdisc", "add", "dev", "veth0", "clsact")
+    for calls in range(MOST_CALLS):
+        configure(core, [])
+        core.start()
+        configure(core, [tail_entry()])
+        core.kill_in(core.service.reload(), calls)
+        survived = (OWN_PINS / "tail" / "prog").exists()
+        configure(core, [])
+        core.start()
+        clock.ahead += 2 * GRACE
+        core.kill_in(core.one_pass(), calls // 2)  # which takes it off
+        core.start()
+        clock.ahead += 2 * GRACE
+        core.look()
+        assert (tc_ids(), pinned(), has_clsact()) == ([], set(), others), f"killed at call {calls}"
+        core.end()
+        if survived:
+            break
+    assert FEWEST_CALLS < calls < MOST_CALLS - 1
+
+
+def test_clsact_with_filters_of_others_is_theirs_when_ours_has_gone(core: Core) -> None:
+    configure(core, [tail_entry()])
+    core.start()
+    tc("filter", "add", "dev", "veth0", "ingress", "pref", "9", "bpf", "bytecode", "1,6 0 0 0,")
+    configure(core, [])
+    core.call(core.service.reload())
+    core.writes.done.clear()
+    core.look()
+    assert (tc_ids(), has_clsact(), core.writes.done) == ([], True, [])
+    tc("filter", "del", "dev", "veth0", "ingress", "pref", "9")
+    core.rest()
+    assert (has_clsact(), core.writes.done) == (True, [])

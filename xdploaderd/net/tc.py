@@ -13,7 +13,7 @@ from xdploaderd.errors import AttachError, HookBusyError, error_context
 from xdploaderd.hooks import ETH_P_ALL, Hook
 from xdploaderd.info import Interface, TcFilter
 from xdploaderd.net.door import AnyFd, Netlink, Programs, describe_prog, prog_name
-from xdploaderd.uapi.bpf import ProgId
+from xdploaderd.uapi.bpf import Ifindex, ProgId
 
 _TIDY_TRIES = 2
 _NAME_BYTES = 255  # CLS_BPF_NAME_LEN of net/sched/cls_bpf.c, without the final NUL
@@ -59,7 +59,7 @@ async def attach_tc(
                 return await _swap(rtnl, programs, place, prog), made
             if made:
                 with suppress(AttachError):  # the first error is the one to tell
-                    await remove_empty_clsact(rtnl, place)
+                    await remove_empty_clsact(rtnl, place.ifindex)
             if taken is None or error.errno != errno.EEXIST:
                 raise
             _raise_busy(programs, taken, wanted="a free place", extack=error.extack)
@@ -105,16 +105,14 @@ async def _tidy_up(rtnl: Netlink, place: TcFilter) -> None:
     """Remove an empty clsact, in a second try where it must be; the filter is off, so a failure is none of that."""
     for _ in range(_TIDY_TRIES):
         with suppress(AttachError):
-            await remove_empty_clsact(rtnl, place)
+            await remove_empty_clsact(rtnl, place.ifindex)
             return
 
 
-async def remove_empty_clsact(rtnl: Netlink, place: TcFilter) -> bool:
-    """Remove clsact from the interface of `place` unless a filter of any kind is on it."""
-    if await rtnl.qdisc_kind(place.ifindex) != "clsact" or await rtnl.has_filters(place.ifindex):
-        return False
-    await rtnl.delete_clsact(place.ifindex)
-    return True
+async def remove_empty_clsact(rtnl: Netlink, index: Ifindex) -> None:
+    """Remove clsact from an interface unless a filter of any kind is on it."""
+    if not await rtnl.has_filters(index) and await rtnl.qdisc_kind(index) == "clsact":
+        await rtnl.delete_clsact(index)
 
 
 async def _swap(rtnl: Netlink, programs: Programs[AnyFd], place: TcFilter, prog: AnyFd) -> TcFilter:

@@ -39,6 +39,12 @@ class Eyes(host.Eyes):
         """Return the ids of the programs by interface and hook."""
         return dict(self._programs())
 
+    def clsacts(self) -> Iterator[str]:
+        """Yield the names of the interfaces that have clsact."""
+        for name, link in self.interfaces().items():
+            if any(qdisc["kind"] == "clsact" for qdisc in self._ask("tc", f"qdisc show dev if{link['ifindex']}")):
+                yield name
+
     def busy(self) -> frozenset[Hook]:
         """Return which hooks have any program, of whichever mode, priority or kind."""
         return frozenset((name, slot.partition(" ")[0]) for name, slot in self.programs())
@@ -85,6 +91,7 @@ def stand_of(scene: "Scene", unlike: frozenset[str]) -> Stand:
     status = scene.core.call(scene.core.service.status())
     there = [
         *(f"{name} {slot}: {', '.join(map(_what, ids))}" for (name, slot), ids in scene.eyes.programs().items()),
+        *(f"{name} has clsact" for name in scene.eyes.clsacts()),
         *_pins(),
         *(f"{one.name} {one.state}{', noted' if one.note else ''}" for one in status.attachments),
         *(f"orphan {orphan.name}" for orphan in status.orphans),

@@ -166,9 +166,7 @@ class Transaction:
 
     def _put_back_at(self, name: str, place: Place, prog: Fd) -> Callable[[], Awaitable[None]]:
         async def put_back() -> None:
-            put = await self._placer.put(place, prog, label=self._whereabouts.label_of(name))
-            if put.made_clsact:
-                self._whereabouts.clsact_was_made(place.ifindex)
+            await self._executor.put(place, prog, self._whereabouts.label_of(name))
             await self._work(self._whereabouts.moved, name, place)
 
         return put_back

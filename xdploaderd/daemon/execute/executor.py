@@ -6,6 +6,7 @@ repair of the next pass, which looks at the hook first.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor as Pool
@@ -19,12 +20,15 @@ from xdploaderd.daemon.execute.programs import OwnPrograms
 from xdploaderd.daemon.loop.seams import Outcome
 from xdploaderd.daemon.plan.actions import Attach, Change, Detach, Rename, Repair, Replace
 from xdploaderd.daemon.plan.rungs import Put
-from xdploaderd.daemon.plan.world import Occupant, Place, Record
+from xdploaderd.daemon.plan.world import Observed, Occupant, Place, Record
 from xdploaderd.errors import LoaderError, error_context
+from xdploaderd.hooks import Hook
 from xdploaderd.info import ProgInfo
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.printable import quoted
 from xdploaderd.uapi.bpf import ProgId
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
@@ -117,10 +121,7 @@ class Executor:
         await self._in_worker(self._hold_replaced, action)
         match action:
             case Attach():
-                put = await self._placer.put(action.place, prog, label=label)
-                if put.made_clsact:
-                    self._whereabouts.clsact_was_made(action.place.ifindex)
-                return put
+                return await self.put(action.place, prog, label)
             case Replace(gap=True):
                 return await self._swap_with_gap(action, prog, label, off)
             case Replace(owner=None):
@@ -129,6 +130,31 @@ class Executor:
                 with self._programs.open(owner) as expected:
                     await self._placer.swap(action.current, action.place, prog, expected=expected, label=label)
         return Put(in_place=True)
+
+    async def put(self, place: Place, prog: Fd, label: str) -> Put:
+        """Attach to a free place; that clsact is made for it is remembered first, so that no crash leaves it there."""
+        makes = not self._whereabouts.made_clsact(place.ifindex) and await self._placer.needs_clsact(place)
+        if makes:
+            await self._in_worker(self._whereabouts.makes_clsact, place.ifindex)
+        put = await self._placer.put(place, prog, label=label)
+        if makes and not put.made_clsact:  # somebody else was faster
+            await self._in_worker(self._whereabouts.has_no_clsact, place.ifindex)
+        return put
+
+    async def tidy(self, observed: Observed) -> None:
+        """Remove what a crash left of our own clsact where no filter of ours is; one with filters of others is theirs.
+
+        It is forgotten in any case: who asks the kernel for a qdisc gives every listener an event (tc_get_qdisc() of
+        net/sched/sch_api.c), and events ask for the next pass.
+        """
+        filters = (o.place for o in observed.occupants if observed.owner_of(o) is not None)
+        used = {place.ifindex for place in filters if place.hook is not Hook.XDP}
+        for ifindex in sorted(self._whereabouts.clsacts() - used):
+            try:
+                await self._placer.drop_clsact(ifindex)
+                await self._in_worker(self._whereabouts.has_no_clsact, ifindex)
+            except LoaderError as error:
+                log.debug("clsact of interface %d stays until the next look: %s", ifindex, error)
 
     def _hold_replaced(self, action: Attach | Replace) -> None:
         """Hold a program of others, or of ours that no entry wants, so that it may come back."""

@@ -11,9 +11,9 @@ from xdploaderd.info import Interface, TcFilter
 from xdploaderd.kernel.bpf import Bpf
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.net.door import Netlink
-from xdploaderd.net.tc import attach_tc, detach_tc, filter_at, replace_tc
+from xdploaderd.net.tc import attach_tc, detach_tc, filter_at, remove_empty_clsact, replace_tc
 from xdploaderd.net.xdp import attach_xdp, detach_xdp, replace_xdp
-from xdploaderd.uapi.bpf import ProgId
+from xdploaderd.uapi.bpf import Ifindex, ProgId
 
 
 class Placer:
@@ -37,6 +37,15 @@ class Placer:
             return await climb_down(place, attach)
         _, made = await attach_tc(self._rtnl, self._bpf, _filter(place, label), prog)
         return Put(made_clsact=made)
+
+    async def needs_clsact(self, place: Place) -> bool:
+        """Whether put() would make clsact first."""
+        is_filter = place.hook is not Hook.XDP and place.kind is AttachKind.NETLINK
+        return is_filter and not await self._rtnl.qdisc_kind(place.ifindex)
+
+    async def drop_clsact(self, ifindex: Ifindex) -> None:
+        """Remove clsact unless a filter is on it."""
+        await remove_empty_clsact(self._rtnl, ifindex)
 
     async def swap(self, current: Occupant, wanted: Place, prog: Fd, *, expected: Fd | None, label: str) -> None:
         """Put `prog` where `current` is, in one step; `expected` is what is there, None: whatever is there goes.

@@ -185,6 +185,7 @@ class Reconciler:
                 await finish(self._carry_out(action, op_id))
         else:
             return await self._unsettled()
+        await finish(self._executor.tidy(picture.observed))
         self._wishes.passed(actions, picture.observed.owned)
         planned = {action.name for action in _changes(actions)}
         self._failures = {name: failure for name, failure in self._failures.items() if name in planned}

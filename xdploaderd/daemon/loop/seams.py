@@ -39,6 +39,7 @@ class Executes(Protocol):
     """What changes it; daemon.executor.Executor is one."""
 
     async def execute(self, action: Change) -> Outcome: ...
+    async def tidy(self, observed: Observed) -> None: ...
 
 
 class Transacts(Protocol):

@@ -106,9 +106,17 @@ class Whereabouts:
             return record
         return replace(record, refused=before.refused, tried=before.tried, order=before.order)
 
-    def clsact_was_made(self, ifindex: Ifindex) -> None:
-        """Remember that the daemon made clsact on that interface, so that it goes with the last filter."""
+    def makes_clsact(self, ifindex: Ifindex) -> None:
+        """Remember that the daemon makes clsact on that interface, so that it goes with the last filter."""
         self._records.clsact_was_made(ifindex)
+
+    def has_no_clsact(self, ifindex: Ifindex) -> None:
+        """Forget about clsact of that interface: there is none, or it is of others."""
+        self._records.keep_clsact_of(self._records.clsacts() - {ifindex})
+
+    def clsacts(self) -> AbstractSet[Ifindex]:
+        """Return the interfaces on which the daemon made clsact, or was about to."""
+        return self._records.clsacts()
 
     def keep_clsact_of(self, ifindexes: AbstractSet[Ifindex]) -> None:
         """Forget about clsact of interfaces that are gone."""

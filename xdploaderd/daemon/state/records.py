@@ -96,6 +96,10 @@ class Records:
         """Return whether clsact of that interface is the daemon's."""
         return ifindex in self._clsact
 
+    def clsacts(self) -> AbstractSet[Ifindex]:
+        """Return the interfaces on which clsact is the daemon's."""
+        return frozenset(self._clsact)
+
     def keep_clsact_of(self, ifindexes: AbstractSet[Ifindex]) -> None:
         """Forget about clsact of interfaces that are gone: the kernel gives an index to one interface only."""
         if not self._clsact <= ifindexes:
