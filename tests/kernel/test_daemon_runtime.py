@@ -19,12 +19,18 @@ from tests.support.daemon import (
     xdp_id,
 )
 from tests.support.netns import Veth, add_veth, ip, tc
+from tests.support.old_kernel import NEEDS_TCX
 from xdploaderd.errors import AttachError, FileError, HookBusyError, NoSuchAttachmentError, UsageError, VerifierError
 
 pytestmark = pytest.mark.kernel
 
 COUNT = OBJECTS / "xdp_count.bpf.o"
+TC = OBJECTS / "tc_count.bpf.o"
 ENTRY = {"interface": "veth0", "hook": "xdp", "object": str(COUNT)}
+
+
+def tc_entry(**fields: object) -> dict[str, object]:
+    return {"name": "tc", "interface": "veth0", "hook": "tc-ingress", "object": TC, "program": "count_in", **fields}
 
 
 def kept(daemon: Daemon) -> list[str]:
@@ -273,6 +279,31 @@ def test_every_change_leaves_a_line_that_names_the_caller(veth: Veth, daemon: Da
     failed = daemon.log().splitlines()[-1]
     assert f"audit: attach 'nobody' by uid 0, process {os.getpid()}" in failed
     assert "is nothing: no attachment named 'nobody'" in failed
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ({"protocol": "ip"}, {"protocol": "ipv6", "allow_gap": True}, ("protocol ip)", "protocol ipv6)")),
+        ({"classid": "1:2"}, {"classid": "a:3"}, ("class 1:2)", "class a:3)")),
+        pytest.param(
+            {"attach": "link", "order": "first"},
+            {"attach": "link", "order": "last"},
+            (", order first)", ", order last)"),
+            marks=NEEDS_TCX,
+        ),
+    ],
+)
+def test_change_of_the_place_alone_leaves_a_line_too(
+    veth: Veth, daemon: Daemon, before: dict[str, object], after: dict[str, object], told: tuple[str, str]
+) -> None:
+    daemon.configure(tc_entry(**before))
+    daemon.start()
+    daemon.configure(tc_entry(**after))
+    daemon.call("Reload")
+    (line,) = (line for line in daemon.log().splitlines() if "audit: reload 'tc'" in line)
+    was, _, now = line.partition(", is attached with program ")
+    assert (told[0] in was, told[1] in now) == (True, True), line
 
 
 def test_runtime_entry_by_match_is_for_each_interface_that_fits(veth: Veth, daemon: Daemon) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from xdploaderd.config.interface_match import entry_of
@@ -14,7 +14,7 @@ from xdploaderd.daemon.plan.actions import Action, Refuse, Rename, Wait
 from xdploaderd.daemon.plan.status import AttachmentStatus, Orphan, Stand, State
 from xdploaderd.daemon.plan.world import Observed, Owned, Place, Wanted
 from xdploaderd.errors import LoaderError
-from xdploaderd.hooks import AttachKind, Hook
+from xdploaderd.hooks import ETH_P_ALL, AttachKind, Hook, protocol_name
 from xdploaderd.printable import quoted
 
 JUST_STARTED = "not looked at yet: the daemon has just started"
@@ -61,25 +61,49 @@ def running_stands(observed: Observed) -> Mapping[str, Stand]:
 
 def _running(owned: Owned, place: Place) -> Stand:
     link = next((link.id for link in owned.links if is_at(link, place)), 0)
-    mode = place.mode.value if place.hook is Hook.XDP else ""
-    where = _where(place.ifname, mode, link, 0 if link else place.priority, place.handle)
     prog_id = owned.prog.id if owned.prog is not None else 0
-    return Stand(
-        f"{State.ATTACHED} with program {prog_id} ({where})", owned.record.sha1 if owned.record is not None else ""
+    status = AttachmentStatus(
+        name=owned.name,
+        interface=place.ifname,
+        hook=place.hook,
+        object="",
+        program="",
+        mode=place.mode,
+        state=State.ATTACHED,
+        order=owned.record.order if owned.record is not None and link else "",
+        priority=0 if link else place.priority,
+        handle=place.handle,
+        protocol=protocol_name(place.protocol) if place.priority and not link else "",
+        classid=place.classid,
+        prog_id=prog_id,
+        actual_mode=place.mode.value if place.hook is Hook.XDP else "",
+        link_id=link,
+        object_sha1=owned.record.sha1 if owned.record is not None else "",
     )
+    return _stand(status)
 
 
 def _stand(status: AttachmentStatus) -> Stand:
     if not status.prog_id:
         return Stand(str(status.state), status.object_sha1)
-    where = _where(status.interface, status.actual_mode, status.link_id, status.priority, status.handle)
+    where = ", ".join((status.interface, *_details(status)))
     return Stand(f"{status.state} with program {status.prog_id} ({where})", status.object_sha1)
 
 
-def _where(interface: str, mode: str, link_id: int, priority: int, handle: int) -> str:
-    link = f"link {link_id}" if link_id else ""
-    numbers = f"priority {priority}, handle {handle:#x}" if priority else ""
-    return ", ".join(filter(None, (interface, mode, link, numbers)))
+def _details(status: AttachmentStatus) -> Iterator[str]:
+    """Yield all that a change of the place alone may change."""
+    if status.actual_mode:
+        yield status.actual_mode
+    if status.link_id:
+        yield f"link {status.link_id}"
+        if status.order:
+            yield f"order {status.order}"
+    if status.priority:
+        yield f"priority {status.priority}, handle {status.handle:#x}"
+        if status.protocol != protocol_name(ETH_P_ALL):
+            yield f"protocol {status.protocol}"
+        if status.classid:
+            yield f"class {status.classid >> 16:x}:{status.classid & 0xFFFF:x}"
 
 
 def orphans_of(picture: Picture) -> tuple[Orphan, ...]:
@@ -163,6 +187,8 @@ def _status(want: Wanted, picture: Picture, planned: Action | None) -> Attachmen
         origin=want.origin,
         priority=config.priority if config.is_filter else 0,
         handle=config.handle if config.is_filter else 0,
+        protocol=protocol_name(config.protocol) if config.is_filter else "",
+        classid=config.classid if config.is_filter else 0,
         reason=reason,
         retry_at=_retry_at(picture, config.name) if state not in AS_WANTED else 0,
         error_code=error.code if error is not None and state not in AS_WANTED else "",

@@ -34,7 +34,8 @@ class AttachmentStatus:
     `retry_at`: when what failed is tried again, in seconds of CLOCK_MONOTONIC; 0: when something changes.
     `entry` is the name, or what stands before the `@` where the entry is for several interfaces.
     `modes` is what will do instead of `mode`, best first. `chain` is what runs on its TCX hook, in order, each as
-    "ID NAME", and `position` the place of ours in it, from 1. `note` tells what of an attached program is second best.
+    "ID NAME", and `position` the place of ours in it, from 1. `protocol` and `classid` are those of a filter. `note`
+    tells what of an attached program is second best.
     """
 
     name: str
@@ -51,6 +52,8 @@ class AttachmentStatus:
     origin: Origin = Origin.CONFIGURED
     priority: int = 0
     handle: int = 0
+    protocol: str = ""
+    classid: int = 0
     ifindex: int = 0
     prog_id: int = 0
     prog_name: str = ""
