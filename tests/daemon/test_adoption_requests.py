@@ -1,5 +1,6 @@
 """Programs that run already, taken over through the API, over a world in memory."""
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,6 +57,24 @@ def test_adopted_program_is_wanted_before_it_is_pinned_and_not_changed(tmp_path:
                 status = await service.attach_object(replace(by_path(daemon), program=fd))
         assert executor.wanted_at_adoption == ["eth0-xdp"]
         assert (status.state, status.prog_id, daemon.world.done) == (State.ATTACHED, 7, [])
+
+    run(main())
+
+
+def test_adoption_waits_for_a_pass_which_would_forget_what_is_noted_of_a_program_that_it_has_not_seen(
+    tmp_path: Path,
+) -> None:
+    async def main() -> None:
+        daemon = Daemon(tmp_path, FakeWorld("eth0"))
+        daemon.world.hooks[daemon.world.place("eth0")] = 7
+        executor = adopting(daemon, 7)
+        async with running(daemon) as service:
+            with opened(tmp_path / "prog", b"") as fd:
+                async with daemon.reconciler.writing:
+                    request = asyncio.create_task(service.attach_object(replace(by_path(daemon), program=fd)))
+                    await asyncio.sleep(0.05)
+                    assert (executor.wanted_at_adoption, tuple(daemon.wishes.entries)) == ([], ())
+                assert (await request).state is State.ATTACHED
 
     run(main())
 

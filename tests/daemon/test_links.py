@@ -10,9 +10,10 @@ import pytest
 
 from tests.daemon.fake_world import entry, prog, want
 from xdploaderd.config.attachments import AttachmentConfig
+from xdploaderd.daemon.execute.climbing import climb_down
 from xdploaderd.daemon.plan.actions import Action, Attach, Detach, Refuse, Repair, Replace
 from xdploaderd.daemon.plan.planner import make_plan
-from xdploaderd.daemon.plan.rungs import climb_down, note_of
+from xdploaderd.daemon.plan.rungs import note_of
 from xdploaderd.daemon.plan.tcx_order import anchors_first, holds
 from xdploaderd.daemon.plan.world import Observed, Occupant, Owned, Place, Record, Wanted, wanted_place
 from xdploaderd.errors import AttachError, GapNeededError, HookBusyError, NoSuchInterfaceError

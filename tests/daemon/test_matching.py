@@ -241,8 +241,9 @@ def test_orphan_that_gave_way_to_what_is_on_trial_is_left_alone_until_that_has_e
         assert orphans.look((), observed, frozenset()) == {"all@eth0": math.inf}
         orphans.sweep()
         now[0] += 100.0
+    assert orphans.look((), observed, frozenset()) == {"all@eth0": math.inf}
     gave_way.clear()
-    assert orphans.look((), observed, frozenset()) == {"all@eth0": 260.0}
+    assert orphans.look((), observed, frozenset()) == {"all@eth0": 360.0}
     gave_way.add(owned.prog.id)
     orphans.reject("all@eth0")
     assert not orphans.look((), observed, frozenset())

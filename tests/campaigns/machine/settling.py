@@ -213,8 +213,8 @@ def _staged(model: Model, wish: Wish, key: Key) -> Own | None:
     if model.trial is not None and kept is not None and kept.key == key:
         return Own(kept, key.hook, on, maps=wish.name in model.trial.maps, tried=tried)
     if shared is not None:
-        maps = {own.maps for own in lenders(model, wish.name, key)}
-        return Own(shared.prog, key.hook, on, maps=shared.maps if len(maps) == 1 else None, tried=tried)
+        pinned = {own.maps for own in lenders(model, wish.name, key)}
+        return Own(shared.prog, key.hook, on, maps=shared.maps if len(pinned) == 1 else None, tried=tried)
     if wish.name in model.stuck or not can_be_loaded(model, key):
         return None
     prog, maps = load(model, wish, key)

@@ -5,7 +5,7 @@ what was wrong with it before is no reason to refuse the others, and the loop go
 """
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -123,12 +123,19 @@ class Applier:
                 raise
         self._take_note(done)
 
-    async def put_back(self, restore: Callable[[], None]) -> None:
-        """Let `restore` want again what was wanted before; what of others gave way since is put back."""
-        await finish(self._restore(restore))
+    async def put_back(
+        self, restore: Callable[[], None], *, first: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """Let `restore` want again what was wanted before; what of others gave way since is put back.
 
-    async def _restore(self, restore: Callable[[], None]) -> None:
+        `first` is done before that, and before any pass.
+        """
+        await finish(self._restore(restore, first))
+
+    async def _restore(self, restore: Callable[[], None], first: Callable[[], Awaitable[None]] | None) -> None:
         async with self._reconciler.writing:  # no pass takes ours off before
+            if first is not None:
+                await first()
             restore()
             await self._put_back(self._wishes.wanted())
 

@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
+from xdploaderd.daemon.execute.climbing import climb_down
 from xdploaderd.daemon.execute.link_placing import LinkPlacer
-from xdploaderd.daemon.plan.rungs import Put, climb_down
+from xdploaderd.daemon.plan.rungs import Put
 from xdploaderd.daemon.plan.world import Occupant, Place
 from xdploaderd.errors import LoaderError
 from xdploaderd.hooks import AttachKind, Hook

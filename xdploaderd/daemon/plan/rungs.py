@@ -5,19 +5,13 @@ program, since the kernel has no way to ask, so it is done only where `allow_gap
 others than at the refusal, and when it is asked for by name: a reload that changes nothing leaves no such moment.
 """
 
-import errno
-import os
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from xdploaderd.daemon.plan.world import Owned, Place, Wanted
-from xdploaderd.errors import AttachError, HookBusyError, NoSuchInterfaceError
 from xdploaderd.hooks import Hook, XdpMode
 
 RETRIED: Final = "a better mode of XDP is tried again, and the entry says allow_gap: a moment without a program"
-# These say nothing of the mode: another one would fare no better, or the way is only blocked.
-_NOT_THE_MODE: Final = frozenset({errno.EPERM, errno.EACCES, errno.ENOMEM, errno.EBUSY, errno.EEXIST, errno.EBADF})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,23 +27,6 @@ class Put:
     gap: float = 0.0
     mode: XdpMode = XdpMode.UNSPECIFIED
     in_place: bool = False
-
-
-async def climb_down(place: Place, attach: Callable[[Place], Awaitable[None]]) -> Put:
-    """Attach in the first of the place's modes that the driver takes. Raises as `attach` does for the last of them."""
-    rungs, refused = place.rungs or (place.mode,), []
-    for rung in rungs[:-1]:
-        try:
-            await attach(replace(place, mode=rung))
-        except AttachError as error:
-            if isinstance(error, HookBusyError | NoSuchInterfaceError) or error.errno in _NOT_THE_MODE:
-                raise
-            text = error.extack or os.strerror(error.errno).lower()
-            refused.append(f"{rung} mode was refused with {place.conditions.partition(',')[0]}: {text}")
-        else:
-            return Put(refused="; ".join(refused), mode=rung)
-    await attach(replace(place, mode=rungs[-1]))
-    return Put(refused="; ".join(refused), mode=rungs[-1])
 
 
 def is_due(want: Wanted, owned: Owned, place: Place, found: Place) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -20,11 +21,11 @@ from xdploaderd.config.attachments import AttachmentConfig
 from xdploaderd.config.entry import default_name, parse_entry
 from xdploaderd.daemon.apply.applying import Applier
 from xdploaderd.daemon.execute.adopting import Adopter
-from xdploaderd.daemon.loop.reconcile import Reconciler
+from xdploaderd.daemon.loop.reconcile import Reconciler, finish
 from xdploaderd.daemon.loop.report import stand_of
+from xdploaderd.daemon.loop.settle import settle
 from xdploaderd.daemon.plan.status import AttachmentStatus, Origin, Stand, State
 from xdploaderd.daemon.service.caller import audit
-from xdploaderd.daemon.settle import settle
 from xdploaderd.daemon.state.drop_ins import DropIns
 from xdploaderd.daemon.state.kept_objects import KeptObjects, file_name
 from xdploaderd.daemon.wanted.object_file import read_object, read_open_object
@@ -261,21 +262,29 @@ class Requests:
         if permanent:
             await asyncio.to_thread(drop_ins.write, made.config)
         try:
-            self._wishes.put(made.config, made.sha1, permanent=permanent)
-            self._wishes.release(name)
-            if program is not None:  # wanted first: what is pinned and not wanted would be detached
-                await self.adopter.adopt(made.config, made.sha1, program)
+            await finish(self._want(made, program, permanent=permanent))
             return await settle(self._reconciler, name, failed=BAD_STATES)
         except LoaderError:
-            if program is not None:  # first, for the same reason
-                await self.adopter.disown(name)
-            await self.applier.put_back(lambda: self._wishes.restore(before, held))
+            first = None if program is None else partial(self.adopter.disown, name)
+            await self.applier.put_back(lambda: self._wishes.restore(before, held), first=first)
             if permanent:
                 with suppress(LoaderError):  # the first error is the one to tell
                     await asyncio.to_thread(drop_ins.restore, name, file_before)
             self._reconciler.forgive(name)
             await self._reconciler.settled()
             raise
+
+    async def _want(self, made: _Made, program: Fd | None, *, permanent: bool) -> None:
+        """Want the entry, and take its program over before a pass sees either without the other.
+
+        Such a pass would forget what is noted of a program that it has not seen pinned, and load it anew; or replace it
+        with `force`. What is pinned and not wanted would be detached, so it is wanted first.
+        """
+        async with self._reconciler.writing:
+            self._wishes.put(made.config, made.sha1, permanent=permanent)
+            self._wishes.release(made.config.name)
+            if program is not None:
+                await self.adopter.adopt(made.config, made.sha1, program)
 
 
 def _settled(config: AttachmentConfig) -> dict[str, Any]:

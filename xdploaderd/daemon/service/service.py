@@ -18,12 +18,12 @@ from xdploaderd.daemon.execute.attached_maps import AttachedMaps, Running
 from xdploaderd.daemon.loop.news import News
 from xdploaderd.daemon.loop.reconcile import Reconciler
 from xdploaderd.daemon.loop.report import AS_WANTED, attachment_statuses, orphans_of
+from xdploaderd.daemon.loop.settle import settle
 from xdploaderd.daemon.plan.status import AttachedMap, AttachmentStatus, DaemonStatus, Origin, PlannedAction, State
 from xdploaderd.daemon.service.caller import audited
 from xdploaderd.daemon.service.names import Names
 from xdploaderd.daemon.service.requests import BAD_STATES, AttachRequest, Requests
 from xdploaderd.daemon.service.unconfirmed import InForce, Unconfirmed
-from xdploaderd.daemon.settle import settle
 from xdploaderd.daemon.state.core_logs import CoreLogs
 from xdploaderd.daemon.wanted.file_changes import FileChanges
 from xdploaderd.daemon.wanted.settings import ConfigSource
