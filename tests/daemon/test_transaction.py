@@ -116,7 +116,7 @@ def test_gap_is_remembered_as_ours_until_the_undoing_has_ended() -> None:
     parts = MoreParts("take pin of old off eth1")
     with pytest.raises(AttachError):
         carry_out(parts, replace(replacing(), gap=True, place=SKB), detach())
-    undone = ["take new off eth0", "put pin of edge on eth0 native", "remember edge on eth0"]
+    undone = ["take new off eth0", "put pin of edge on eth0 native", "remember edge"]
     assert [step for step in steps(parts) if "edge" in step or "new" in step][2:] == [
         "edge gives way on eth0", "take pin of edge off eth0", "put new on eth0 skb", *undone, "discard edge",
     ]  # fmt: skip

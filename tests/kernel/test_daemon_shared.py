@@ -99,3 +99,24 @@ def test_shared_tail_calls_survive_the_entry_that_loaded_them(veths: Veth, daemo
     daemon.reload()
     assert (tc_ids(), tc_ids("veth8")) == ([], [number])
     assert (OWN_PINS / f"two/arrays_{number}/jmp").exists()
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["goes", "is for another hook"])
+def test_entry_whose_program_others_took_off_leaves_it_to_the_one_that_has_its_place(
+    veths: Veth, daemon: Daemon, *, again: bool
+) -> None:
+    glob = {**xdp_entry("all", maps="shared"), "match": {"name": "veth*"}}
+    del glob["interface"]
+    daemon.configure(glob, xdp_entry("one", maps="shared"))
+    daemon.start()
+    before = xdp_id()
+    ip("link", "set", "veth0", "xdp", "off")
+    wait_for(lambda: daemon.attachment("one")["state"] == "foreign", "reported")
+    daemon.end()
+    daemon.configure(glob, *([tail_entry("one", maps="shared")] if again else ()))
+    daemon.orphan_grace = 60
+    daemon.start()
+    daemon.call("Sweep")
+    states = {one["name"]: one["state"] for one in daemon.call("Status")["status"]["attachments"]}
+    assert states == {"all@veth0": "attached", "all@veth8": "attached"} | ({"one": "attached"} if again else {})
+    assert (xdp_id(), xdp_id("veth8")) == (before, before)

@@ -140,8 +140,8 @@ class Transaction:
             case Replace(current=current):
                 now = Occupant(replace(current.place, slot=place.slot), self._programs.info(prog).id)
                 await self._placer.swap(now, current.place, old, expected=prog, label=current.name)
-        if isinstance(action, Replace) and action.giver is not None:
-            await self._work(self._whereabouts.moved, action.giver, action.current.place)
+        for record in put.gave_way:
+            await self._work(self._whereabouts.stays, record, ())
 
     async def _take_off(
         self, name: str, places: Sequence[Place], held: ExitStack, undo: AsyncExitStack

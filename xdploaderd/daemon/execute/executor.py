@@ -22,7 +22,7 @@ from xdploaderd.daemon.plan.actions import Attach, Change, Detach, Rename, Repai
 from xdploaderd.daemon.plan.rungs import Put
 from xdploaderd.daemon.plan.world import Observed, Occupant, Place, Record
 from xdploaderd.errors import LoaderError, error_context
-from xdploaderd.hooks import Hook
+from xdploaderd.hooks import Hook, MapSharing
 from xdploaderd.info import ProgInfo
 from xdploaderd.kernel.syscall import Fd
 from xdploaderd.printable import quoted
@@ -99,22 +99,29 @@ class Executor:
 
     async def switch(self, action: Attach | Replace, prog: Fd) -> Put:
         """Take the step that counts: from here on the new program runs. Return how it came there."""
-        before, off = await self._in_worker(self._gives_way, action), list[Place]()
+        before, off = await self._in_worker(self._give_way, action, prog), list[Place]()
         goes = await self._in_worker(self._whereabouts.goes_to, action.name, action.place) if action.from_pin else None
         try:
             with _context(action.place):
-                return await self._switch(action, prog, off)
+                put = await self._switch(action, prog, off)
         except LoaderError:
-            for record, left in ((goes, ()), (before, off)):
-                if record is not None:
-                    await self._in_worker(self._whereabouts.stays, record, left)
+            for record, left in (*((one, off) for one in before), *(((goes, ()),) if goes is not None else ())):
+                await self._in_worker(self._whereabouts.stays, record, left)
             raise
+        return replace(put, gave_way=before)
 
-    def _gives_way(self, action: Attach | Replace) -> Record | None:
-        """Remember first that the owner's program goes by our own doing, so that a crash is not blamed on others."""
+    def _give_way(self, action: Attach | Replace, prog: Fd) -> tuple[Record, ...]:
+        """Remember first that the owner's program goes by our own doing, so that a crash is not blamed on others.
+
+        Return what was remembered before. So it is with an entry that shares the program and had it in that place until
+        others took it off: what runs there from now on is not that one's, and stays when it goes.
+        """
+        gives = None
         if isinstance(action, Replace) and action.giver is not None:
-            return self._whereabouts.gives_way(action.giver, action.current.place)
-        return None
+            gives = self._whereabouts.gives_way(action.giver, action.current.place)
+        shares = action.wanted.config.maps is MapSharing.SHARED
+        others = self._whereabouts.vacate(action.name, action.place, self._programs.info(prog).id) if shares else ()
+        return (*((gives,) if gives is not None else ()), *others)
 
     async def _switch(self, action: Attach | Replace, prog: Fd, off: list[Place]) -> Put:
         label = f"{action.wanted.config.object.name}:[{action.wanted.config.program}]"

@@ -14,7 +14,7 @@ from xdploaderd.daemon.plan.world import Owned, Place, Record
 from xdploaderd.daemon.state.records import Records
 from xdploaderd.hooks import AttachKind, Hook
 from xdploaderd.info import ProgInfo
-from xdploaderd.uapi.bpf import Ifindex
+from xdploaderd.uapi.bpf import Ifindex, ProgId
 
 
 class Whereabouts:
@@ -92,6 +92,14 @@ class Whereabouts:
         """Remember that another program of ours takes the place of the one in force, as leaves() does."""
         record = self.record_of(name, self._pins.prog(name))
         return self.leaves(name, (place,)) if record is not None and record.is_at(place) else None
+
+    def vacate(self, name: str, place: Place, prog_id: ProgId) -> tuple[Record, ...]:
+        """Remember that no other entry has this program at that place; return what was remembered before."""
+        known = ((key, record) for key, record in self._records.all() if record.is_at(place))
+        there = [record for (owner, number), record in known if owner != name and number == prog_id]
+        gone = [(prog_id, replace(record, ifindex=0, left=record.ifindex, order="")) for record in there]
+        self._records.put_all(gone)
+        return tuple(there)
 
     def stays(self, record: Record, left: Sequence[Place]) -> None:
         """Remember again what leaves() returned, unless the program was taken off there: it is among `left`."""

@@ -8,7 +8,7 @@ others than at the refusal, and when it is asked for by name: a reload that chan
 from dataclasses import dataclass
 from typing import Final
 
-from xdploaderd.daemon.plan.world import Owned, Place, Wanted
+from xdploaderd.daemon.plan.world import Owned, Place, Record, Wanted
 from xdploaderd.hooks import Hook, XdpMode
 
 RETRIED: Final = "a better mode of XDP is tried again, and the entry says allow_gap: a moment without a program"
@@ -19,7 +19,7 @@ class Put:
     """How a program came to its place: whether clsact was made, why better modes were not taken, seconds of gap.
 
     `mode` is the one of XDP it was put in. `in_place`: it took the place of another program, and is in the mode that
-    this one was in.
+    this one was in. `gave_way`: what was remembered of others whose place it is.
     """
 
     made_clsact: bool = False
@@ -27,6 +27,7 @@ class Put:
     gap: float = 0.0
     mode: XdpMode = XdpMode.UNSPECIFIED
     in_place: bool = False
+    gave_way: tuple[Record, ...] = ()
 
 
 def is_due(want: Wanted, owned: Owned, place: Place, found: Place) -> bool:
