@@ -26,7 +26,7 @@ def start(model: Model) -> None:
         if not model.rejected or name in model.runtime:
             model.digests[name] = model.files[entry.file] or before.get(entry.file, MISSING)
     model.asked, model.ended, model.orphans = set(), set(), {}
-    model.restored, model.given_up, model.stuck = {}, set(), set()
+    model.stuck = set()
     if model.trial is not None and model.now >= model.trial.deadline:
         roll_back(model)
     else:
@@ -130,6 +130,7 @@ def attach_object(model: Model, entry: Entry) -> bool:
     settle(model)
     if model.states[entry.name] not in (State.FAILED, State.FOREIGN):
         return True
+    model.changes += any(is_refused(model, wish) for wish in model.wishes() if wish.name == entry.name)  # it was tried
     model.runtime, model.digests, model.asked = before, digests, asked
     model.ended |= {entry.name} - set(model.entries)
     settle(model)

@@ -84,7 +84,7 @@ class Model:
         """Return where the program of an attachment runs for it: one that others share is theirs elsewhere."""
         own = self.own.get(name)
         everywhere = [spot for spot, prog in self.hooks.items() if own is not None and prog is own.prog]
-        if own is None or not self._sharers(name):
+        if own is None or not self.sharers(name):
             return everywhere
         known = [spot for spot in everywhere if own.prog.key is not None and spot.slot == own.slot]
         return [
@@ -98,11 +98,12 @@ class Model:
             return self.spots_of(name)
         return [spot for spot, prog in self.hooks.items() if prog is own.prog and self._is_free(name, spot)]
 
-    def _sharers(self, name: str) -> list[Own]:
+    def sharers(self, name: str) -> list[Own]:
+        """Return what others have pinned of the same program."""
         return [own for other, own in self.own.items() if other != name and own.prog is self.own[name].prog]
 
     def _is_free(self, name: str, spot: Spot) -> bool:
-        return all((own.on, own.slot) != (spot.ifindex, spot.slot) for own in self._sharers(name) if own.prog.key)
+        return all((own.on, own.slot) != (spot.ifindex, spot.slot) for own in self.sharers(name) if own.prog.key)
 
     def is_ours(self, prog: Prog) -> bool:
         return any(own.prog is prog for own in self.own.values())

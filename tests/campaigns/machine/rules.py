@@ -81,6 +81,13 @@ def gentle(machine: "Machine") -> bool:
     return not any(entry.force or entry.on_foreign is OnForeign.RESTORE for entry in entries)
 
 
+def unpinnable(machine: "Machine") -> list[str]:
+    """Return what may lose its pins: a shared program that no entry is looked for would be nobody's on some hooks."""
+    model = machine.bench.model
+    looked_for = model.entries if machine.bench.alive else ()
+    return sorted(n for n in model.own if n.partition("@")[0] in looked_for or not model.sharers(n))
+
+
 def some(machine: "Machine") -> bool:
     return bool(machine.bench.model.interfaces)
 
@@ -162,10 +169,10 @@ class Machine(RuleBasedStateMachine):
         name = self._one(pick)
         self._step(lambda: fate.delete_clsact(self.bench, name), lost=lost)
 
-    @precondition(lambda self: bool(self.bench.model.own))
+    @precondition(lambda self: bool(unpinnable(self)))
     @rule(pick=st.integers(0, 7))
     def unpin(self, pick: int) -> None:
-        pinned = sorted(self.bench.model.own)
+        pinned = unpinnable(self)
         self._step(lambda: fate.unpin(self.bench, pinned[pick % len(pinned)]))
 
     @precondition(lambda self: bool(self.bench.model.linked()))

@@ -8,7 +8,7 @@ from tests.campaigns.machine.host import Spot
 from tests.campaigns.machine.model import Model
 from tests.campaigns.machine.modes import SKB, best, conditions, is_due, is_refused, is_second_best
 from tests.campaigns.machine.stores import can_be_loaded, key_of, lender, lenders, load, needs_load
-from tests.campaigns.machine.things import LADDER, MISSING, Key, Own, Wish
+from tests.campaigns.machine.things import LADDER, MISSING, Key, Own, Prog, Wish
 from xdploaderd.daemon.plan.status import State
 from xdploaderd.hooks import Hook, OnForeign
 
@@ -50,7 +50,7 @@ def _pin_again(model: Model) -> None:
     """What is recorded, runs where it was attached and is for an entry of now is pinned again; else it is nobody's."""
     for name, own in model.unpinned.items():
         known = own.prog.key is not None and name.partition("@")[0] in {*model.entries, *model.ended}
-        runs = any(prog is own.prog and spot.ifindex == own.on for spot, prog in model.hooks.items())
+        runs = model.hooks.get(Spot(own.on, own.hook, own.slot)) is own.prog
         if known and runs and name not in model.own:
             model.own[name] = own
     model.unpinned = {}
@@ -87,6 +87,8 @@ def _pass(model: Model, first: AbstractSet[str]) -> None:
         if tried.intersection(model.left_by(name))
         or (awaited.intersection(model.left_by(name)) and name.partition("@")[0] in model.entries)
     }
+    model.restored = {name: times for name, times in model.restored.items() if name in model.own}
+    model.given_up &= model.own.keys()
     model.stuck &= {name for name, state in model.states.items() if state is State.FAILED}
     names = {wish.name for wish in wishes if wish.interface or not wish.entry.glob}
     _sweep(model, names, kept, several={wish.entry.name for wish in wishes if wish.entry.glob})
@@ -97,7 +99,7 @@ def _follow(model: Model, wishes: list[Wish]) -> None:
     pinned = {(name.partition("@")[0], own.on, own.hook): name for name, own in model.own.items() if own.prog.key}
     follow = {}
     for wish in wishes:
-        if not wish.interface or wish.rivals or model.digests[wish.entry.name] == MISSING:
+        if not wish.interface or model.digests[wish.entry.name] == MISSING:
             continue
         index, met = model.interfaces[wish.interface], model.own.get(wish.name)
         name = pinned.get((wish.entry.name, index, wish.entry.hook), wish.name)
@@ -170,6 +172,7 @@ def _put(model: Model, wish: Wish) -> State:
         if own is None:
             return State.FAILED
     _displace(model, spot, by=wish.name)
+    _vacate(model, own.prog, spot, by=wish.name)
     if model.hooks.get(spot) is not own.prog:
         model.asked.discard(wish.name)
     model.gaps |= {spot} if gap else set()
@@ -226,6 +229,13 @@ def _displace(model: Model, spot: Spot, *, by: str) -> None:
     for name, own in model.own.items():
         if name != by and spot in model.spots_of(name):
             own.yielded = True
+            own.leave()
+
+
+def _vacate(model: Model, prog: Prog, spot: Spot, *, by: str) -> None:
+    """A shared program that others took off there was another entry's, and is not any more."""
+    for name, own in model.own.items():
+        if name != by and own.prog is prog and Spot(own.on, own.hook, own.slot) == spot:
             own.leave()
 
 
