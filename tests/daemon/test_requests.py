@@ -1,5 +1,6 @@
 """Entries through the API over a world in memory: kept, attached, undone, forgotten."""
 
+import asyncio
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from tests.daemon.fake_world import FakeWorld
 from tests.daemon.test_service import Daemon, run, running
 from xdploaderd.daemon.plan.status import Origin, State
 from xdploaderd.daemon.service.requests import AttachRequest
+from xdploaderd.daemon.service.service import Service
 from xdploaderd.daemon.state.runtime_entries import RuntimeEntries
 from xdploaderd.errors import (
     AttachError,
@@ -264,3 +266,32 @@ def test_permanent_object_goes_with_its_entry_and_not_with_a_file_that_is_missin
             assert sorted(path.name for path in kept.glob("*/*")) == ["fw.o", "other.o"]
 
     run(main())
+
+
+@pytest.mark.parametrize("change", ["detach", "attach"])
+def test_old_programs_are_pinned_once_more_while_no_pass_renames_or_removes_them(tmp_path: Path, change: str) -> None:
+    class World(FakeWorld):
+        kept = 0
+
+        def keep(self) -> None:
+            self.kept += 1
+
+    async def main() -> None:
+        world = World("eth0", "eth1")
+        daemon = Daemon(tmp_path, world, "edge")
+        async with running(daemon) as service:
+            async with daemon.reconciler.writing:
+                request = asyncio.create_task(_on_trial(service, daemon, change))
+                await asyncio.sleep(0.05)
+                assert (world.kept, request.done()) == (0, False)
+            await request
+            assert world.kept == 1
+
+    run(main())
+
+
+async def _on_trial(service: Service, daemon: Daemon, change: str) -> None:
+    if change == "detach":
+        await service.detach("edge", confirm=60)
+    else:
+        await service.attach_object(replace(by_path(daemon, interface="eth1"), confirm=60))

@@ -154,9 +154,10 @@ class Executor:
         It is forgotten in any case: who asks the kernel for a qdisc gives every listener an event (tc_get_qdisc() of
         net/sched/sch_api.c), and events ask for the next pass.
         """
-        filters = (o.place for o in observed.occupants if observed.owner_of(o) is not None)
+        made = self._whereabouts.clsacts()
+        filters = (o.place for o in observed.occupants if made and observed.owner_of(o) is not None)
         used = {place.ifindex for place in filters if place.hook is not Hook.XDP}
-        for ifindex in sorted(self._whereabouts.clsacts() - used):
+        for ifindex in sorted(made - used):
             try:
                 await self._placer.drop_clsact(ifindex)
                 await self._in_worker(self._whereabouts.has_no_clsact, ifindex)

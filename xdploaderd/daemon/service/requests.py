@@ -127,7 +127,8 @@ class Requests:
         try:
             made = await self._make(request)
             stood = stand_of(self._reconciler.picture, made.config.name)
-            await asyncio.to_thread(begin, made.config)
+            async with self._reconciler.writing:  # no pass renames, or removes, what is pinned once more
+                await asyncio.to_thread(begin, made.config)
             status = await self._attach(made, before, program, permanent=request.permanent)
         except LoaderError as error:
             name = made.config.name if made else str(request.entry.get("name", ""))

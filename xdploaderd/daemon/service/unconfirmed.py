@@ -46,7 +46,8 @@ class Unconfirmed:
         if not confirm:
             yield
             return
-        await asyncio.to_thread(self._trial.request.begin, name, confirm)
+        async with self._reconciler.writing:  # no pass renames, or removes, what is pinned once more
+            await asyncio.to_thread(self._trial.request.begin, name, confirm)
         try:
             yield
         except LoaderError:
