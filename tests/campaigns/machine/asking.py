@@ -7,7 +7,7 @@ from tests.campaigns.machine.model import Model
 from tests.campaigns.machine.modes import is_refused
 from tests.campaigns.machine.settling import settle
 from tests.campaigns.machine.stores import can_be_loaded, needs_load
-from tests.campaigns.machine.things import MISSING, Entry, Key, Trial, Wish
+from tests.campaigns.machine.things import BAD, INIT, MISSING, Entry, Key, Trial, Wish
 from xdploaderd.daemon.plan.status import State
 
 FARTHEST = (State.FAILED, State.FOREIGN, State.WAITING, State.DETACHED, State.ATTACHED, State.IDLE)
@@ -15,15 +15,17 @@ FARTHEST = (State.FAILED, State.FOREIGN, State.WAITING, State.DETACHED, State.AT
 
 def start(model: Model) -> None:
     """Begin anew with nothing but what is on disk, pinned and attached."""
-    if model.rejected and model.rejected == model.said:  # then the last confirmed one is in force, as it was
+    if (
+        model.rejected is not None and model.rejected == model.said
+    ):  # then the last confirmed one is in force, as it was
         kept, model.config_error = dict(model.force), True
     else:
-        kept, model.config_error, model.rejected = dict(model.disk), False, ()
+        kept, model.config_error, model.rejected = dict(model.disk), False, None
     known = ((entry.file, model.digests.get(name, MISSING)) for name, entry in reversed(model.entries.items()))
     before = {file: content for file, content in known if content != MISSING}
     model.force, model.runtime = kept, _not_claimed(model, kept)
     for name, entry in model.entries.items():  # a file that cannot be read now is what it was
-        if not model.rejected or name in model.runtime:
+        if model.rejected is None or name in model.runtime:
             model.digests[name] = model.files[entry.file] or before.get(entry.file, MISSING)
     model.asked, model.ended, model.orphans = set(), set(), {}
     model.stuck = set()
@@ -42,6 +44,10 @@ def reload(model: Model) -> bool:
     changed = {name for name, now in wishes.items() if before.get(name) != now}
     for wish in resolve(entries, model.interfaces):
         if wish.name in changed and _refuses(model, wish, digests):
+            model.changes += wish.entry.init and model.files[INIT] in (
+                BAD,
+                MISSING,
+            )  # others may have been loaded before
             keep_last_good(model)
             return False
     return adopt(model, changed)
@@ -87,7 +93,7 @@ def roll_back(model: Model) -> None:
     same = {**before.force} == model.disk and all(
         before.digests[n] == model.files[e.file] for n, e in model.disk.items()
     )
-    model.trial, model.config_error, model.rejected = None, True, () if same else model.said
+    model.trial, model.config_error, model.rejected = None, True, None if same else model.said
     model.orphans = {name: since if name in before.programs else 0.0 for name, since in model.orphans.items()}
     settle(model)
 
@@ -102,7 +108,7 @@ def adopt(model: Model, changed: AbstractSet[str] = frozenset()) -> bool:
     """Want what the files say from now on, and all that others took off again; first comes what they changed."""
     before = set(model.entries)
     model.force, model.runtime, model.config_error = dict(model.disk), _not_claimed(model, model.disk), False
-    model.rejected = ()
+    model.rejected = None
     model.ended = (model.ended | before) - set(model.entries)
     model.digests = {name: model.files[entry.file] for name, entry in model.entries.items()}
     ask(model, *model.entries)

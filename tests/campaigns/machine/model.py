@@ -47,7 +47,7 @@ class Model:
     given_up: set[str] = field(default_factory=set)
     stuck: set[str] = field(default_factory=set)  # failed, and it is not time to try again
     trial: Trial | None = None
-    rejected: tuple[object, ...] = ()  # what the files said that were rolled back
+    rejected: tuple[object, ...] | None = None  # what the files said that were rolled back
     config_error: bool = False
     changes: int = 0  # of hooks and pins that the daemon made
     now: float = 0.0

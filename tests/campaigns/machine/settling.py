@@ -99,7 +99,7 @@ def _follow(model: Model, wishes: list[Wish]) -> None:
     pinned = {(name.partition("@")[0], own.on, own.hook): name for name, own in model.own.items() if own.prog.key}
     follow = {}
     for wish in wishes:
-        if not wish.interface or model.digests[wish.entry.name] == MISSING:
+        if not wish.interface:
             continue
         index, met = model.interfaces[wish.interface], model.own.get(wish.name)
         name = pinned.get((wish.entry.name, index, wish.entry.hook), wish.name)
